@@ -1,0 +1,5 @@
+"""`python -m traderd` is the `traderd` command."""
+
+from traderd.cli import main
+
+main()

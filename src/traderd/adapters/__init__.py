@@ -1,0 +1,1 @@
+"""Touches: one outside thing to a file."""

@@ -1,0 +1,1 @@
+"""Decides: pure code without clock, randomness, logging or network."""

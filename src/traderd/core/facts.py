@@ -1,0 +1,198 @@
+"""What must be remembered: the records of the fact journal, and so of the database's business tables.
+
+Each is one row's worth of truth under a natural key made of text, so that writing it again changes nothing. What we own or
+owe is `Decimal`. Times are integer nanoseconds since the epoch, UTC; 0 stands for "not yet".
+"""
+
+from decimal import Decimal
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct
+
+from traderd.core.market import Side
+
+OrderStatus = Literal[
+    "pending", "open", "partially_filled", "filled", "cancelled", "rejected", "expired", "unknown"
+]
+OrderType = Literal["market", "limit"]
+SignalType = Literal["LONG", "SHORT", "EXIT_LONG", "EXIT_SHORT"]
+Severity = Literal["info", "warning", "error", "critical"]
+Environment = Literal["paper", "live"]
+
+
+class Candle(Struct, frozen=True, tag="candle"):
+    """One closed bar. Key: exchange, symbol, timeframe, open_time_ns. Prices as sent, sums exact."""
+
+    exchange: str
+    symbol: str
+    timeframe: str
+    """`1s`, `1m`, …"""
+    open_time_ns: int
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    close: Decimal
+    volume: Decimal
+    quote_volume: Decimal
+    trades_count: int
+
+
+class Signal(Struct, frozen=True, tag="signal"):
+    """A strategy's opinion. Key: signal_id."""
+
+    signal_id: str
+    """`{run}-s{n}`"""
+    time_ns: int
+    strategy: str
+    exchange: str
+    symbol: str
+    signal_type: SignalType
+    strength: float
+    """0 to 1."""
+    confidence: float
+    """0 to 1."""
+    price: float
+    """Reference price at the moment of the signal."""
+    reason: str
+    """One sentence with the figures that made it."""
+
+
+class Order(Struct, frozen=True, tag="order"):
+    """An order's whole state at `updated_ns`; the newest wins. Key: client_order_id."""
+
+    client_order_id: str
+    """`{run}-o{n}`"""
+    portfolio: str
+    strategy: str
+    signal_id: str
+    exchange: str
+    symbol: str
+    side: Side
+    order_type: OrderType
+    quantity: Decimal
+    price: Decimal | None
+    """Limit price; None for a market order."""
+    status: OrderStatus
+    environment: Environment
+    created_ns: int
+    updated_ns: int
+    exchange_order_id: str = ""
+    filled_quantity: Decimal = Decimal(0)
+    average_fill_price: Decimal | None = None
+    fee: Decimal = Decimal(0)
+    fee_currency: str = ""
+    submitted_ns: int = 0
+    filled_ns: int = 0
+    cancelled_ns: int = 0
+    reason: str = ""
+    """Why it was refused, rejected or cancelled."""
+
+
+class Execution(Struct, frozen=True, tag="execution"):
+    """One fill as the exchange reported it. Key: execution_id."""
+
+    execution_id: str
+    client_order_id: str
+    portfolio: str
+    strategy: str
+    exchange: str
+    symbol: str
+    side: Side
+    quantity: Decimal
+    price: Decimal
+    fee: Decimal
+    fee_currency: str
+    realized_pnl: Decimal
+    """What this fill realised, after its fee, in the quote currency; 0 for an opening fill but for its fee."""
+    environment: Environment
+    time_ns: int
+
+
+class Position(Struct, frozen=True, tag="position"):
+    """A position's whole state. Key: portfolio, exchange, symbol. Quantity is signed; 0 is flat."""
+
+    portfolio: str
+    exchange: str
+    symbol: str
+    quantity: Decimal
+    entry_price: Decimal
+    """Average, in the quote currency; 0 when flat."""
+    current_price: Decimal
+    unrealized_pnl: Decimal
+    realized_pnl: Decimal
+    strategy: str
+    opened_ns: int
+    updated_ns: int
+
+
+class Equity(Struct, frozen=True, tag="equity"):
+    """A portfolio's value at a moment. Key: portfolio, time_ns."""
+
+    portfolio: str
+    time_ns: int
+    equity: Decimal
+    """Cash plus positions at market: unrealised profit and loss is in it."""
+    cash: Decimal
+    positions_value: Decimal
+    unrealized_pnl: Decimal
+    realized_pnl: Decimal
+    fees: Decimal
+    peak_equity: Decimal
+    drawdown: Decimal
+    """peak_equity - equity, never negative."""
+    initial_cash: Decimal
+    base_currency: str
+    environment: Environment
+
+
+class Alert(Struct, frozen=True, tag="alert"):
+    """A notice that the system raises. Key: alert_id."""
+
+    alert_id: str
+    time_ns: int
+    alert_type: str
+    """`breaker_tripped`, `order_rejected`, `gap_opened`, …"""
+    severity: Severity
+    title: str
+    message: str
+    exchange: str = ""
+    symbol: str = ""
+    entity_type: str = ""
+    """`strategy`, `order`, `position`, `system`"""
+    entity_id: str = ""
+    metadata: dict[str, Any] = {}
+
+
+class Gap(Struct, frozen=True, tag="gap"):
+    """A hole in the data. Key: gap_id; written once when it opens and again when it closes."""
+
+    gap_id: str
+    exchange: str
+    symbol: str
+    """"" when every symbol of the venue's session is concerned."""
+    channel: str
+    """`quote`, `trade`, `book`, or "" for all."""
+    reason: str
+    """`sequence`, `checksum`, `disconnect`, `restart`, `lost`"""
+    from_ns: int
+    to_ns: int
+    """0 while it is open."""
+    rows_lost: int = 0
+    detail: str = ""
+
+
+Fact = Candle | Signal | Order | Execution | Position | Equity | Alert | Gap
+
+_encoder = msgspec.json.Encoder()
+_decoder: msgspec.json.Decoder[Fact] = msgspec.json.Decoder(Fact)
+
+
+def encode_fact(fact: Fact) -> bytes:
+    """One JSON object; decimals as exact strings."""
+    return _encoder.encode(fact)
+
+
+def decode_fact(payload: bytes) -> Fact:
+    """The inverse of `encode_fact`. Raises msgspec.DecodeError."""
+    return _decoder.decode(payload)

@@ -1,0 +1,1 @@
+"""Conducts: asyncio behind ports, no library of the outside world."""

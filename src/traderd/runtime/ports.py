@@ -1,0 +1,164 @@
+"""What the conductors need of the world, as protocols; the adapters fulfil them.
+
+Only words of `core` cross these lines; a foreign library's fault is translated before it does.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from msgspec import Struct
+
+from traderd.core.facts import Fact, Order, Position
+from traderd.core.market import Quote
+from traderd.core.orders import Approved, Report
+
+
+class Clock(Protocol):
+    """Wall time for records and monotonic time for measuring."""
+
+    def time_ns(self) -> int:
+        """Nanoseconds since the epoch, UTC."""
+        ...
+
+    def monotonic_ns(self) -> int:
+        """Nanoseconds that never run back."""
+        ...
+
+
+class Link(Protocol):
+    """One open websocket."""
+
+    def send(self, text: str) -> None:
+        """Queue one text frame."""
+        ...
+
+    def close(self) -> None:
+        """Close it; `wait_closed` then returns."""
+        ...
+
+    async def wait_closed(self) -> str:
+        """Wait for the end and say why, in a few words."""
+        ...
+
+
+class Connector(Protocol):
+    """Opens websockets."""
+
+    async def connect(self, url: str, on_frame: Callable[[bytes, int], None], timeout_s: float) -> Link:
+        """Connect; from then on `on_frame(frame, received_ns)` is called for each frame, times strictly rising.
+
+        Raises ConnectionError with one line that says what went wrong.
+        """
+        ...
+
+
+class Rest(Protocol):
+    """Public REST of a venue."""
+
+    async def get(self, url: str, timeout_s: float) -> bytes:
+        """The body of a 200 answer. Raises ConnectionError for everything else."""
+        ...
+
+
+class JournalRecord(Struct, frozen=True, gc=False):
+    """One record read back from a journal."""
+
+    position: int
+    """Sequence number, from 1, without holes."""
+    kind: int
+    rows: int
+    payload: bytes
+
+
+class Journal(Protocol):
+    """A local write-ahead log. Everything that must survive goes here first."""
+
+    journal_id: str
+    """Names the journal in the database's cursor table."""
+
+    def append(self, kind: int, rows: int, payload: bytes | memoryview) -> int:
+        """Write one record and return its position. Raises JournalError."""
+        ...
+
+    def sync(self) -> None:
+        """Force what was appended to the disk. Raises JournalError."""
+        ...
+
+    @property
+    def position(self) -> int:
+        """Position of the newest record; 0 when there never was one."""
+        ...
+
+    def read(self, after: int, bytes_max: int) -> list[JournalRecord]:
+        """Records after `after`, in order, at least one if there is one, up to about `bytes_max`."""
+        ...
+
+    def release(self, upto: int) -> None:
+        """Segments whose every record is at or before `upto` are no longer needed."""
+        ...
+
+
+class TickStore(Protocol):
+    """Where tick records end: COPY and cursor in one transaction."""
+
+    async def cursor(self, journal_id: str) -> int:
+        """The position up to which the database has everything. Raises StoreUnavailableError."""
+        ...
+
+    async def store(self, journal_id: str, records: Sequence[JournalRecord]) -> None:
+        """Write the records and move the cursor to the last one's position, both or neither.
+
+        Raises StoreUnavailableError when the outcome isn't known, StoreRefusedError when the rows can't be stored.
+        """
+        ...
+
+
+class PortfolioState(Struct, frozen=True):
+    """What the database remembers of a portfolio at start."""
+
+    positions: list[Position]
+    cash: str
+    """Exact decimal text; "" when the portfolio is new."""
+    realized_pnl: str
+    fees: str
+    peak_equity: str
+    open_orders: list[Order]
+
+
+class FactStore(Protocol):
+    """Where facts end: upserts under natural keys, and cursor, in one transaction."""
+
+    async def cursor(self, journal_id: str) -> int:
+        """As in TickStore."""
+        ...
+
+    async def store(self, journal_id: str, position: int, facts: Sequence[Fact]) -> None:
+        """As in TickStore."""
+        ...
+
+    async def load_portfolio(self, portfolio: str) -> PortfolioState:
+        """The portfolio as the facts stored so far leave it."""
+        ...
+
+
+class Feed(Protocol):
+    """The outward feed (Redis). Best effort: nothing here waits or raises."""
+
+    def quote(self, quote: Quote) -> None:
+        """Newest wins."""
+        ...
+
+    def fact(self, fact: Fact) -> None:
+        """Publish one fact on its channel."""
+        ...
+
+
+class Exchange(Protocol):
+    """Where approved orders go. Silence is not rejection."""
+
+    async def send(self, approved: Approved) -> None:
+        """Send one order. Its fate arrives as reports through the callback given to the adapter."""
+        ...
+
+
+ReportSink = Callable[[Report], None]

@@ -1,0 +1,1 @@
+"""A simulated exchange that other processes can connect to."""

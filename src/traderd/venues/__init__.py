@@ -1,0 +1,1 @@
+"""Translates: one exchange's dialect to a file, bytes in, events out."""

@@ -1,0 +1,89 @@
+"""What every venue's dialect can do. A dialect is pure: it turns addresses, subscriptions and bytes into words of ours and back.
+
+It keeps no connection and no clock. The only thing that leaves `decode` besides events is `BadFrameError`.
+"""
+
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+from msgspec import Struct
+
+from traderd.core.market import BookSnapshot, Instrument, VenueEvent
+
+Channel = Literal["quote", "trade", "book"]
+
+
+class Heartbeating(Struct, frozen=True):
+    """How the link is shown to be alive: `frame` is sent every `interval_s` ("" = the websocket's own ping suffices)."""
+
+    frame: str
+    interval_s: float
+    silence_max_s: float
+    """Without any frame for so long the link is taken for dead."""
+
+
+class Endpoint(Struct, frozen=True):
+    """Where a venue lives. No trailing slash."""
+
+    websocket: str
+    rest: str
+
+
+class Dialect(Protocol):
+    """One venue's protocol."""
+
+    exchange: str
+    """The venue's name as ccxt spells it."""
+    live: Endpoint
+    """The venue's real public addresses."""
+    heartbeat: Heartbeating
+    book_resync: Literal["rest", "resubscribe"]
+    """How a broken book is made whole: a REST snapshot, or a new subscription."""
+
+    def symbol_to_venue(self, symbol: str) -> str:
+        """`BTC/USDT` → the venue's spelling on its websocket."""
+        ...
+
+    def websocket_url(self, endpoint: Endpoint, instruments: Sequence[Instrument], channels: Sequence[Channel]) -> str:
+        """The address to connect to for these streams."""
+        ...
+
+    def subscribe_frames(self, instruments: Sequence[Instrument], channels: Sequence[Channel]) -> list[str]:
+        """What to send after connecting; empty where the address says it all."""
+        ...
+
+    def resubscribe_frames(self, instrument: Instrument, channel: Channel) -> list[str]:
+        """What to send to get a fresh snapshot of one stream; empty for venues that resync by REST."""
+        ...
+
+    def bind(self, instruments: Sequence[Instrument]) -> None:
+        """Tell the dialect which instruments its frames may name; a frame naming another is a BadFrameError."""
+        ...
+
+    def decode(self, frame: bytes, received_ns: int) -> Sequence[VenueEvent]:
+        """One websocket frame into events, in the venue's order. Raises BadFrameError and nothing else."""
+        ...
+
+    def snapshot_url(self, endpoint: Endpoint, instrument: Instrument) -> str:
+        """The REST address of one instrument's book snapshot; "" where the venue sends it by websocket."""
+        ...
+
+    def decode_snapshot(self, body: bytes, instrument: Instrument, received_ns: int) -> BookSnapshot:
+        """That address's answer. Raises BadFrameError."""
+        ...
+
+    def instruments_url(self, endpoint: Endpoint, symbols: Sequence[str]) -> str:
+        """The REST address that describes these (normalised) symbols."""
+        ...
+
+    def decode_instruments(self, body: bytes, symbols: Sequence[str]) -> list[Instrument]:
+        """That address's answer: the instruments among `symbols` that the venue trades, indices from 0. Raises BadFrameError."""
+        ...
+
+    def time_url(self, endpoint: Endpoint) -> str:
+        """The REST address of the venue's clock."""
+        ...
+
+    def decode_time(self, body: bytes) -> int:
+        """That address's answer in nanoseconds. Raises BadFrameError."""
+        ...
