@@ -12,11 +12,7 @@ from msgspec import Struct
 from traderd.venues.dialect import Channel
 
 
-class Section(Struct, frozen=True, forbid_unknown_fields=True):
-    """A mapping in config.yaml."""
-
-
-class Http(Section, kw_only=True):
+class Http(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """/metrics, /healthz, /readyz and /status, on loopback."""
 
     host: str = "127.0.0.1"
@@ -24,13 +20,13 @@ class Http(Section, kw_only=True):
     """0 takes any free port; `traderd status` finds it."""
 
 
-class Log(Section, kw_only=True):
+class Log(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["auto", "json", "console"] = "auto"
     """auto: readable lines on a terminal, JSON elsewhere."""
 
 
-class Venue(Section, kw_only=True):
+class Venue(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     name: Literal["binance", "kraken"]
     endpoint: str = "live"
     """`sim`: the simulated exchange inside this daemon; `live`: the real one; or a ws:// or wss:// base address."""
@@ -42,7 +38,7 @@ class Venue(Section, kw_only=True):
     """Kraken's subscribed depth; Binance's diff stream has no depth of its own."""
 
 
-class Sim(Section, kw_only=True):
+class Sim(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The simulated exchange."""
 
     seed: int = 1
@@ -54,7 +50,7 @@ class Sim(Section, kw_only=True):
     """0 takes any free port (inside the daemon); `traderd sim` prints it."""
 
 
-class Journal(Section, kw_only=True):
+class Journal(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     segment_bytes_max: int = 64 * 1024 * 1024
     disk_bytes_max: int = 4 * 1024 * 1024 * 1024
     """Ticks past this are counted as lost and a gap is recorded; facts past this stop trading."""
@@ -62,7 +58,7 @@ class Journal(Section, kw_only=True):
     """How often ticks are forced to the disk. Order intents are forced at once, always."""
 
 
-class Store(Section, kw_only=True):
+class Store(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     flush_age_ms_max: int = 50
     """The oldest tick in memory is at most this old before it is journalled."""
     flush_rows_max: int = 5_000
@@ -71,14 +67,14 @@ class Store(Section, kw_only=True):
     statement_timeout_s: float = 30.0
 
 
-class Engine(Section, kw_only=True):
+class Engine(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     timeframes: tuple[str, ...] = ("1s", "1m")
     candle_grace_ms: int = 500
     """A bar without a later trade is closed this long after its end."""
     equity_interval_s: float = 1.0
 
 
-class EmaCross(Section, tag_field="type", tag="ema_cross", kw_only=True):
+class EmaCross(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="type", tag="ema_cross"):
     """Long while the fast average is above the slow one, flat otherwise."""
 
     name: str
@@ -95,7 +91,7 @@ class EmaCross(Section, tag_field="type", tag="ema_cross", kw_only=True):
 Strategy = EmaCross  # a tagged union as soon as there is a second one
 
 
-class Risk(Section, kw_only=True):
+class Risk(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     order_notional_max: Decimal = Decimal(5_000)
     position_notional_max: Decimal = Decimal(20_000)
     price_collar_bps_max: Decimal = Decimal(100)
@@ -104,12 +100,12 @@ class Risk(Section, kw_only=True):
     """An order against an older quote is refused."""
 
 
-class Breaker(Section, kw_only=True):
+class Breaker(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     drawdown_pct_max: Decimal = Decimal(10)
     """Trading halts when equity, unrealised included, is this far below its peak."""
 
 
-class Paper(Section, kw_only=True):
+class Paper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     portfolio: str = "paper"
     cash: Decimal = Decimal(100_000)
     base_currency: str = "USDT"
@@ -118,7 +114,7 @@ class Paper(Section, kw_only=True):
     latency_ms: int = 20
 
 
-class Config(Section, kw_only=True):
+class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     mode: Literal["paper"] = "paper"
     state_dir: str = "state"
     """Relative to the config file."""

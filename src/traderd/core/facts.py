@@ -12,9 +12,7 @@ from msgspec import Struct
 
 from traderd.core.market import Side
 
-OrderStatus = Literal[
-    "pending", "open", "partially_filled", "filled", "cancelled", "rejected", "expired", "unknown"
-]
+OrderStatus = Literal["pending", "open", "partially_filled", "filled", "cancelled", "rejected", "expired", "unknown"]
 OrderType = Literal["market", "limit"]
 SignalType = Literal["LONG", "SHORT", "EXIT_LONG", "EXIT_SHORT"]
 Severity = Literal["info", "warning", "error", "critical"]
