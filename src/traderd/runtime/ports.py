@@ -65,28 +65,34 @@ class JournalRecord(Struct, frozen=True, gc=False):
 
     position: int
     """Sequence number, from 1, without holes."""
-    kind: int
+    label: str
+    """What the payload is and where it came from: `tick_data:binance`, `public_trades:kraken`, `facts`."""
     rows: int
+    first_ns: int
+    """Oldest row's time: the database's partition for it must exist."""
+    last_ns: int
     payload: bytes
 
 
 class Journal(Protocol):
     """A local write-ahead log. Everything that must survive goes here first."""
 
-    journal_id: str
-    """Names the journal in the database's cursor table."""
-
-    def append(self, kind: int, rows: int, payload: bytes | memoryview) -> int:
-        """Write one record and return its position. Raises JournalError."""
-        ...
-
-    def sync(self) -> None:
-        """Force what was appended to the disk. Raises JournalError."""
+    @property
+    def journal_id(self) -> str:
+        """Names the journal in the database's cursor table."""
         ...
 
     @property
     def position(self) -> int:
         """Position of the newest record; 0 when there never was one."""
+        ...
+
+    def append(self, label: str, rows: int, payload: bytes, first_ns: int, last_ns: int) -> int:
+        """Write one record and return its position. Raises JournalError; then nothing of it was kept."""
+        ...
+
+    def sync(self) -> None:
+        """Force what was appended to the disk. Raises JournalError."""
         ...
 
     def read(self, after: int, bytes_max: int) -> list[JournalRecord]:
