@@ -223,7 +223,7 @@ class FileJournal:
         for record, stop in _records(body, self._read_position + 1, complete=last):
             if isinstance(record, JournalRecord):
                 if upto is not None and record.position > upto:
-                    break
+                    return records
                 records.append(record)
                 self._read_position = record.position
             else:
