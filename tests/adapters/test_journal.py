@@ -13,7 +13,9 @@ from traderd.core.errors import JournalError
 MIB = 1024 * 1024
 
 
-def opened(folder: Path, segment: int = 64 * MIB, disk: int = 256 * MIB, damage: list[Damage] | None = None) -> FileJournal:
+def opened(
+    folder: Path, segment: int = 64 * MIB, disk: int = 256 * MIB, damage: list[Damage] | None = None
+) -> FileJournal:
     return FileJournal(folder, segment, disk, (damage if damage is not None else []).append)
 
 
@@ -53,7 +55,7 @@ def test_what_was_appended_comes_back_in_order_with_its_labels(tmp_path: Path) -
 def test_any_records_come_back_from_any_position_over_any_segments(
     tmp_path_factory: pytest.TempPathFactory, payloads: list[bytes], segment: int, bytes_max: int, after: int
 ) -> None:
-    """Whatever the segment size and the read size, reading after N gives N+1, N+2, …; a reopened journal says the same."""
+    """Whatever the sizes of segment and read, after N come N+1, N+2, …; a reopened journal says the same."""
     folder = tmp_path_factory.mktemp("journal")
     journal = filled(folder, payloads, segment)
     expected = list(enumerate(payloads, 1))[after:]
