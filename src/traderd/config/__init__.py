@@ -1,0 +1,46 @@
+"""config.yaml → one frozen, validated Config.
+
+`schema` says what may stand there, `document` reads YAML and remembers where everything stood, `checking` holds the one
+against the other, `rules` says what can't be true together, `addresses` keeps secrets unseen, `loading` is the way in.
+Refuses impossible values before anything is started: all mistakes are told at once, one line each.
+"""
+
+from traderd.config.addresses import redacted, resolved
+from traderd.config.loading import load_config, packaged_config, shown, state_path
+from traderd.config.schema import (
+    Breaker,
+    Config,
+    EmaCross,
+    Engine,
+    Http,
+    Journal,
+    Log,
+    Paper,
+    Risk,
+    Sim,
+    Store,
+    Strategy,
+    Venue,
+)
+
+__all__ = [
+    "Breaker",
+    "Config",
+    "EmaCross",
+    "Engine",
+    "Http",
+    "Journal",
+    "Log",
+    "Paper",
+    "Risk",
+    "Sim",
+    "Store",
+    "Strategy",
+    "Venue",
+    "load_config",
+    "packaged_config",
+    "redacted",
+    "resolved",
+    "shown",
+    "state_path",
+]

@@ -1,0 +1,174 @@
+"""What each value may be alone and yet can't be together: the second half of checking a configuration.
+
+A rule yields (the keys it is about, what is wrong); that is told at the first of them, and only if none of them was
+wrong already.
+"""
+
+import ipaddress
+from collections.abc import Callable, Iterable, Iterator
+from urllib.parse import urlsplit
+
+from traderd.config.addresses import AddressError, resolved
+from traderd.config.checking import suggestion
+from traderd.config.document import KeyPath
+from traderd.config.schema import Config, Strategy, Venue
+
+Contradiction = tuple[tuple[KeyPath, ...], str]
+_DATABASE_SCHEMES = ("postgresql", "postgres")
+_REDIS_SCHEMES = ("redis", "rediss", "unix")
+
+
+def contradictions(config: Config) -> Iterator[Contradiction]:
+    """Everything in a well-formed configuration that can't be meant."""
+    for rule in _RULES:
+        yield from rule(config)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach it."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _services(config: Config) -> Iterator[Contradiction]:
+    """The message never holds the value: it may hold a password."""
+    database = "expected `embedded`, a postgresql:// DSN, `env:NAME` or `credential:NAME`"
+    redis = "expected `embedded`, `off`, a redis://, rediss:// or unix:// URL, `env:NAME` or `credential:NAME`"
+    if config.database != "embedded" and (wrong := _address_fault(config.database, _DATABASE_SCHEMES)):
+        yield (("database",),), f"{database}: {wrong}{suggestion(config.database, ['embedded'])}"
+    if config.redis not in ("embedded", "off") and (wrong := _address_fault(config.redis, _REDIS_SCHEMES)):
+        yield (("redis",),), f"{redis}: {wrong}{suggestion(config.redis, ['embedded', 'off'])}"
+
+
+def _address_fault(address: str, schemes: tuple[str, ...]) -> str:
+    try:
+        url = urlsplit(resolved(address))
+        _ = url.port  # raises ValueError when it isn't one
+    except AddressError as fault:
+        return str(fault)
+    except ValueError:
+        return "the port or the host isn't one"
+    if url.scheme not in schemes:
+        return "this is none of them"
+    if url.scheme == "unix" and not url.path:
+        return "there is no path to the socket"
+    return ""
+
+
+def _loopback(config: Config) -> Iterator[Contradiction]:
+    if not is_loopback(config.http.host):
+        wrong = "must be a loopback address such as 127.0.0.1 (nothing there asks who is calling), got"
+        yield (("http", "host"),), f"{wrong} {config.http.host!r}"
+
+
+def _venues(config: Config) -> Iterator[Contradiction]:
+    if not config.venues:
+        yield (("venues",),), "there must be at least one venue"
+    yield from _twice("venues", "name", (venue.name for venue in config.venues))
+    for i, venue in enumerate(config.venues):
+        at: KeyPath = ("venues", i)
+        yield from _endpoint(venue, at)
+        for key, items in (("symbols", venue.symbols), ("channels", venue.channels)):
+            if not items:
+                yield ((*at, key),), "must not be empty"
+            for j, item in enumerate(items):
+                if item in items[:j]:
+                    yield ((*at, key, j),), f"{item!r} is there twice"
+
+
+def _endpoint(venue: Venue, at: KeyPath) -> Iterator[Contradiction]:
+    endpoint, rest, name = (*at, "endpoint"), (*at, "rest"), (*at, "name")
+    address = venue.endpoint not in ("sim", "live")
+    if address and not _is_url(venue.endpoint, ("ws", "wss")):
+        hint = suggestion(venue.endpoint, ["sim", "live"])
+        yield (endpoint,), f"expected `sim`, `live`, or a ws:// or wss:// address, got {venue.endpoint!r}{hint}"
+    elif venue.endpoint == "sim" and venue.name != "binance":
+        yield (endpoint, name), f"the simulated exchange speaks binance's protocol, not {venue.name}'s"
+    elif venue.rest and not address:
+        yield (rest, endpoint), f"may only be given where endpoint is an address, and it is `{venue.endpoint}`"
+    if venue.rest and not _is_url(venue.rest, ("http", "https")):
+        yield (rest,), f"expected an http:// or https:// address, got {venue.rest!r}"
+
+
+def _is_url(address: str, schemes: tuple[str, ...]) -> bool:
+    try:
+        url = urlsplit(address)
+        return url.scheme in schemes and bool(url.hostname) and url.port != 0
+    except ValueError:
+        return False
+
+
+def _limits(config: Config) -> Iterator[Contradiction]:
+    order, position = config.risk.order_notional_max, config.risk.position_notional_max
+    if order > position:
+        yield (
+            (("risk", "order_notional_max"), ("risk", "position_notional_max")),
+            f"{order} is more than position_notional_max, {position}: such an order could never pass",
+        )
+    if config.journal.segment_bytes_max > config.journal.disk_bytes_max:
+        yield (
+            (("journal", "segment_bytes_max"), ("journal", "disk_bytes_max")),
+            f"{config.journal.segment_bytes_max} is more than disk_bytes_max, {config.journal.disk_bytes_max}",
+        )
+    if config.risk.quote_age_ms_max <= config.paper.latency_ms:
+        yield (
+            (("risk", "quote_age_ms_max"), ("paper", "latency_ms")),
+            f"{config.risk.quote_age_ms_max} isn't above paper.latency_ms, {config.paper.latency_ms}: "
+            "every quote would be stale when its order arrives",
+        )
+    yield from _twice("engine", "", config.engine.timeframes, ("engine", "timeframes"))
+
+
+def _strategies(config: Config) -> Iterator[Contradiction]:
+    yield from _twice("strategies", "name", (strategy.name for strategy in config.strategies))
+    venues: dict[str, tuple[int, Venue]] = {venue.name: (i, venue) for i, venue in enumerate(config.venues)}
+    for i, strategy in enumerate(config.strategies):
+        at: KeyPath = ("strategies", i)
+        yield from _one_strategy(config, strategy, at)
+        if venue := venues.get(strategy.exchange):
+            yield from _its_venue(strategy, at, *venue)
+        elif venues:
+            keys = ((*at, "exchange"), *(("venues", index, "name") for index, _ in venues.values()))
+            yield keys, f"no venue is called {strategy.exchange!r}{suggestion(strategy.exchange, list(venues))}"
+
+
+def _one_strategy(config: Config, strategy: Strategy, at: KeyPath) -> Iterator[Contradiction]:
+    if strategy.fast >= strategy.slow:
+        keys = ((*at, "fast"), (*at, "slow"))
+        yield keys, f"{strategy.fast} must be below slow, which is {strategy.slow}"
+    if strategy.timeframe not in config.engine.timeframes:
+        keys = ((*at, "timeframe"), ("engine", "timeframes"))
+        yield keys, f"{strategy.timeframe!r} isn't in engine.timeframes: {', '.join(config.engine.timeframes)}"
+    if strategy.order_notional > config.risk.order_notional_max:
+        keys = ((*at, "order_notional"), ("risk", "order_notional_max"))
+        yield keys, f"{strategy.order_notional} is more than risk.order_notional_max, {config.risk.order_notional_max}"
+    if strategy.symbol.partition("/")[2] != config.paper.base_currency:
+        keys = ((*at, "symbol"), ("paper", "base_currency"))
+        yield keys, f"{strategy.symbol!r} isn't quoted in paper.base_currency, {config.paper.base_currency}"
+
+
+def _its_venue(strategy: Strategy, at: KeyPath, index: int, venue: Venue) -> Iterator[Contradiction]:
+    if strategy.symbol not in venue.symbols:
+        hint = suggestion(strategy.symbol, list(venue.symbols))
+        keys = ((*at, "symbol"), ("venues", index, "symbols"))
+        yield keys, f"venue {venue.name} doesn't stream {strategy.symbol!r}{hint}"
+    # Candles are made of trades, and orders are checked and filled against quotes.
+    missing = [channel for channel in ("quote", "trade") if channel not in venue.channels]
+    if missing:
+        keys = ((*at, "exchange"), ("venues", index, "channels"))
+        yield keys, f"a strategy needs quotes and trades, and venue {venue.name} doesn't stream {', '.join(missing)}"
+
+
+def _twice(section: str, key: str, names: Iterable[str], at: KeyPath = ()) -> Iterator[Contradiction]:
+    seen: set[str] = set()
+    for i, name in enumerate(names):
+        if name in seen:
+            yield ((*at, i) if at else (section, i, key),), f"{name!r} is there twice"
+        seen.add(name)
+
+
+_RULES: tuple[Callable[[Config], Iterator[Contradiction]], ...] = (_services, _loopback, _venues, _limits, _strategies)

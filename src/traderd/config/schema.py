@@ -1,0 +1,190 @@
+"""What may stand in config.yaml: every key, its type, its unit, its limits and its default.
+
+Every key has a default except `venues` and what names a venue's or a strategy's own things. Limits on one value stand
+here; what can't be true together stands in `rules`. The Structs refuse nothing when Python code makes them.
+"""
+
+from decimal import Decimal
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from traderd.config.addresses import redacted
+from traderd.venues.dialect import Channel
+
+Port = Annotated[int, Meta(ge=0, le=65_535)]
+Milliseconds = Annotated[int, Meta(ge=0, le=3_600_000)]
+MillisecondsAboveZero = Annotated[int, Meta(ge=1, le=3_600_000)]
+SecondsAboveZero = Annotated[float, Meta(gt=0, le=3_600)]
+Bytes = Annotated[int, Meta(ge=4_096, le=2**50)]
+Name = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z",
+        description="a name of at most 64 letters, digits, `_`, `.` or `-`",
+    ),
+]
+Symbol = Annotated[
+    str,
+    Meta(
+        pattern=r"^[^\s/:a-z]{1,32}/[^\s/:a-z]{1,32}\Z", description="a symbol as BASE/QUOTE in capitals, like BTC/USDT"
+    ),
+]
+Timeframe = Annotated[
+    str,
+    Meta(pattern=r"^[1-9][0-9]{0,3}[smhd]\Z", description="a timeframe: a number and s, m, h or d, like 1s, 5m or 4h"),
+]
+# msgspec sets limits on int and float only, so those of a Decimal travel in `extra`; `checking` reads both.
+Money = Annotated[Decimal, Meta(extra={"gt": 0, "le": 10**15})]
+BasisPoints = Annotated[Decimal, Meta(extra={"ge": 0, "le": 10_000})]
+BasisPointsAboveZero = Annotated[Decimal, Meta(extra={"gt": 0, "le": 10_000})]
+PercentAboveZero = Annotated[Decimal, Meta(extra={"gt": 0, "le": 100})]
+AverageLength = Annotated[int, Meta(ge=1, le=10_000)]
+
+
+class Http(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """/metrics, /healthz, /readyz and /status, on loopback: nothing here asks who is calling."""
+
+    host: str = "127.0.0.1"
+    port: Port = 9465
+    """0 takes any free port; `traderd status` finds it."""
+
+
+class Log(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Lines on stdout."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "json", "console"] = "auto"
+    """auto: readable lines on a terminal, JSON elsewhere."""
+
+
+class Venue(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One exchange to listen to."""
+
+    name: Literal["binance", "kraken"]
+    endpoint: str = "live"
+    """`sim`: the simulated exchange inside this daemon; `live`: the real one; or a ws:// or wss:// base address."""
+    rest: str = ""
+    """REST base address, where `endpoint` is an address; "" derives it by ws→http."""
+    symbols: tuple[Symbol, ...]
+    channels: tuple[Channel, ...] = ("quote", "trade", "book")
+    book_depth: Literal[10, 25, 100, 500, 1000] = 10
+    """Kraken's subscribed depth; Binance's diff stream has no depth of its own."""
+
+
+class Sim(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The simulated exchange."""
+
+    seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 1
+    symbols: Annotated[int, Meta(ge=1, le=1_000)] = 10
+    ticks_per_second: Annotated[float, Meta(gt=0, le=1_000_000)] = 200.0
+    """All symbols together."""
+    host: str = "127.0.0.1"
+    port: Port = 0
+    """0 takes any free port (inside the daemon); `traderd sim` prints it."""
+
+
+class Journal(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The local write-ahead journal, one for ticks and one for facts."""
+
+    segment_bytes_max: Bytes = 64 * 1024 * 1024
+    disk_bytes_max: Bytes = 4 * 1024 * 1024 * 1024
+    """Ticks past this are counted as lost and a gap is recorded; facts past this stop trading."""
+    sync_interval_ms: MillisecondsAboveZero = 200
+    """How often ticks are forced to the disk. Order intents are forced at once, always."""
+
+
+class Store(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How ticks gather on their way into the database."""
+
+    flush_age_ms_max: MillisecondsAboveZero = 50
+    """The oldest tick in memory is at most this old before it is journalled."""
+    flush_rows_max: Annotated[int, Meta(ge=1, le=1_000_000)] = 5_000
+    transaction_bytes_max: Bytes = 4 * 1024 * 1024
+    """How much journal one database transaction takes."""
+    statement_timeout_s: SecondsAboveZero = 30.0
+
+
+class Engine(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Candles and the rhythm of the books."""
+
+    timeframes: tuple[Timeframe, ...] = ("1s", "1m")
+    candle_grace_ms: Milliseconds = 500
+    """A bar without a later trade is closed this long after its end."""
+    equity_interval_s: SecondsAboveZero = 1.0
+
+
+class EmaCross(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="type", tag="ema_cross"):
+    """Long while the fast average is above the slow one, flat otherwise."""
+
+    name: Name
+    exchange: str
+    symbol: Symbol
+    timeframe: Timeframe = "1s"
+    fast: AverageLength = 9
+    slow: AverageLength = 21
+    order_notional: Money = Decimal(1000)
+    """In the quote currency."""
+    allow_short: bool = False
+
+
+Strategy = EmaCross  # a tagged union as soon as there is a second one
+
+
+class Risk(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What no order may exceed; notionals in the quote currency."""
+
+    order_notional_max: Money = Decimal(5_000)
+    position_notional_max: Money = Decimal(20_000)
+    price_collar_bps_max: BasisPointsAboveZero = Decimal(100)
+    """A limit price further from the quote's mid than this is refused."""
+    quote_age_ms_max: MillisecondsAboveZero = 2_000
+    """An order against an older quote is refused."""
+
+
+class Breaker(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What halts all trading."""
+
+    drawdown_pct_max: PercentAboveZero = Decimal(10)
+    """Trading halts when equity, unrealised included, is this far below its peak."""
+
+
+class Paper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The paper exchange and its portfolio."""
+
+    portfolio: Name = "paper"
+    cash: Money = Decimal(100_000)
+    base_currency: Annotated[
+        str, Meta(pattern=r"^[A-Z0-9]{2,32}\Z", description="a currency in capitals, like USDT")
+    ] = "USDT"
+    fee_bps: BasisPoints = Decimal(10)
+    slippage_bps: BasisPoints = Decimal(0)
+    latency_ms: Milliseconds = 20
+
+
+class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The whole of config.yaml."""
+
+    mode: Literal["paper"] = "paper"
+    state_dir: Annotated[str, Meta(min_length=1)] = "state"
+    """Relative to the config file."""
+    database: str = "embedded"
+    """`embedded`, or a postgresql:// DSN, or `env:NAME` or `credential:NAME` that holds one."""
+    redis: str = "embedded"
+    """`embedded`, `off`, a redis://, rediss:// or unix:// URL, or `env:NAME` or `credential:NAME` that holds one."""
+    http: Http = Http()
+    log: Log = Log()
+    venues: tuple[Venue, ...]
+    sim: Sim = Sim()
+    journal: Journal = Journal()
+    store: Store = Store()
+    engine: Engine = Engine()
+    strategies: tuple[Strategy, ...] = ()
+    risk: Risk = Risk()
+    breaker: Breaker = Breaker()
+    paper: Paper = Paper()
+
+    def __repr__(self) -> str:
+        """Without passwords: a Config may end in a log line or a traceback."""
+        fields = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__struct_fields__)
+        return f"Config({redacted(fields)})"
