@@ -1,0 +1,182 @@
+"""The simulated exchange as a server on loopback: Binance spot's public protocol, websockets and REST on one port.
+
+Simulated time follows the event loop's clock. What it can't keep up with is skipped, never made up for in a rush, as if
+the exchange had been out of reach. Refuses to be slowed by any client.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import msgspec
+from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.datastructures import Headers
+from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request, Response
+
+from traderd.config import Sim
+from traderd.sim import requests, rest
+from traderd.sim.broadcast import STREAMS_MAX, Broadcast
+from traderd.sim.market import Market
+from traderd.sim.prices import listings
+
+SLICE_US = 20_000
+"""Simulated time of one turn: what others on the loop wait for at most."""
+LAG_US_MAX = 1_000_000
+TURN_S_MIN = 0.002
+
+
+class SimulatedExchange:
+    """One exchange: `start` it, connect to `url`, `stop` it. Starting again is another day of another exchange."""
+
+    def __init__(
+        self,
+        settings: Sim,
+        *,
+        clock_ns: Callable[[], int] = time.time_ns,
+        ping_interval_s: float = 20.0,
+        ping_timeout_s: float = 60.0,
+        backlog_bytes_max: int = 4 * 1024 * 1024,
+    ) -> None:
+        """`clock_ns` is read once, at the start. Pings are Binance's: each 20 s, to be answered within a minute."""
+        self._settings = settings
+        self._clock_ns = clock_ns
+        self._ping_interval_s = ping_interval_s
+        self._ping_timeout_s = ping_timeout_s
+        self._backlog_bytes_max = backlog_bytes_max
+        self._address = ""
+        self._server: Server | None = None
+        self._pump: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Listen, and let trading begin. Raises OSError when the port can't be had."""
+        self.market = Market(self._settings, self._clock_ns() // 1000)
+        self.broadcast = Broadcast(self._backlog_bytes_max)
+        self._server = await serve(
+            self._converse,
+            self._settings.host,
+            self._settings.port,
+            process_request=self._receive,
+            compression=None,
+            ping_interval=self._ping_interval_s,
+            ping_timeout=self._ping_timeout_s,
+            close_timeout=1.0,
+            max_size=65_536,
+            logger=_silent(),
+        )
+        host, port = next(iter(self._server.sockets)).getsockname()[:2]
+        self._address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        self._pump = asyncio.create_task(self._trade(), name="simulated exchange")
+
+    async def stop(self) -> None:
+        """End trading, say goodbye to the clients (1001), and close the port."""
+        if self._pump is not None:
+            self._pump.cancel()
+            await asyncio.gather(self._pump, return_exceptions=True)
+        if self._server is not None:
+            self._server.close()
+            await self._server.wait_closed()
+
+    async def wait(self) -> None:
+        """Return when it was stopped; raise what broke it."""
+        assert self._pump is not None
+        await asyncio.wait([self._pump])
+        if not self._pump.cancelled():
+            self._pump.result()
+
+    @property
+    def url(self) -> str:
+        """Base address of the websockets, without a trailing slash. Known once started."""
+        return f"ws://{self._address}"
+
+    @property
+    def rest_url(self) -> str:
+        """Base address of REST: the same port."""
+        return f"http://{self._address}"
+
+    @property
+    def symbols(self) -> list[str]:
+        """What is listed, normalised: `BTC/USDT`."""
+        return [listing.symbol for listing in listings(self._settings.symbols)]
+
+    @property
+    def ledger(self) -> dict[str, Any]:
+        """What was generated for each stream and sent on each connection; also at /sim/ledger."""
+        return self.broadcast.ledger()
+
+    async def _trade(self) -> None:
+        market, clock = self.market, asyncio.get_running_loop().time
+        origin = clock()
+        while True:
+            elapsed_us = int((clock() - origin) * 1e6)
+            lag_us = elapsed_us - market.elapsed_us
+            if lag_us > LAG_US_MAX:
+                market.skip(lag_us)
+                origin += lag_us * 1e-6
+                continue
+            self.broadcast.publish(market.advance(min(elapsed_us, market.elapsed_us + SLICE_US)))
+            behind = market.elapsed_us < elapsed_us
+            await asyncio.sleep(0 if behind else max(TURN_S_MIN, (market.due_us - elapsed_us) * 1e-6))
+
+    def _receive(self, connection: ServerConnection, request: Request) -> Response | None:
+        """Before the handshake: REST is answered here, None lets a websocket in."""
+        path = urlsplit(request.path).path
+        if path == "/sim/ledger":
+            return _http(200, msgspec.json.encode(self.ledger))
+        if path not in {"/stream", "/ws"} and not path.startswith("/ws/"):
+            return _http(*rest.answer(self.market, request.path))
+        if len(_streams(request.path)) > STREAMS_MAX:
+            return _http(400, b'{"code":-1101,"msg":"Too many streams on one connection."}')
+        return None
+
+    async def _converse(self, connection: ServerConnection) -> None:
+        assert connection.request is not None
+        path = connection.request.path
+        listener = self.broadcast.join(connection, _streams(path), combined=path.startswith("/stream"))
+        try:
+            async for message in connection:
+                await connection.send(requests.reply(self.broadcast, listener, message), text=True)
+        except ConnectionClosed:
+            pass
+        finally:
+            self.broadcast.leave(listener)
+
+
+async def serve_forever(settings: Sim, ready: Callable[[str], None]) -> None:
+    """Run alone until cancelled; `ready` is called with the websocket address once clients may come."""
+    exchange = SimulatedExchange(settings)
+    await exchange.start()
+    try:
+        ready(exchange.url)
+        await exchange.wait()
+    finally:
+        await exchange.stop()
+
+
+def _streams(target: str) -> list[str]:
+    """The streams that an address names: `/stream?streams=a/b`, `/ws/a/b`."""
+    parts = urlsplit(target)
+    if parts.path == "/stream":
+        names = "/".join(parse_qs(parts.query).get("streams", []))
+    else:
+        names = parts.path.removeprefix("/ws")
+    return [name for name in names.split("/") if name]
+
+
+def _http(status: int, body: bytes) -> Response:
+    headers = Headers(
+        {"Content-Type": "application/json;charset=UTF-8", "Content-Length": str(len(body)), "Connection": "close"}
+    )
+    return Response(status, HTTPStatus(status).phrase, headers, body)
+
+
+def _silent() -> logging.Logger:
+    """Every REST answer is a refused handshake to the library; nobody wants to read that."""
+    logger = logging.getLogger("traderd.sim.websockets")
+    logger.setLevel(logging.CRITICAL + 1)
+    logger.propagate = False
+    return logger
