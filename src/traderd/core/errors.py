@@ -1,6 +1,7 @@
 """Faults that have a name.
 
-An expected outcome is a value (`Refused`), never one of these. Our own mistakes are not here either: they crash the process.
+An expected outcome is a value (`Refused`), never one of these. Our own mistakes are not here either: they crash the
+process.
 """
 
 
@@ -17,7 +18,11 @@ class ConfigError(TraderdError):
 
 
 class BadFrameError(TraderdError):
-    """A venue sent bytes that are not what its protocol says. `reason` is short and from a small set: it labels a counter."""
+    """A venue sent bytes that are not what its protocol says.
+
+    `reason` is short and from a small set, since it labels a counter: malformed, unknown_symbol, unknown_channel,
+    bad_number, bad_side, bad_time, refused (a REST answer that says no).
+    """
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)

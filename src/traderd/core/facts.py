@@ -1,7 +1,7 @@
 """What must be remembered: the records of the fact journal, and so of the database's business tables.
 
-Each is one row's worth of truth under a natural key made of text, so that writing it again changes nothing. What we own or
-owe is `Decimal`. Times are integer nanoseconds since the epoch, UTC; 0 stands for "not yet".
+Each is one row's worth of truth under a natural key made of text, so that writing it again changes nothing. What we own
+or owe is `Decimal`. Times are integer nanoseconds since the epoch, UTC; 0 stands for "not yet".
 """
 
 from decimal import Decimal

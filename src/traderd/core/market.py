@@ -1,7 +1,7 @@
 """What a venue tells: instruments, quotes, trades and order book messages.
 
-Prices and quantities come twice: as the text that the venue sent, which is what is stored, and as a float, which is what
-signals are computed from. Times are integer nanoseconds since the epoch, UTC; 0 stands for "the venue sent none".
+Prices and quantities come twice: as the text that the venue sent, which is what is stored, and as a float, which is
+what signals are computed from. Times are integer nanoseconds since the epoch, UTC; 0 stands for "the venue sent none".
 Refuses nothing by itself: the dialects let no NaN, infinity, zero or negative price through.
 """
 
@@ -79,6 +79,8 @@ class BookSnapshot(Struct, gc=False):
     checksum: int | None
     time_venue_ns: int
     time_received_ns: int
+    depth: int = 0
+    """The venue keeps this many levels a side and the book must be cut to them; 0: it keeps all."""
 
 
 class BookDelta(Struct, gc=False):

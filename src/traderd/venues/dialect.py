@@ -1,6 +1,7 @@
-"""What every venue's dialect can do. A dialect is pure: it turns addresses, subscriptions and bytes into words of ours and back.
+"""What every venue's dialect can do: it turns addresses, subscriptions and bytes into words of ours and back.
 
-It keeps no connection and no clock. The only thing that leaves `decode` besides events is `BadFrameError`.
+A dialect is pure: it keeps no connection and no clock, and the only thing that leaves `decode` besides events is
+`BadFrameError`.
 """
 
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ Channel = Literal["quote", "trade", "book"]
 
 
 class Heartbeating(Struct, frozen=True):
-    """How the link is shown to be alive: `frame` is sent every `interval_s` ("" = the websocket's own ping suffices)."""
+    """How the link is shown to be alive: `frame` is sent every `interval_s` ("": the websocket's own ping suffices)."""
 
     frame: str
     interval_s: float
@@ -60,12 +61,24 @@ class Dialect(Protocol):
         """Tell the dialect which instruments its frames may name; a frame naming another is a BadFrameError."""
         ...
 
+    def discover(self) -> None:
+        """From now on a well-formed symbol that wasn't bound becomes an instrument of its own, as replay needs it."""
+        ...
+
+    def instrument(self, venue_symbol: str) -> Instrument:
+        """The instrument that this symbol is bound to; made on the spot when discovering. Raises BadFrameError."""
+        ...
+
     def decode(self, frame: bytes, received_ns: int) -> Sequence[VenueEvent]:
         """One websocket frame into events, in the venue's order. Raises BadFrameError and nothing else."""
         ...
 
     def snapshot_url(self, endpoint: Endpoint, instrument: Instrument) -> str:
         """The REST address of one instrument's book snapshot; "" where the venue sends it by websocket."""
+        ...
+
+    def snapshot_symbol(self, url: str) -> str:
+        """The inverse, for recorded answers: the venue symbol whose snapshot this address gives, or ""."""
         ...
 
     def decode_snapshot(self, body: bytes, instrument: Instrument, received_ns: int) -> BookSnapshot:
@@ -77,7 +90,10 @@ class Dialect(Protocol):
         ...
 
     def decode_instruments(self, body: bytes, symbols: Sequence[str]) -> list[Instrument]:
-        """That address's answer: the instruments among `symbols` that the venue trades, indices from 0. Raises BadFrameError."""
+        """That address's answer: the instruments among `symbols` that the venue trades, indices from 0.
+
+        Raises BadFrameError.
+        """
         ...
 
     def time_url(self, endpoint: Endpoint) -> str:

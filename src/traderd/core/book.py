@@ -1,0 +1,271 @@
+"""One instrument's local order book, exact, and whole or not there at all.
+
+Prices are ordered as decimals and kept as the text that the venue sent. Two rules of continuity, known by whether the
+venue sends checksums:
+
+* numbered (Binance): deltas that come before the snapshot are kept; after it those with last <= snapshot are stale, the
+  first that is applied must have first <= snapshot + 1 <= last, and from then on each first is the previous last + 1
+  (binance-spot-api-docs, "How to manage a local order book correctly");
+* summed (Kraken): the book is cut to its depth after every message and the ten best asks and bids are summed with
+  CRC-32, price and quantity without dot and leading zeros (docs.kraken.com, "Spot WebSocket v2 book checksum").
+
+Refuses to show anything of a book that broke: it is empty until a snapshot makes it whole.
+"""
+
+import zlib
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Sequence
+from decimal import Context, Decimal
+from enum import Enum
+
+from traderd.core.market import BookDelta, BookSnapshot, Level
+
+EXACT = Context(prec=100_000)
+"""Sums and products of venue numbers (at most 64 digits each) never round in it."""
+_PENDING_MAX = 1000
+"""Deltas kept for a snapshot that hasn't come: a minute and a half at ten a second. The oldest go first."""
+_SUMMED_LEVELS = 10
+
+
+class Verdict(Enum):
+    """What became of a message."""
+
+    APPLIED = "applied"
+    BUFFERED = "buffered"
+    """Kept until a snapshot comes."""
+    STALE = "stale"
+    """The book is already past it, or it belongs to a book that is gone."""
+    OLD_SNAPSHOT = "old_snapshot"
+    """The snapshot ends before the deltas begin: fetch another."""
+    GAP = "gap"
+    BAD_CHECKSUM = "bad_checksum"
+    CROSSED = "crossed"
+
+    @property
+    def needs_snapshot(self) -> bool:
+        """Whether the book just became unusable, so that a snapshot must be fetched."""
+        return self in _BROKEN
+
+
+_BROKEN = frozenset({Verdict.OLD_SNAPSHOT, Verdict.GAP, Verdict.BAD_CHECKSUM, Verdict.CROSSED})
+
+
+class Book:
+    """Call `snapshot` and `delta` with what the venue sends and heed the verdict."""
+
+    def __init__(self) -> None:
+        self.book_msgs = 0
+        """Messages applied: deltas, and the snapshots of venues that send them in the stream."""
+        self.snapshots = 0
+        self.seq_gaps = 0
+        self.checksums_ok = 0
+        self.checksums_bad = 0
+        self._bids = _Half()
+        self._asks = _Half()
+        self._pending: deque[BookDelta] = deque(maxlen=_PENDING_MAX)
+        self._depth = 0
+        self._usable = False
+        self._chained = False
+        self._last = 0
+
+    @property
+    def usable(self) -> bool:
+        """Whether the book is whole; while it isn't it shows no level."""
+        return self._usable
+
+    @property
+    def summed(self) -> bool:
+        """Whether the venue sends checksums."""
+        return self.checksums_ok + self.checksums_bad > 0
+
+    def snapshot(self, snapshot: BookSnapshot) -> Verdict:
+        """Begin anew from a whole book, then apply what was kept for it."""
+        if self._usable and snapshot.checksum is None and snapshot.sequence < self._last:
+            return Verdict.STALE
+        bids, asks = _keyed(snapshot.bids), _keyed(snapshot.asks)
+        self._clear()
+        self._bids.change(bids)
+        self._asks.change(asks)
+        self._depth = snapshot.depth
+        self._last = snapshot.sequence
+        self._usable, self._chained = True, False
+        self.snapshots += 1
+        verdict = self._verified(snapshot.checksum)
+        if verdict is not Verdict.APPLIED:
+            return self._break(verdict)
+        self.book_msgs += snapshot.checksum is not None
+        return self._catch_up()
+
+    def delta(self, delta: BookDelta) -> Verdict:
+        """Apply one message of changes, wholly or not at all."""
+        if delta.checksum is not None:
+            return self._apply(delta) if self._usable else Verdict.STALE
+        if not self._usable:
+            self._pending.append(delta)
+            return Verdict.BUFFERED
+        verdict = self._apply_numbered(delta)
+        if verdict.needs_snapshot:
+            self._pending.append(delta)
+        return verdict
+
+    def reset(self) -> None:
+        """Forget everything but the counters: the connection is gone."""
+        self._pending.clear()
+        self._break(Verdict.STALE)
+
+    def best_bid(self) -> Level | None:
+        """The highest bid."""
+        return self._bids.levels[-1] if self._bids.levels else None
+
+    def best_ask(self) -> Level | None:
+        """The lowest ask."""
+        return self._asks.levels[0] if self._asks.levels else None
+
+    def bids(self) -> list[Level]:
+        """Every bid, best first."""
+        return self._bids.levels[::-1]
+
+    def asks(self) -> list[Level]:
+        """Every ask, best first."""
+        return self._asks.levels[:]
+
+    @property
+    def bid_levels(self) -> int:
+        """How many bids."""
+        return len(self._bids.levels)
+
+    @property
+    def ask_levels(self) -> int:
+        """How many asks."""
+        return len(self._asks.levels)
+
+    def bid_quantity(self) -> Decimal:
+        """Exact sum over every bid."""
+        return exact_sum(self._bids.levels)
+
+    def ask_quantity(self) -> Decimal:
+        """Exact sum over every ask."""
+        return exact_sum(self._asks.levels)
+
+    def spread(self) -> Decimal | None:
+        """Best ask minus best bid, exact; None while a side is empty."""
+        if not self._bids.keys or not self._asks.keys:
+            return None
+        return EXACT.subtract(self._asks.keys[0], self._bids.keys[-1])
+
+    def microprice(self) -> float | None:
+        """The two best prices, each weighted with the quantity on the other side; None while a side is empty."""
+        bid, ask = self.best_bid(), self.best_ask()
+        if bid is None or ask is None:
+            return None
+        bid_size, ask_size = float(bid[1]), float(ask[1])
+        return (float(bid[0]) * ask_size + float(ask[0]) * bid_size) / (bid_size + ask_size)
+
+    def imbalance(self, levels: int) -> float | None:
+        """(bids - asks) / (bids + asks) of the best levels' quantities, from -1 to 1; None when there are none."""
+        bids = sum(float(quantity) for _, quantity in self._bids.levels[-levels:])
+        asks = sum(float(quantity) for _, quantity in self._asks.levels[:levels])
+        return (bids - asks) / (bids + asks) if bids + asks else None
+
+    def _catch_up(self) -> Verdict:
+        while self._pending:
+            verdict = self._apply_numbered(self._pending[0])
+            if verdict.needs_snapshot:
+                return verdict
+            self._pending.popleft()
+        return Verdict.APPLIED
+
+    def _apply_numbered(self, delta: BookDelta) -> Verdict:
+        expected = self._last + 1
+        if self._chained:
+            if delta.first != expected:
+                self.seq_gaps += 1
+                return self._break(Verdict.GAP)
+        elif delta.last < expected:
+            return Verdict.STALE
+        elif delta.first > expected:
+            return self._break(Verdict.OLD_SNAPSHOT)
+        if delta.last < delta.first:
+            self.seq_gaps += 1
+            return self._break(Verdict.GAP)
+        self._last, self._chained = delta.last, True
+        return self._apply(delta)
+
+    def _apply(self, delta: BookDelta) -> Verdict:
+        bids, asks = _keyed(delta.bids), _keyed(delta.asks)
+        self._bids.change(bids)
+        self._asks.change(asks)
+        verdict = self._verified(delta.checksum)
+        if verdict is not Verdict.APPLIED:
+            return self._break(verdict)
+        self.book_msgs += 1
+        return verdict
+
+    def _verified(self, checksum: int | None) -> Verdict:
+        bids, asks = self._bids, self._asks
+        if self._depth:
+            bids.cut(len(bids.keys) - self._depth, 0)
+            asks.cut(len(asks.keys) - self._depth, self._depth)
+        if checksum is not None:
+            if checksum != checksum_of(bids.levels[: -_SUMMED_LEVELS - 1 : -1], asks.levels[:_SUMMED_LEVELS]):
+                self.checksums_bad += 1
+                return Verdict.BAD_CHECKSUM
+            self.checksums_ok += 1
+        if bids.keys and asks.keys and bids.keys[-1] >= asks.keys[0]:
+            return Verdict.CROSSED
+        return Verdict.APPLIED
+
+    def _break(self, verdict: Verdict) -> Verdict:
+        self._usable = False
+        self._clear()
+        return verdict
+
+    def _clear(self) -> None:
+        self._bids = _Half()
+        self._asks = _Half()
+
+
+class _Half:
+    """One side of the book, prices rising; `keys` and `levels` run in parallel."""
+
+    def __init__(self) -> None:
+        self.keys: list[Decimal] = []
+        self.levels: list[Level] = []
+
+    def change(self, changes: Sequence[tuple[Decimal, Level]]) -> None:
+        keys, levels = self.keys, self.levels
+        for key, level in changes:
+            at = bisect_left(keys, key)
+            known = at < len(keys) and keys[at] == key
+            if not level[1].strip("0."):
+                if known:
+                    del keys[at], levels[at]
+            elif known:
+                levels[at] = level
+            else:
+                keys.insert(at, key)
+                levels.insert(at, level)
+
+    def cut(self, excess: int, at: int) -> None:
+        if excess > 0:
+            del self.keys[at : at + excess], self.levels[at : at + excess]
+
+
+def _keyed(levels: Sequence[Level]) -> list[tuple[Decimal, Level]]:
+    """Read before anything is changed, so that a text that is no number leaves the book as it was."""
+    return [(Decimal(level[0]), level) for level in levels]
+
+
+def checksum_of(bids: Sequence[Level], asks: Sequence[Level]) -> int:
+    """Kraken's CRC-32 of the ten best asks and bids, each best first."""
+    texts = [text.replace(".", "").lstrip("0") for level in (*asks, *bids) for text in level]
+    return zlib.crc32("".join(texts).encode())
+
+
+def exact_sum(levels: Sequence[Level]) -> Decimal:
+    """The sum of the quantities, with the exponent of the finest."""
+    total = Decimal(0)
+    for _, quantity in levels:
+        total = EXACT.add(total, Decimal(quantity))
+    return total

@@ -1,0 +1,119 @@
+"""Exact figures of a stretch of market data, per venue symbol: what a replay reports.
+
+Sums are decimal and never round, texts are the venue's own. Counted are messages that were applied: deltas newer than
+the snapshot, trades, quotes; snapshots too where the venue sends them in the stream.
+"""
+
+from decimal import Decimal
+from typing import Any
+
+from traderd.core.book import EXACT, Book
+from traderd.core.market import BookDelta, BookSnapshot, Quote, Trade, VenueEvent
+
+
+class Tally:
+    """Feed it every event in order and ask for the report at the end."""
+
+    def __init__(self) -> None:
+        self.books: dict[str, Book] = {}
+        self._trades: dict[str, _Trades] = {}
+        self._quotes: dict[str, int] = {}
+        self._last_quote: dict[str, Quote] = {}
+
+    def add(self, event: VenueEvent) -> None:
+        """Count one event; what is neither quote, trade nor book is not counted."""
+        match event:
+            case Quote(instrument=instrument):
+                symbol = instrument.venue_symbol
+                self._quotes[symbol] = self._quotes.get(symbol, 0) + 1
+                self._last_quote[symbol] = event
+            case Trade(instrument=instrument):
+                self._trades.setdefault(instrument.venue_symbol, _Trades()).add(event)
+            case BookDelta(instrument=instrument):
+                self.books.setdefault(instrument.venue_symbol, Book()).delta(event)
+            case BookSnapshot(instrument=instrument):
+                self.books.setdefault(instrument.venue_symbol, Book()).snapshot(event)
+
+    def report(self) -> dict[str, dict[str, Any]]:
+        """`{"books": …, "trades": …, "bookTicker": …, "last_bookTicker": …}`, keyed by venue symbol; sums are texts."""
+        return {
+            "books": {symbol: _book_report(book) for symbol, book in self.books.items()},
+            "trades": {symbol: trades.report() for symbol, trades in self._trades.items()},
+            "bookTicker": dict(self._quotes),
+            "last_bookTicker": {
+                symbol: [quote.bid_text, quote.bid_size_text, quote.ask_text, quote.ask_size_text]
+                for symbol, quote in self._last_quote.items()
+            },
+        }
+
+
+class _Trades:
+    """The trades of one symbol."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._quantity = Decimal(0)
+        self._notional = Decimal(0)
+        self._taker_buy = Decimal(0)
+        self._first = self._last = self._high = self._low = ""
+        self._last_id = ""
+        self._id_gaps = 0
+
+    def add(self, trade: Trade) -> None:
+        price, quantity = Decimal(trade.price_text), Decimal(trade.quantity_text)
+        self._quantity = EXACT.add(self._quantity, quantity)
+        self._notional = EXACT.add(self._notional, EXACT.multiply(price, quantity))
+        if trade.side == "buy":
+            self._taker_buy = EXACT.add(self._taker_buy, quantity)
+        if not self._count:
+            self._first = self._high = self._low = trade.price_text
+        elif price > Decimal(self._high):
+            self._high = trade.price_text
+        elif price < Decimal(self._low):
+            self._low = trade.price_text
+        self._last = trade.price_text
+        self._id_gaps += self._count > 0 and not _follows(self._last_id, trade.trade_id)
+        self._last_id = trade.trade_id
+        self._count += 1
+
+    def report(self) -> dict[str, Any]:
+        return {
+            "trades": self._count,
+            "qty": _text(self._quantity),
+            "notional": _text(self._notional),
+            "taker_buy_qty": _text(self._taker_buy),
+            "first": self._first,
+            "last": self._last,
+            "high": self._high,
+            "low": self._low,
+            "id_gaps": self._id_gaps,
+        }
+
+
+def _follows(previous: str, trade_id: str) -> bool:
+    """Whether the ids are neighbours; ids that aren't numbers are not judged."""
+    if not (previous.isdecimal() and trade_id.isdecimal()):
+        return True
+    return int(trade_id) == int(previous) + 1
+
+
+def _book_report(book: Book) -> dict[str, Any]:
+    checksums = {"checksums_ok": book.checksums_ok, "checksums_bad": book.checksums_bad} if book.summed else {}
+    best_bid, best_ask = book.best_bid(), book.best_ask()
+    return {
+        "book_msgs": book.book_msgs,
+        "snapshots": book.snapshots,
+        "seq_gaps": book.seq_gaps,
+        "final_bid_levels": book.bid_levels,
+        "final_ask_levels": book.ask_levels,
+        **checksums,
+        "best_bid": list(best_bid) if best_bid else None,
+        "best_ask": list(best_ask) if best_ask else None,
+        "sum_bid_qty": _text(book.bid_quantity()),
+        "sum_ask_qty": _text(book.ask_quantity()),
+    }
+
+
+def _text(number: Decimal) -> str:
+    """Plain digits, every place kept: never 0E-8."""
+    return format(number, "f")
