@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from traderd.adapters.copy_columns import BigInts, Numerics, Texts, Timestamps, encode_rows, numeric_words
+from traderd.adapters.copy_columns import BigInts, Choices, Numerics, Texts, Timestamps, encode_rows, numeric_words
 
 Cell = bytes | None
 WIDE = Context(prec=80)
@@ -95,7 +95,7 @@ def test_rows_with_texts_of_different_length_keep_their_fields_together() -> Non
     names = ["BTC/USDT", "DOGE/USDT", "X"]
     codes = [0, 1, 2, 1, 0, 2]
     times = [1_723_161_254_024_619_568 + n for n in range(6)]
-    rows = decoded(encode_rows([Texts(names, codes), BigInts(codes), Timestamps(times)], 6))
+    rows = decoded(encode_rows([Texts(Choices(names), codes), BigInts(codes), Timestamps(times)], 6))
     assert sorted((row[0], struct.unpack(">q", row[1] or b"")[0]) for row in rows) == sorted(
         (names[code].encode(), code) for code in codes
     )

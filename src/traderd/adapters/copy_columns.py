@@ -132,25 +132,34 @@ class BigInts:
         return ">i8"
 
 
+class Choices:
+    """Texts that many rows choose from, encoded once."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        encoded = [text.encode() for text in texts]
+        self.lengths = np.array([len(text) for text in encoded], np.int64)
+        self.values = np.array(encoded, dtype=f"S{max(1, int(self.lengths.max(initial=1)))}")
+
+
 class Texts:
-    """TEXT: `choices[codes[row]]`, or one text a row where there are no codes.
+    """TEXT: `choices[codes[row]]`. UTF-8; a NUL byte inside is the caller's to avoid: PostgreSQL has no such text."""
 
-    UTF-8; a NUL byte inside is the caller's to avoid: PostgreSQL has no such text.
-    """
+    def __init__(self, choices: Choices, codes: Sequence[int] | NDArray[np.int64]) -> None:
+        self._codes = np.array(codes, np.int64)
+        self._values = choices.values
+        self._lengths = choices.lengths[self._codes]
 
-    def __init__(self, choices: Sequence[str], codes: Sequence[int] | None = None) -> None:
-        encoded = [choice.encode() for choice in choices]
-        lengths = np.array([len(text) for text in encoded], np.int64)
-        self._codes = None if codes is None else np.array(codes, np.int64)
-        self._values = np.array(encoded, dtype=f"S{max(1, int(lengths.max(initial=1)))}")
-        self._lengths = lengths if self._codes is None else lengths[self._codes]
+    @classmethod
+    def each(cls, texts: Sequence[str]) -> "Texts":
+        """One text a row."""
+        return cls(Choices(texts), np.arange(len(texts)))
 
     def widths(self) -> NDArray[np.int64] | Width:
         first = int(self._lengths[0])
         return first if (self._lengths == first).all() else self._lengths
 
     def fill(self, field: NDArray[Any], rows: Rows) -> None:
-        field[:] = self._values[rows] if self._codes is None else self._values[self._codes[rows]]
+        field[:] = self._values[self._codes[rows]]
 
     def dtype(self, width: Width) -> Any:
         return f"S{width}" if width else "V0"

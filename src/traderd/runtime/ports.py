@@ -9,7 +9,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from traderd.core.facts import Fact, Order, Position
-from traderd.core.market import Quote
+from traderd.core.market import Quote, Trade
 from traderd.core.orders import Approved, Report
 
 
@@ -104,17 +104,54 @@ class Journal(Protocol):
         ...
 
 
-class TickStore(Protocol):
-    """Where tick records end: COPY and cursor in one transaction."""
+class Reject(Struct, frozen=True):
+    """What can't be stored as a tick, and why: it goes to the quarantine table as it came."""
+
+    time_ns: int
+    exchange: str
+    channel: str
+    reason: str
+    payload: bytes
+
+
+class Batch(Struct, frozen=True):
+    """Rows encoded for one table."""
+
+    rows: int
+    payload: bytes
+    first_ns: int
+    last_ns: int
+    rejects: list[Reject]
+
+
+class RowEncoder(Protocol):
+    """Turns events into table rows, many at a time."""
+
+    def quotes(self, quotes: list[Quote], lasts: list[Trade | None]) -> Batch:
+        """Rows of tick_data."""
+        ...
+
+    def trades(self, trades: list[Trade]) -> Batch:
+        """Rows of public_trades."""
+        ...
+
+    def rejects(self, rejects: list[Reject]) -> Batch:
+        """Rows of quarantine."""
+        ...
+
+
+class RecordStore(Protocol):
+    """Where a journal's records end: rows and cursor in one transaction."""
 
     async def cursor(self, journal_id: str) -> int:
         """The position up to which the database has everything. Raises StoreUnavailableError."""
         ...
 
-    async def store(self, journal_id: str, records: Sequence[JournalRecord]) -> None:
+    async def store(self, journal_id: str, records: Sequence[JournalRecord]) -> int:
         """Write the records and move the cursor to the last one's position, both or neither.
 
-        Raises StoreUnavailableError when the outcome isn't known, StoreRefusedError when the rows can't be stored.
+        Returns how many rows were refused one by one and went to quarantine instead.
+        Raises StoreUnavailableError when it can't be done now or the outcome isn't known.
         """
         ...
 
@@ -135,11 +172,11 @@ class FactStore(Protocol):
     """Where facts end: upserts under natural keys, and cursor, in one transaction."""
 
     async def cursor(self, journal_id: str) -> int:
-        """As in TickStore."""
+        """As in RecordStore."""
         ...
 
     async def store(self, journal_id: str, position: int, facts: Sequence[Fact]) -> None:
-        """As in TickStore."""
+        """As in RecordStore."""
         ...
 
     async def load_portfolio(self, portfolio: str) -> PortfolioState:

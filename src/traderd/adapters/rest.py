@@ -1,0 +1,31 @@
+"""A venue's public REST, through aiohttp."""
+
+import aiohttp
+
+_BODY_BYTES_MAX = 64 * 1024 * 1024
+
+
+class HttpRest:
+    """GET and nothing else."""
+
+    def __init__(self) -> None:
+        self._session: aiohttp.ClientSession | None = None
+
+    async def get(self, url: str, timeout_s: float) -> bytes:
+        """The body of a 200 answer. Raises ConnectionError for everything else, with the address and the venue's words."""
+        if self._session is None:
+            self._session = aiohttp.ClientSession(headers={"User-Agent": "traderd"})
+        try:
+            timeout = aiohttp.ClientTimeout(total=timeout_s)
+            async with self._session.get(url, timeout=timeout, max_line_size=65_536) as answer:
+                body = await answer.content.read(_BODY_BYTES_MAX) if answer.status != 200 else await answer.read()
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise ConnectionError(f"{url}: {error or 'timed out'}") from error
+        if answer.status != 200:
+            raise ConnectionError(f"{url}: HTTP {answer.status}: {body[:200].decode(errors='replace')}")
+        return body
+
+    async def close(self) -> None:
+        """Close what was opened."""
+        if self._session is not None:
+            await self._session.close()

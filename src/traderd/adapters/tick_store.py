@@ -1,0 +1,233 @@
+"""Tick records → TimescaleDB: one binary COPY a table and the journal's cursor, in one transaction.
+
+The cursor is moved first, and only from behind the first record: the row lock makes a second writer, or our own lost
+transaction that is still running on the server, wait or fail. So a batch whose outcome nobody knows is never written twice.
+A row that the database refuses is found by halving the batch under savepoints, and quarantined with the server's words.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+import asyncpg
+
+from traderd.adapters.copy_columns import HEADER, TRAILER
+from traderd.adapters.postgres import connect, translate
+from traderd.adapters.tick_rows import COLUMNS
+from traderd.core.errors import StoreUnavailableError
+from traderd.runtime.ports import JournalRecord
+
+_IDENTITY = {
+    "tick_data": ("symbol", "time", "exchange", "sequence"),
+    "public_trades": ("symbol", "time", "exchange", "trade_id"),
+}
+_DAY_NS = 86_400 * 10**9
+
+
+class CopyTickStore:
+    """A RecordStore over one connection; it reconnects by itself at the next call after a fault.
+
+    With `careful` rows that are stored already are recognised by their identity and left out: slower, for replays.
+    """
+
+    def __init__(self, dsn: str, timeout_s: float, careful: bool = False) -> None:
+        self._dsn = dsn
+        self._timeout_s = timeout_s
+        self._careful = careful
+        self._connection: asyncpg.Connection | None = None
+        self._partitions: set[tuple[str, int]] = set()
+        self.duplicates = 0
+        """Rows left out because they were stored already."""
+
+    async def cursor(self, journal_id: str) -> int:
+        """The position up to which the database has everything. Raises StoreUnavailableError."""
+        async with self._session() as connection:
+            position = await connection.fetchval(
+                "INSERT INTO journal_cursors (journal_id, position) VALUES ($1, 0)"
+                " ON CONFLICT (journal_id) DO UPDATE SET position = journal_cursors.position RETURNING position",
+                journal_id,
+            )
+        return int(position)
+
+    async def store(self, journal_id: str, records: Sequence[JournalRecord]) -> int:
+        """Write the records and move the cursor, both or neither; returns the rows refused one by one."""
+        async with self._session() as connection:
+            tables = _by_table(records)
+            await self._ensure_partitions(connection, records)
+            try:
+                await self._write(connection, journal_id, records, tables, self._careful)
+            except asyncpg.UniqueViolationError:
+                await self._write(connection, journal_id, records, tables, careful=True)
+            except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError):
+                return await self._write_by_halves(connection, journal_id, records, tables)
+        return 0
+
+    async def forget(self, journal_id: str) -> None:
+        """Drop the cursor of a journal that will never be read again."""
+        async with self._session() as connection:
+            await connection.execute("DELETE FROM journal_cursors WHERE journal_id = $1", journal_id)
+
+    async def close(self) -> None:
+        """Close the connection, if there is one."""
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None
+
+    @asynccontextmanager
+    async def _session(self) -> AsyncIterator[asyncpg.Connection]:
+        """One use of the connection: opened if needed, bounded in time, dropped after any fault."""
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                if self._connection is None or self._connection.is_closed():
+                    self._connection = await connect(self._dsn, name="traderd ticks", timeout_s=self._timeout_s)
+                    self._partitions.clear()
+                yield self._connection
+        except BaseException as error:
+            await self.close()
+            translated = translate(error)
+            if translated is None:
+                raise
+            raise translated from error
+
+    async def _write(
+        self,
+        connection: asyncpg.Connection,
+        journal_id: str,
+        records: Sequence[JournalRecord],
+        tables: dict[str, list[bytes]],
+        careful: bool,
+    ) -> None:
+        async with connection.transaction():
+            await _advance(connection, journal_id, records)
+            for table, payloads in tables.items():
+                if careful and table in _IDENTITY:
+                    self.duplicates += await _copy_missing(connection, table, payloads, self._timeout_s)
+                else:
+                    await _copy(connection, table, table, payloads, self._timeout_s)
+
+    async def _write_by_halves(
+        self,
+        connection: asyncpg.Connection,
+        journal_id: str,
+        records: Sequence[JournalRecord],
+        tables: dict[str, list[bytes]],
+    ) -> int:
+        refused = 0
+        async with connection.transaction():
+            await _advance(connection, journal_id, records)
+            for table, payloads in tables.items():
+                rows = [row for payload in payloads for row in split_rows(payload)]
+                refused += await self._copy_halves(connection, table, rows)
+        return refused
+
+    async def _copy_halves(self, connection: asyncpg.Connection, table: str, rows: list[bytes]) -> int:
+        try:
+            async with connection.transaction():
+                if table in _IDENTITY:
+                    self.duplicates += await _copy_missing(connection, table, [b"".join(rows)], self._timeout_s)
+                else:
+                    await _copy(connection, table, table, [b"".join(rows)], self._timeout_s)
+        except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
+            if len(rows) == 1:
+                await _quarantine(connection, table, rows[0], str(error))
+                return 1
+            half = len(rows) // 2
+            return await self._copy_halves(connection, table, rows[:half]) + await self._copy_halves(
+                connection, table, rows[half:]
+            )
+        return 0
+
+    async def _ensure_partitions(self, connection: asyncpg.Connection, records: Sequence[JournalRecord]) -> None:
+        for record in records:
+            table = record.label.partition(":")[0]
+            first, last = record.first_ns // _DAY_NS, record.last_ns // _DAY_NS
+            if (table, first) in self._partitions and (table, last) in self._partitions:
+                continue
+            await connection.execute(
+                "SELECT ensure_partitions($1::text::regclass, $2, $3)", table, _time(first), _time(last + 1)
+            )
+            self._partitions |= {(table, day) for day in range(first, last + 1)}
+
+
+async def _advance(connection: asyncpg.Connection, journal_id: str, records: Sequence[JournalRecord]) -> None:
+    """Move the cursor behind the last record, if it stands before the first one."""
+    moved = await connection.execute(
+        "UPDATE journal_cursors SET position = $3, updated_at = now() WHERE journal_id = $1 AND position < $2",
+        journal_id,
+        records[0].position,
+        records[-1].position,
+    )
+    if moved != "UPDATE 1":
+        raise StoreUnavailableError("the journal's cursor has moved: an earlier transaction did commit")
+
+
+async def _copy(
+    connection: asyncpg.Connection, table: str, into: str, payloads: Sequence[bytes], timeout_s: float
+) -> None:
+    await connection.copy_to_table(
+        into, source=_stream(payloads), columns=COLUMNS[table], format="binary", timeout=timeout_s
+    )
+
+
+async def _copy_missing(connection: asyncpg.Connection, table: str, payloads: Sequence[bytes], timeout_s: float) -> int:
+    """COPY into a staging table and insert what isn't there yet; returns how many rows were there."""
+    await connection.execute(
+        f"CREATE TEMP TABLE IF NOT EXISTS staging_{table} (LIKE {table} INCLUDING DEFAULTS) ON COMMIT DELETE ROWS;"
+        f"TRUNCATE staging_{table}"
+    )
+    await _copy(connection, table, f"staging_{table}", payloads, timeout_s)
+    identity = ", ".join(_IDENTITY[table])
+    same = " AND ".join(f"stored.{column} = fresh.{column}" for column in _IDENTITY[table])
+    columns = ", ".join(COLUMNS[table])
+    total = await connection.fetchval(f"SELECT count(*) FROM staging_{table}")
+    inserted = await connection.execute(
+        f"INSERT INTO {table} ({columns}) SELECT DISTINCT ON ({identity}) {columns} FROM staging_{table} fresh"
+        f" WHERE NOT EXISTS (SELECT FROM {table} stored WHERE {same})"
+    )
+    return int(total) - int(inserted.rpartition(" ")[2])
+
+
+async def _quarantine(connection: asyncpg.Connection, table: str, row: bytes, reason: str) -> None:
+    await connection.execute("SELECT ensure_partitions('quarantine', now(), now())")
+    await connection.execute(
+        "INSERT INTO quarantine (time, exchange, channel, reason, payload) VALUES (now(), '', $1, $2, $3)",
+        table,
+        reason,
+        row.hex(),
+    )
+
+
+def split_rows(payload: bytes) -> list[bytes]:
+    """COPY tuples, one by one."""
+    rows, at = [], 0
+    while at < len(payload):
+        start = at
+        fields = int.from_bytes(payload[at : at + 2], "big")
+        at += 2
+        for _ in range(fields):
+            length = int.from_bytes(payload[at : at + 4], "big", signed=True)
+            at += 4 + max(length, 0)
+        rows.append(payload[start:at])
+    return rows
+
+
+def _by_table(records: Sequence[JournalRecord]) -> dict[str, list[bytes]]:
+    """The records' payloads by table; the label says it: `tick_data:binance`."""
+    tables: dict[str, list[bytes]] = defaultdict(list)
+    for record in records:
+        if record.rows:
+            tables[record.label.partition(":")[0]].append(record.payload)
+    return tables
+
+
+async def _stream(payloads: Sequence[bytes]) -> AsyncIterator[bytes]:
+    yield HEADER
+    for payload in payloads:
+        yield payload
+    yield TRAILER
+
+
+def _time(day: int) -> datetime:
+    return datetime.fromtimestamp(day * 86_400, UTC)

@@ -1,0 +1,123 @@
+"""From a journal to the database, for as long as the process lives: read behind the cursor, store, release.
+
+The journal is the only source, after a crash as in every second of an ordinary day. When the database can't be reached or
+an outcome isn't known, the cursor is read again and work goes on from there; nothing is ever stored twice or skipped.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from traderd.core.backoff import Backoff
+from traderd.core.errors import StoreUnavailableError
+from traderd.runtime.ports import Clock, JournalRecord, RecordStore
+
+
+class DrainableJournal(Protocol):
+    """What a drain needs of a journal."""
+
+    @property
+    def journal_id(self) -> str: ...
+
+    @property
+    def position(self) -> int: ...
+
+    def read(self, after: int, bytes_max: int) -> list[JournalRecord]: ...
+
+    def release(self, upto: int) -> None: ...
+
+    def resume_at(self, position: int) -> None: ...
+
+
+class DrainObserver(Protocol):
+    """Who is told: the metrics and the log."""
+
+    def stored(self, records: Sequence[JournalRecord], seconds: float, refused: int) -> None:
+        """Records are in the database."""
+        ...
+
+    def unavailable(self, reason: str) -> None:
+        """The database could not take them now."""
+        ...
+
+    def available(self) -> None:
+        """The database answers again."""
+        ...
+
+
+class Drain:
+    """One journal's way into the database."""
+
+    def __init__(
+        self,
+        journal: DrainableJournal,
+        store: RecordStore,
+        bytes_max: int,
+        backoff: Backoff,
+        uniform: Callable[[], float],
+        clock: Clock,
+        observer: DrainObserver,
+    ) -> None:
+        self._journal = journal
+        self._store = store
+        self._bytes_max = bytes_max
+        self._backoff = backoff
+        self._uniform = uniform
+        self._clock = clock
+        self._observer = observer
+        self._cursor = -1
+        self._more = asyncio.Event()
+        self._empty = asyncio.Event()
+
+    def wake(self) -> None:
+        """Something was journalled."""
+        self._more.set()
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether the database has all that the journal has."""
+        return self._cursor >= self._journal.position
+
+    async def wait_caught_up(self) -> None:
+        """Wait until the database has all that the journal has now."""
+        target = self._journal.position
+        while self._cursor < target:
+            self._empty.clear()
+            self.wake()
+            await self._empty.wait()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            try:
+                await self._open()
+                await self._follow()
+            except StoreUnavailableError as error:
+                self._cursor = -1
+                self._observer.unavailable(str(error))
+                await asyncio.sleep(self._backoff.delay(self._uniform()))
+
+    async def _open(self) -> None:
+        cursor = await self._store.cursor(self._journal.journal_id)
+        self._journal.resume_at(cursor)
+        self._journal.release(cursor)
+        self._cursor = cursor
+        self._observer.available()
+
+    async def _follow(self) -> None:
+        since = self._clock.monotonic_ns()
+        while True:
+            self._more.clear()
+            records = self._journal.read(self._cursor, self._bytes_max)
+            if not records:
+                self._cursor = max(self._cursor, self._journal.position)
+                self._empty.set()
+                await self._more.wait()
+                continue
+            started = self._clock.monotonic_ns()
+            refused = await self._store.store(self._journal.journal_id, records)
+            ended = self._clock.monotonic_ns()
+            self._cursor = records[-1].position
+            self._journal.release(self._cursor)
+            self._observer.stored(records, (ended - started) / 1e9, refused)
+            self._backoff.healthy((ended - since) / 1e9)

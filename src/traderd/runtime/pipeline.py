@@ -1,0 +1,277 @@
+"""The path of a tick: event → engine, ticker cache, journal; and of what the engine decides: facts → journal → exchange.
+
+The fan-out is a few visible calls in a fixed order. Everything here is synchronous: a tick waits for nothing. Ticks gather
+in memory for at most `flush_age_ms_max`, then go to the journal as one record; the drains (`runtime.drain`) bring the
+journals to the database. An order's intent is on the disk before the order leaves.
+
+Always true: received = pending + journalled + stored + quarantined + lost, of every venue and channel.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from msgspec import Struct
+
+from traderd.core.engine import Engine
+from traderd.core.errors import JournalError
+from traderd.core.facts import Fact, encode_fact
+from traderd.core.market import Beat, Quote, Trade, VenueEvent
+from traderd.core.orders import Approved, Report
+from traderd.runtime.ports import Batch, Clock, Feed, Journal, Reject, RowEncoder
+
+
+class Observer(Protocol):
+    """Who is told what happened to batches: the metrics. Called once a batch, never once a tick."""
+
+    def gathered(self, exchange: str, channel: str, received: int, journalled: int, quarantined: int) -> None:
+        """Rows were encoded and journalled; `received` counts rejects too."""
+        ...
+
+    def lost(self, exchange: str, channel: str, rows: int, reason: str) -> None:
+        """Rows could not be journalled."""
+        ...
+
+    def latency(self, exchange: str, seconds: float) -> None:
+        """Venue time to receive time of one trade in a batch."""
+        ...
+
+    def tick_to_order(self, seconds: float) -> None:
+        """Receive time of the tick to the order leaving."""
+        ...
+
+    def fact(self, fact: Fact) -> None:
+        """A fact was recorded."""
+        ...
+
+
+class Matching(Protocol):
+    """A simulated venue that fills against the live quotes (paper mode)."""
+
+    def working(self, index: int) -> bool:
+        """Whether an order of this instrument is waiting for a quote."""
+        ...
+
+    def on_quote(self, quote: Quote) -> None:
+        """Fill what this quote fills; reports come back through the report sink."""
+        ...
+
+    def on_beat(self, now_ns: int) -> None:
+        """Time has passed."""
+        ...
+
+
+class Counts(Struct):
+    """Rows of one venue's channel since the start."""
+
+    received: int = 0
+    journalled: int = 0
+    """Appended to the journal, stored or not yet."""
+    quarantined: int = 0
+    lost: int = 0
+
+
+class Stream:
+    """One venue's end of the pipeline: its session hands over what arrives."""
+
+    def __init__(self, pipeline: "Pipeline", exchange: str, symbols: Sequence[str]) -> None:
+        self.exchange = exchange
+        self.symbols = symbols
+        self.counts = {"quote": Counts(), "trade": Counts(), "": Counts()}
+        self.quotes: list[Quote] = []
+        self.lasts: list[Trade | None] = []
+        self.trades: list[Trade] = []
+        self.bad: list[Reject] = []
+        self.newest_ns = 0
+        self._pipeline = pipeline
+
+    def on_events(self, events: Sequence[VenueEvent]) -> None:
+        """One frame's events, in the venue's order. The hot path."""
+        pipeline = self._pipeline
+        for event in events:
+            kind = type(event)
+            if kind is Quote:
+                assert isinstance(event, Quote)
+                index = event.instrument.index
+                self.quotes.append(event)
+                self.lasts.append(pipeline.last_trades[index])
+                effects = pipeline.engine.on_quote(event)
+                if effects:
+                    pipeline.carry_out(effects, event.time_received_ns)
+                pipeline.feed.quote(event)
+                if pipeline.matching.working(index):
+                    pipeline.matching.on_quote(event)
+            elif kind is Trade:
+                assert isinstance(event, Trade)
+                self.trades.append(event)
+                effects = pipeline.engine.on_trade(event)
+                if effects:
+                    pipeline.carry_out(effects, event.time_received_ns)
+        if len(self.quotes) + len(self.trades) >= pipeline.flush_rows_max:
+            pipeline.flush_stream(self)
+
+    def on_bad_frame(self, channel: str, reason: str, frame: bytes, received_ns: int) -> None:
+        """A frame that isn't what the venue's protocol says: kept as it came."""
+        self.bad.append(Reject(received_ns, self.exchange, channel, reason, frame[:4_000]))
+
+    @property
+    def pending(self) -> int:
+        """Rows in memory that no journal holds yet."""
+        return len(self.quotes) + len(self.trades) + len(self.bad)
+
+
+class Pipeline:
+    """All streams, one engine, two journals."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        rows: RowEncoder,
+        tick_journal: Journal,
+        fact_journal: Journal,
+        feed: Feed,
+        matching: Matching,
+        observer: Observer,
+        clock: Clock,
+        gaps: GapLedger,
+        flush_rows_max: int,
+        journalled: Callable[[], None],
+    ) -> None:
+        self.engine = engine
+        self.feed = feed
+        self.matching = matching
+        self.flush_rows_max = flush_rows_max
+        self.last_trades = engine.board.trades
+        self.streams: list[Stream] = []
+        self.send: Callable[[Approved], None] = _nowhere
+        self.fault: Callable[[str], None] = lambda reason: None
+        self._rows = rows
+        self._tick_journal = tick_journal
+        self._fact_journal = fact_journal
+        self._observer = observer
+        self._clock = clock
+        self._gaps = gaps
+        self._journalled = journalled
+        self._facts: list[bytes] = []
+
+    def stream(self, exchange: str, symbols: Sequence[str]) -> Stream:
+        """A new venue's end."""
+        stream = Stream(self, exchange, symbols)
+        self.streams.append(stream)
+        return stream
+
+    def on_beat(self) -> None:
+        """Time passes: bars close, orders age, what gathered is journalled."""
+        now = self._clock.time_ns()
+        self.carry_out(self.engine.on_beat(Beat(now)), now)
+        self.matching.on_beat(now)
+        self.flush()
+
+    def on_report(self, report: Report) -> None:
+        """An exchange said what happened to an order."""
+        self.carry_out(self.engine.on_report(report), report.time_ns)
+
+    def carry_out(self, effects: Sequence[Fact | Approved], cause_ns: int) -> None:
+        """Record the facts; with an order among the effects they are on the disk before it leaves."""
+        orders = []
+        for effect in effects:
+            if isinstance(effect, Approved):
+                orders.append(effect)
+            else:
+                self.record(effect)
+        if orders and self.flush_facts(durable=True):
+            for approved in orders:
+                self.send(approved)
+            self._observer.tick_to_order((self._clock.time_ns() - cause_ns) / 1e9)
+
+    def record(self, fact: Fact) -> None:
+        """Keep one fact, and tell the outside."""
+        self._facts.append(encode_fact(fact))
+        self.feed.fact(fact)
+        self._observer.fact(fact)
+
+    def flush(self) -> None:
+        """Everything gathered goes to the journals."""
+        for stream in self.streams:
+            self.flush_stream(stream)
+        self.flush_facts(durable=False)
+
+    def flush_facts(self, durable: bool) -> bool:
+        """Facts to their journal; False if they could not be kept, and then trading has stopped."""
+        try:
+            if self._facts:
+                self._fact_journal.append("facts", len(self._facts), b"\n".join(self._facts), 0, 0)
+                self._facts = []
+                self._journalled()
+            if durable:
+                self._fact_journal.sync()
+        except JournalError as error:
+            self._stop_trading(str(error))
+            return False
+        return True
+
+    def flush_stream(self, stream: Stream) -> None:
+        """One venue's rows to the tick journal."""
+        if stream.quotes:
+            quotes, lasts = stream.quotes, stream.lasts
+            stream.quotes, stream.lasts = [], []
+            stream.newest_ns = quotes[-1].time_received_ns
+            self._append(stream, "quote", "tick_data", self._rows.quotes(quotes, lasts))
+        if stream.trades:
+            trades = stream.trades
+            stream.trades = []
+            stream.newest_ns = max(stream.newest_ns, trades[-1].time_received_ns)
+            self._observer.latency(stream.exchange, (trades[-1].time_received_ns - trades[-1].time_venue_ns) / 1e9)
+            self._append(stream, "trade", "public_trades", self._rows.trades(trades))
+        if stream.bad:
+            bad, stream.bad = stream.bad, []
+            self._append(stream, "", "quarantine", self._rows.rejects(bad), quarantine=True)
+
+    def gap_opened(self, exchange: str, symbol: str, channel: str, reason: str, from_ns: int, detail: str = "") -> None:
+        """From here on data is missing."""
+        gap = self._gaps.opened(exchange, symbol, channel, reason, from_ns, detail)
+        if gap is not None:
+            self.record(gap)
+
+    def gap_closed(self, exchange: str, symbol: str, channel: str, reason: str, to_ns: int, rows_lost: int = 0) -> None:
+        """From here on it is whole again."""
+        gap = self._gaps.closed(exchange, symbol, channel, reason, to_ns, rows_lost)
+        if gap is not None:
+            self.record(gap)
+
+    def _append(self, stream: Stream, channel: str, table: str, batch: Batch, quarantine: bool = False) -> None:
+        counts = stream.counts[channel]
+        if batch.rejects:
+            rejected = self._rows.rejects(batch.rejects)
+            self._append(stream, channel, "quarantine", rejected, quarantine=True)
+        if not batch.rows:
+            return
+        counts.received += batch.rows
+        label = f"{table}:{stream.exchange}:{channel}"
+        try:
+            self._tick_journal.append(label, batch.rows, batch.payload, batch.first_ns, batch.last_ns)
+        except JournalError as error:
+            counts.lost += batch.rows
+            self._observer.lost(stream.exchange, channel, batch.rows, str(error))
+            self.gap_opened(stream.exchange, "", channel, "lost", batch.first_ns, str(error))
+            self.fault(str(error))
+            return
+        if quarantine:
+            counts.quarantined += batch.rows
+        else:
+            counts.journalled += batch.rows
+        self._observer.gathered(
+            stream.exchange, channel, batch.rows, 0 if quarantine else batch.rows, batch.rows if quarantine else 0
+        )
+        self.gap_closed(stream.exchange, "", channel, "lost", batch.last_ns, counts.lost)
+        self._journalled()
+
+    def _stop_trading(self, reason: str) -> None:
+        """What cannot be recorded must not be done."""
+        for effect in self.engine.halt(reason):
+            if not isinstance(effect, Approved):
+                self.feed.fact(effect)
+        self.fault(reason)
+
+
+def _nowhere(approved: Approved) -> None:
+    raise AssertionError("the gateway is not connected")
