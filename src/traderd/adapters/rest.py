@@ -12,7 +12,7 @@ class HttpRest:
         self._session: aiohttp.ClientSession | None = None
 
     async def get(self, url: str, timeout_s: float) -> bytes:
-        """The body of a 200 answer. Raises ConnectionError for everything else, with the address and the venue's words."""
+        """The body of a 200 answer. Raises ConnectionError for everything else, with the venue's words."""
         if self._session is None:
             self._session = aiohttp.ClientSession(headers={"User-Agent": "traderd"})
         try:

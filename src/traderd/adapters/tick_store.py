@@ -1,8 +1,9 @@
 """Tick records → TimescaleDB: one binary COPY a table and the journal's cursor, in one transaction.
 
-The cursor is moved first, and only from behind the first record: the row lock makes a second writer, or our own lost
-transaction that is still running on the server, wait or fail. So a batch whose outcome nobody knows is never written twice.
-A row that the database refuses is found by halving the batch under savepoints, and quarantined with the server's words.
+The cursor is moved first, and only from behind the first record: the row lock makes a second writer, or our own
+lost transaction that is still running on the server, wait or fail. So a batch whose outcome nobody knows is never
+written twice. A row that the database refuses is found by halving the batch under savepoints, and quarantined with
+the server's words.
 """
 
 import asyncio

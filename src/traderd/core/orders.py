@@ -51,7 +51,7 @@ class Report(Struct, frozen=True):
     """An execution report, as FIX means it: what the exchange says happened to one order."""
 
     client_order_id: str
-    kind: Literal["new", "trade", "rejected", "cancelled", "expired"]
+    kind: Literal["new", "trade", "rejected", "cancelled", "expired", "unknown"]
     time_ns: int
     exchange_order_id: str = ""
     execution_id: str = ""

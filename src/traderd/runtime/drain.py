@@ -1,7 +1,8 @@
 """From a journal to the database, for as long as the process lives: read behind the cursor, store, release.
 
-The journal is the only source, after a crash as in every second of an ordinary day. When the database can't be reached or
-an outcome isn't known, the cursor is read again and work goes on from there; nothing is ever stored twice or skipped.
+The journal is the only source, after a crash as in every second of an ordinary day. When the database can't be
+reached or an outcome isn't known, the cursor is read again and work goes on from there; nothing is ever stored
+twice or skipped.
 """
 
 import asyncio

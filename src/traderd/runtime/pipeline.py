@@ -1,8 +1,8 @@
-"""The path of a tick: event → engine, ticker cache, journal; and of what the engine decides: facts → journal → exchange.
+"""The path of a tick: event → engine, feed, journal; and of what the engine decides: facts → journal → exchange.
 
-The fan-out is a few visible calls in a fixed order. Everything here is synchronous: a tick waits for nothing. Ticks gather
-in memory for at most `flush_age_ms_max`, then go to the journal as one record; the drains (`runtime.drain`) bring the
-journals to the database. An order's intent is on the disk before the order leaves.
+The fan-out is a few visible calls in a fixed order. Everything here is synchronous: a tick waits for nothing. Ticks
+gather in memory for at most `flush_age_ms_max`, then go to the journal as one record; the drains (`runtime.drain`)
+bring the journals to the database. An order's intent is on the disk before the order leaves.
 
 Always true: received = pending + journalled + stored + quarantined + lost, of every venue and channel.
 """
@@ -15,6 +15,7 @@ from msgspec import Struct
 from traderd.core.engine import Engine
 from traderd.core.errors import JournalError
 from traderd.core.facts import Fact, encode_fact
+from traderd.core.gaps import GapLedger
 from traderd.core.market import Beat, Quote, Trade, VenueEvent
 from traderd.core.orders import Approved, Report
 from traderd.runtime.ports import Batch, Clock, Feed, Journal, Reject, RowEncoder

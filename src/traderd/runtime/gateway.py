@@ -1,0 +1,46 @@
+"""Sends approved orders. Each is sent once; what the exchange then says comes back as reports.
+
+Silence is not rejection: a send that fails or takes too long leaves the order's fate unknown, and says so.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from traderd.core.orders import Approved, Report
+from traderd.runtime.ports import Clock, Exchange
+
+Spawn = Callable[[Coroutine[Any, Any, None]], object]
+
+
+class Gateway:
+    """One exchange's way out. `spawn` starts a task whose death ends the process."""
+
+    def __init__(
+        self, exchange: Exchange, on_report: Callable[[Report], None], clock: Clock, timeout_s: float, spawn: Spawn
+    ) -> None:
+        self._exchange = exchange
+        self._on_report = on_report
+        self._clock = clock
+        self._timeout_s = timeout_s
+        self._spawn = spawn
+        self._sent: set[str] = set()
+
+    def send(self, approved: Approved) -> None:
+        """Send without waiting for the answer. The caller has the intent on disk already."""
+        order = approved.intent.client_order_id
+        if order in self._sent:
+            raise AssertionError(f"order {order} would be sent twice")
+        self._sent.add(order)
+        self._spawn(self._send(approved))
+
+    async def _send(self, approved: Approved) -> None:
+        order = approved.intent.client_order_id
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await self._exchange.send(approved)
+        except (ConnectionError, TimeoutError) as error:
+            reason = f"no answer to the order: {error or 'timed out'}"
+            self._on_report(Report(order, "unknown", self._clock.time_ns(), reason=reason))
+        finally:
+            self._sent.discard(order)
