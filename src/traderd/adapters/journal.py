@@ -58,6 +58,7 @@ class FileJournal:
         self._disk_bytes_max = disk_bytes_max
         self._on_damage = on_damage
         self._position = 0
+        self._newest_ns = 0
         self._read_segment: tuple[int, int] | None = None  # first position, descriptor
         self._read_offset = 0
         self._read_position = 0
@@ -78,6 +79,11 @@ class FileJournal:
     def position(self) -> int:
         """Position of the newest record; 0 when there never was one."""
         return self._position
+
+    @property
+    def newest_ns(self) -> int:
+        """When the newest row was received that the journal held when it was opened; 0 if it held none."""
+        return self._newest_ns
 
     @property
     def size(self) -> int:
@@ -104,6 +110,20 @@ class FileJournal:
             os.fdatasync(self._fd)
         except OSError as error:
             raise JournalError(f"journal {self._folder}: {error.strerror}") from error
+
+    def detached_sync(self) -> Callable[[], None]:
+        """A sync of what is appended by now, to be called from another thread."""
+        fd = os.dup(self._fd)
+
+        def sync() -> None:
+            try:
+                os.fdatasync(fd)
+            except OSError as error:
+                raise JournalError(f"journal {self._folder}: {error.strerror}") from error
+            finally:
+                os.close(fd)
+
+        return sync
 
     def read(self, after: int, bytes_max: int) -> list[JournalRecord]:
         """Records after `after`, in order, at least one if there is one, up to about `bytes_max`."""
@@ -180,6 +200,7 @@ class FileJournal:
         for record, stop in _records(body, first):
             if isinstance(record, JournalRecord):
                 position, end = record.position, stop
+                self._newest_ns = max(self._newest_ns, record.last_ns)
         if end < len(body):
             self._set_aside(path, end, body[end:])
             self._on_damage(Damage(path.name, end, len(body) - end, 0))

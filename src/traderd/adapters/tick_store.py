@@ -17,7 +17,7 @@ import asyncpg
 from traderd.adapters.copy_columns import HEADER, TRAILER
 from traderd.adapters.postgres import connect, translate
 from traderd.adapters.tick_rows import COLUMNS
-from traderd.core.errors import StoreUnavailableError
+from traderd.core.errors import StoreRefusedError, StoreUnavailableError
 from traderd.runtime.ports import JournalRecord
 
 _IDENTITY = {
@@ -59,9 +59,9 @@ class CopyTickStore:
             await self._ensure_partitions(connection, records)
             try:
                 await self._write(connection, journal_id, records, tables, self._careful)
-            except asyncpg.UniqueViolationError:
-                await self._write(connection, journal_id, records, tables, careful=True)
-            except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError):
+            except asyncpg.PostgresError as error:
+                if not isinstance(translate(error), StoreRefusedError):
+                    raise
                 return await self._write_by_halves(connection, journal_id, records, tables)
         return 0
 
@@ -130,7 +130,9 @@ class CopyTickStore:
                     self.duplicates += await _copy_missing(connection, table, [b"".join(rows)], self._timeout_s)
                 else:
                     await _copy(connection, table, table, [b"".join(rows)], self._timeout_s)
-        except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
+        except asyncpg.PostgresError as error:
+            if not isinstance(translate(error), StoreRefusedError):
+                raise
             if len(rows) == 1:
                 await _quarantine(connection, table, rows[0], str(error))
                 return 1

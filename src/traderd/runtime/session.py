@@ -21,6 +21,7 @@ _CONNECT_TIMEOUT_S = 10.0
 _REST_TIMEOUT_S = 10.0
 _WATCH_S = 0.5
 _SNAPSHOT_ATTEMPTS = 20
+_CONNECTION = "ws1"
 _TICKS = frozenset({Quote, Trade})
 
 
@@ -36,6 +37,18 @@ class SessionObserver(Protocol):
     def refused(self, exchange: str, channel: str, symbol: str, reason: str) -> None: ...
 
     def resync(self, exchange: str, symbol: str, verdict: str) -> None: ...
+
+
+class Tape(Protocol):
+    """A recording of all traffic."""
+
+    def frame(self, received_ns: int, connection: str, frame: bytes) -> None: ...
+
+    def connected(self, received_ns: int, connection: str, url: str) -> None: ...
+
+    def sent(self, received_ns: int, connection: str, frame: str) -> None: ...
+
+    def answered(self, received_ns: int, url: str, body: bytes) -> None: ...
 
 
 class Session:
@@ -55,9 +68,9 @@ class Session:
         backoff: Backoff,
         uniform: Callable[[], float],
         observer: SessionObserver,
-        record: Callable[[str, int, bytes], None] | None = None,
+        tape: Tape | None = None,
     ) -> None:
-        """`record(connection, received_ns, frame)` sees every frame as it came (`run --record`)."""
+        """`tape` is given all traffic as it came (`run --record`)."""
         self._dialect = dialect
         self._endpoint = endpoint
         self._channels = channels
@@ -70,7 +83,7 @@ class Session:
         self._backoff = backoff
         self._uniform = uniform
         self._observer = observer
-        self._record = record
+        self._tape = tape
         self._exchange = stream.exchange
         self._link: Link | None = None
         self._resyncs: dict[int, asyncio.Task[None]] = {}
@@ -99,13 +112,13 @@ class Session:
     async def _once(self) -> str:
         """One connection, from its opening to its end; returns why it ended."""
         url = self._dialect.websocket_url(self._endpoint, self._instruments, self._channels)
-        self._note("connect", url)
+        if self._tape is not None:
+            self._tape.connected(self._clock.time_ns(), _CONNECTION, url)
         self._whole = False
         self._link = link = await self._connector.connect(url, self._on_frame, _CONNECT_TIMEOUT_S)
         self._last_frame_ns = self._clock.time_ns()
         for frame in self._dialect.subscribe_frames(self._instruments, self._channels):
-            self._note("sent", frame)
-            link.send(frame)
+            self._send(link, frame)
         if "book" in self._channels:
             for instrument in self._instruments:
                 self.books[instrument.index] = Book()
@@ -128,7 +141,7 @@ class Session:
             await asyncio.sleep(_WATCH_S)
             if beat.frame and self._clock.monotonic_ns() - sent > beat.interval_s * 1e9:
                 sent = self._clock.monotonic_ns()
-                link.send(beat.frame)
+                self._send(link, beat.frame)
             silence_s = (self._clock.time_ns() - self._last_frame_ns) / 1e9
             if silence_s > beat.silence_max_s:
                 self._watch_verdict = f"silent for {silence_s:.1f} s"
@@ -138,8 +151,8 @@ class Session:
     def _on_frame(self, frame: bytes, received_ns: int) -> None:
         """The hot path: one frame into events, events into the pipeline."""
         self._last_frame_ns = received_ns
-        if self._record is not None:
-            self._record("ws1", received_ns, frame)
+        if self._tape is not None:
+            self._tape.frame(received_ns, _CONNECTION, frame)
         try:
             events = self._dialect.decode(frame, received_ns)
         except BadFrameError as error:
@@ -193,8 +206,7 @@ class Session:
                 return
             if self._dialect.book_resync == "resubscribe":
                 for frame in self._dialect.resubscribe_frames(instrument, "book"):
-                    self._note("sent", frame)
-                    self._link.send(frame)
+                    self._send(self._link, frame)
             else:
                 await self._fetch_snapshot(instrument)
             if book.usable:
@@ -207,8 +219,8 @@ class Session:
         try:
             body = await self._rest.get(url, _REST_TIMEOUT_S)
             received_ns = self._clock.time_ns()
-            if self._record is not None:
-                self._record(f"http:{url}", received_ns, body)
+            if self._tape is not None:
+                self._tape.answered(received_ns, url, body)
             snapshot = self._dialect.decode_snapshot(body, instrument, received_ns)
         except (ConnectionError, BadFrameError) as error:
             self._observer.refused(self._exchange, "book", instrument.symbol, str(error))
@@ -244,6 +256,7 @@ class Session:
             self._link.close()
             self._link = None
 
-    def _note(self, what: str, text: str) -> None:
-        if self._record is not None:
-            self._record(f"ws1:{what}", self._clock.time_ns(), text.encode())
+    def _send(self, link: Link, frame: str) -> None:
+        if self._tape is not None:
+            self._tape.sent(self._clock.time_ns(), _CONNECTION, frame)
+        link.send(frame)
