@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
-from msgspec import Meta, Struct, field
+from msgspec import Meta, Raw, Struct, field
 
 from traderd.core.errors import BadFrameError
 from traderd.core.market import Ack, BookDelta, BookSnapshot, Instrument, Level, Quote, Trade, VenueEvent
@@ -81,7 +81,7 @@ class _Fault(Struct):
 class _Shape(Struct):
     """Just enough of any frame to see what it is."""
 
-    data: msgspec.Raw | None = None
+    data: Raw = Raw()
     event: str | None = field(name="e", default=None)
     update_id: Any = field(name="u", default=None)
     request_id: Any = field(name="id", default=None)
@@ -130,8 +130,7 @@ _decode_time = msgspec.json.Decoder(_Time).decode
 
 _UNREADABLE = (msgspec.DecodeError, RecursionError, ValueError, OverflowError)
 """What msgspec raises for foreign bytes, deep nesting, broken UTF-8 and numbers beyond all bounds."""
-_BOOK_TICKER = ord("b")
-_TAGGED = frozenset(b"tadk")
+_TAGGED = frozenset({b"t", b"a", b"d", b"k"})
 """First letters of the streams trade, aggTrade, depth and kline."""
 _STREAMS: dict[Channel, str] = {"quote": "bookTicker", "trade": "trade", "book": "depth@100ms"}
 _QUOTE_ASSETS = frozenset(
@@ -183,13 +182,16 @@ class Binance:
 
     def decode(self, frame: bytes, received_ns: int) -> Sequence[VenueEvent]:
         """See Dialect. The byte after the first @ is the stream's kind, so that the hot streams are decoded once."""
-        at = frame.find(b"@", 11, 64)
-        kind = frame[at + 1] if 0 <= at < len(frame) - 1 else 0
+        at = frame.find(b"@") + 1
+        kind = frame[at : at + 1]
         try:
-            if kind == _BOOK_TICKER:
+            if kind == b"b":
                 return (self._quote(_decode_book_ticker(frame).payload, received_ns),)
             if kind in _TAGGED:
                 return self._tagged(_decode_tagged(frame).payload, received_ns)
+        except _UNREADABLE:
+            pass  # the guess was wrong, or the frame is: below it is read with patience
+        try:
             return self._uncommon(frame, received_ns)
         except _UNREADABLE as error:
             raise BadFrameError(_why_unreadable(frame)) from error
@@ -286,9 +288,8 @@ class Binance:
     def _uncommon(self, frame: bytes, received_ns: int) -> Sequence[VenueEvent]:
         """Answers to subscriptions, frames without envelope, and envelopes whose stream isn't named first."""
         shape = _decode_shape(frame)
-        if shape.data is not None:
-            frame = bytes(shape.data)
-            shape = _decode_shape(frame)
+        if payload := bytes(shape.data):
+            frame, shape = payload, _decode_shape(payload)
         if shape.event is not None:
             return self._tagged(_decode_bare_tagged(frame), received_ns)
         if shape.update_id is not None:
@@ -304,8 +305,8 @@ def _why_unreadable(frame: bytes) -> str:
     """A well-formed event of a kind that we don't know is a stream nobody asked for, not damage."""
     try:
         shape = _decode_shape(frame)
-        if shape.data is not None:
-            shape = _decode_shape(shape.data)
+        if payload := bytes(shape.data):
+            shape = _decode_shape(payload)
     except _UNREADABLE:
         return "malformed"
     known = {"trade", "aggTrade", "depthUpdate", "kline", None}

@@ -15,8 +15,8 @@ from typing import Final
 from traderd.core.errors import BadFrameError
 from traderd.core.market import Level
 
-_QUANTITY = r"[0-9]{1,32}(?:\.[0-9]{1,32})?"
-_PRICE = rf"(?=[0.]*[1-9]){_QUANTITY}"
+_QUANTITY = r"[0-9]{1,32}+(?:\.[0-9]{1,32}+)?+"
+_PRICE = rf"(?=[0.]*+[1-9]){_QUANTITY}"
 NS_MAX: Final = 2**63 - 1
 """The latest time that a 64-bit count of nanoseconds since the epoch holds: in the year 2262."""
 MS_MAX: Final = NS_MAX // 1_000_000
