@@ -1,0 +1,107 @@
+"""The replay's figures: exact, and in the venue's own texts."""
+
+from decimal import Decimal
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from traderd.core.market import Ack, BookDelta, BookSnapshot, Heartbeat, Instrument, Quote, Side, Trade
+from traderd.core.tally import Tally
+
+ETH = Instrument(0, "binance", "ETH/USDT", "ETHUSDT", "ETH", "USDT")
+
+
+def trade(trade_id: str, side: Side, price: str, quantity: str) -> Trade:
+    return Trade(ETH, trade_id, side, float(price), float(quantity), price, quantity, 0, 0)
+
+
+def trades_of(*trades: Trade) -> dict[str, Any]:
+    tally = Tally()
+    for event in trades:
+        tally.add(event)
+    figures: dict[str, Any] = tally.report()["trades"]["ETHUSDT"]
+    return figures
+
+
+def test_sums_keep_every_place_of_what_they_are_sums_of() -> None:
+    """A notional has as many places as price and quantity together."""
+    assert trades_of(
+        trade("7", "buy", "2683.80", "0.0020"),
+        trade("8", "sell", "2690.00", "1.0000"),
+        trade("9", "buy", "2679.10", "2.5"),
+    ) == {
+        "trades": 3,
+        "qty": "3.5020",
+        "notional": "9393.117600",
+        "taker_buy_qty": "2.5020",
+        "first": "2683.80",
+        "last": "2679.10",
+        "high": "2690.00",
+        "low": "2679.10",
+        "id_gaps": 0,
+    }
+
+
+def test_prices_are_compared_as_numbers_and_shown_as_texts() -> None:
+    """9.5 is lower than 10.0, and its text is not."""
+    figures = trades_of(
+        *(trade(str(n), "sell", price, "1") for n, price in enumerate(["10.0", "9.5", "10.00", "9.50"]))
+    )
+    assert (figures["high"], figures["low"], figures["taker_buy_qty"]) == ("10.0", "9.5", "0")
+
+
+def test_tiny_sums_are_plain_digits() -> None:
+    """Not 6.38E-8, nor 0E-8."""
+    figures = trades_of(trade("1", "sell", "0.00000638", "0.01000000"), trade("2", "sell", "0.00000638", "0.00000000"))
+    assert figures["notional"] == "0.0000000638000000"
+
+
+def test_every_break_of_the_ids_counts_once() -> None:
+    """A jump forward, a repeat, a jump back; ids that aren't numbers are not judged."""
+    ids = ["5", "6", "9", "9", "7", "8"]
+    assert trades_of(*(trade(trade_id, "buy", "1", "1") for trade_id in ids))["id_gaps"] == 3
+    assert trades_of(*(trade(trade_id, "buy", "1", "1") for trade_id in ["a", "b", "b"]))["id_gaps"] == 0
+
+
+_TEXTS = st.decimals(min_value="0.00000001", max_value=10**12, places=8).map(lambda number: format(number, "f"))
+
+
+@given(st.lists(st.tuples(_TEXTS, _TEXTS), min_size=1, max_size=30))
+def test_a_notional_is_exact_to_the_last_digit(trades: list[tuple[str, str]]) -> None:
+    """Against integer arithmetic on the digits."""
+    figures = trades_of(*(trade(str(n), "buy", price, quantity) for n, (price, quantity) in enumerate(trades)))
+    digits = [int(price.replace(".", "")) * int(quantity.replace(".", "")) for price, quantity in trades]
+    assert Decimal(figures["notional"]).as_tuple().exponent == -16
+    assert int(figures["notional"].replace(".", "")) == sum(digits)
+
+
+def test_quotes_and_books_are_told_by_the_venue_s_symbol_and_nothing_else_is_counted() -> None:
+    """The last quote as texts; checksums only where the venue sends them; a broken book has no best prices."""
+    tally = Tally()
+    tally.add(Heartbeat())
+    tally.add(Ack(True, "", "", ""))
+    assert tally.report() == {"books": {}, "trades": {}, "bookTicker": {}, "last_bookTicker": {}}
+    for ask in ("3.10", "3.00"):
+        tally.add(Quote(ETH, 1.0, float(ask), 2.0, 4.0, "1.0", ask, "2.0", "4.0", 1, 0, 0))
+    tally.add(BookSnapshot(ETH, [("1.0", "2.0")], [("3.00", "4.0")], 10, None, 0, 0))
+    report = tally.report()
+    assert (report["bookTicker"], report["last_bookTicker"]) == (
+        {"ETHUSDT": 2},
+        {"ETHUSDT": ["1.0", "2.0", "3.00", "4.0"]},
+    )
+    assert report["books"]["ETHUSDT"] == {
+        "book_msgs": 0,
+        "snapshots": 1,
+        "seq_gaps": 0,
+        "final_bid_levels": 1,
+        "final_ask_levels": 1,
+        "best_bid": ["1.0", "2.0"],
+        "best_ask": ["3.00", "4.0"],
+        "sum_bid_qty": "2.0",
+        "sum_ask_qty": "4.0",
+    }
+    tally.add(BookDelta(ETH, [], [], 11, 11, None, 0, 0))
+    tally.add(BookDelta(ETH, [], [], 13, 13, None, 0, 0))
+    broken = tally.report()["books"]["ETHUSDT"]
+    assert (broken["book_msgs"], broken["seq_gaps"], broken["best_bid"], broken["sum_ask_qty"]) == (1, 1, None, "0")
