@@ -167,5 +167,4 @@ async def _backend(connection: asyncpg.Connection) -> str:
 
 
 def _version(connection: asyncpg.Connection) -> str:
-    version = connection.get_server_version()
-    return f"{version.major}.{version.minor}"
+    return str(connection.get_settings().server_version).split(" ", maxsplit=1)[0]

@@ -1,0 +1,288 @@
+"""Which fact goes into which table: the statements, and a fact as a row.
+
+Each statement takes one array for each column, so that a thousand rows are one round trip. Keys are UUIDs derived from
+the facts' own text keys: the same fact has the same key in every run and on every machine.
+What may be missing (a signal that could not be stored, an order that isn't ours) is looked up, and NULL where it is.
+"""
+
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID, uuid5
+
+import msgspec
+from msgspec import Struct
+
+from traderd.core.facts import Alert, Candle, Equity, Fact, Gap, Order, Position, Signal
+
+_NAMESPACE = UUID("5ab2a2a0-6f0c-5a8e-9d27-4b1d7c1f6e55")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+Row = tuple[Any, ...]
+
+
+class Table(Struct, frozen=True):
+    """How facts of one kind are written."""
+
+    statement: str
+    row: Callable[[Any], Row]
+    key: Callable[[Any], object]
+    """Two rows of one statement must not have the same key."""
+    newest: Callable[[Any], int] = lambda fact: 0
+    """Of facts with the same key the one with the highest number is written; of equals, the last."""
+
+
+def key_of(kind: str, *names: str) -> UUID:
+    """The primary key of what has this natural key."""
+    return uuid5(_NAMESPACE, "\n".join((kind, *names)))
+
+
+def time_of(nanoseconds: int) -> datetime | None:
+    """To the microsecond, rounded down; None for 0."""
+    return _EPOCH + timedelta(microseconds=nanoseconds // 1000) if nanoseconds else None
+
+
+def ns_of(time: datetime | None) -> int:
+    """The inverse of `time_of`."""
+    return (time - _EPOCH) // timedelta(microseconds=1) * 1000 if time else 0
+
+
+def columns_of(table: Table, facts: Iterable[Any]) -> list[tuple[Any, ...]]:
+    """The arguments of the table's statement: one array for each column, one row for each key."""
+    chosen: dict[object, Any] = {}
+    for fact in facts:
+        key = table.key(fact)
+        if key not in chosen or table.newest(fact) >= table.newest(chosen[key]):
+            chosen[key] = fact
+    return list(zip(*map(table.row, chosen.values()), strict=True))
+
+
+def _insert(table: str, columns: str, end: str, **lookups: str) -> str:
+    """`INSERT … SELECT … FROM unnest(…)`; `columns` is "name type, …", a lookup replaces a column by an expression."""
+    names = _names(columns)
+    values = ", ".join(lookups.get(name, f"fact.{name}") for name in names)
+    return f"INSERT INTO {table} ({', '.join(names)}) SELECT {values} FROM {_rows(columns)} {end}"
+
+
+def _rows(columns: str) -> str:
+    """The statement's arguments as a relation named fact."""
+    arrays = ", ".join(f"${number}::{column.split()[1]}[]" for number, column in enumerate(columns.split(", "), 1))
+    return f"unnest({arrays}) AS fact({', '.join(_names(columns))})"
+
+
+def _names(columns: str) -> list[str]:
+    return [column.split()[0] for column in columns.split(", ")]
+
+
+def _replacing(columns: str, keys: str) -> str:
+    """The `SET` of an upsert: every column but the keys."""
+    return ", ".join(f"{name} = EXCLUDED.{name}" for name in _names(columns) if name not in keys.split(", "))
+
+
+def _strategy(name: str) -> UUID | None:
+    return key_of("strategy", name) if name else None
+
+
+_CANDLE = (
+    "time timestamptz, symbol text, exchange text, timeframe text, open numeric, high numeric, low numeric, "
+    "close numeric, volume numeric, quote_volume numeric, trades_count bigint"
+)
+CANDLES = Table(
+    _insert(
+        "ohlcv",
+        _CANDLE,
+        "ON CONFLICT (symbol, timeframe, time, exchange) DO UPDATE SET "
+        + _replacing(_CANDLE, "symbol, timeframe, time, exchange")
+        + " WHERE EXCLUDED.trades_count >= ohlcv.trades_count",
+    ),
+    lambda c: (
+        time_of(c.open_time_ns), c.symbol, c.exchange, c.timeframe, c.open, c.high, c.low, c.close,
+        c.volume, c.quote_volume, c.trades_count,
+    ),
+    lambda c: (c.symbol, c.timeframe, c.open_time_ns, c.exchange),
+    lambda c: int(c.trades_count),
+)  # fmt: skip
+
+SIGNALS = Table(
+    _insert(
+        "signals",
+        "id uuid, signal_key text, time timestamptz, strategy_id uuid, exchange text, symbol text, signal_type text, "
+        "strength float8, confidence float8, price numeric, reason text",
+        "ON CONFLICT DO NOTHING",
+    ),
+    lambda s: (
+        key_of("signal", s.signal_id), s.signal_id, time_of(s.time_ns), _strategy(s.strategy), s.exchange, s.symbol,
+        s.signal_type, s.strength, s.confidence, Decimal(repr(s.price)), s.reason,
+    ),
+    lambda s: s.signal_id,
+)  # fmt: skip
+
+_ORDER = (
+    "id uuid, client_order_id text, portfolio_id uuid, strategy_id uuid, signal_id uuid, signal_key text, "
+    "exchange text, symbol text, side text, order_type text, quantity numeric, price numeric, status text, "
+    "environment text, exchange_order_id text, filled_quantity numeric, average_fill_price numeric, commission numeric, "
+    "commission_asset text, reason text, created_at timestamptz, updated_at timestamptz, updated_ns bigint, "
+    "submitted_at timestamptz, filled_at timestamptz, cancelled_at timestamptz"
+)
+ORDERS = Table(
+    _insert(
+        "orders",
+        _ORDER,
+        "ON CONFLICT (id) DO UPDATE SET "
+        + _replacing(_ORDER, "id, client_order_id")
+        + " WHERE orders.updated_ns <= EXCLUDED.updated_ns",
+        signal_id="(SELECT signals.id FROM signals WHERE signals.id = fact.signal_id)",
+    ),
+    lambda o: (
+        key_of("order", o.client_order_id), o.client_order_id, key_of("portfolio", o.portfolio), _strategy(o.strategy),
+        key_of("signal", o.signal_id) if o.signal_id else None, o.signal_id or None, o.exchange, o.symbol, o.side,
+        o.order_type, o.quantity, o.price, o.status, o.environment, o.exchange_order_id or None, o.filled_quantity,
+        o.average_fill_price, o.fee, o.fee_currency or None, o.reason, time_of(o.created_ns), time_of(o.updated_ns),
+        o.updated_ns, time_of(o.submitted_ns), time_of(o.filled_ns), time_of(o.cancelled_ns),
+    ),
+    lambda o: o.client_order_id,
+    lambda o: int(o.updated_ns),
+)  # fmt: skip
+
+_FILL = (
+    "id uuid, execution_key text, client_order_id text, order_id uuid, portfolio_id uuid, strategy_id uuid, "
+    "exchange text, symbol text, side text, quantity numeric, price numeric, commission numeric, "
+    "commission_asset text, realized_pnl numeric, environment text, time timestamptz"
+)
+FILLS = Table(
+    # One fill, two rows: as the exchange reported it, and as the books see it. Returns the fills that were new.
+    f"""
+    WITH fact AS (
+        SELECT fact.*, (SELECT orders.id FROM orders WHERE orders.id = fact.order_id) AS known_order
+        FROM {_rows(_FILL)}
+    ), inserted AS (
+        INSERT INTO executions (id, execution_key, order_id, client_order_id, portfolio_id, exchange, symbol, side,
+                                quantity, price, commission, commission_asset, environment, time)
+        SELECT id, execution_key, known_order, client_order_id, portfolio_id, exchange, symbol, side,
+               quantity, price, commission, commission_asset, environment, time
+        FROM fact ON CONFLICT DO NOTHING RETURNING id
+    )
+    INSERT INTO trades (id, order_id, portfolio_id, strategy_id, exchange, symbol, side, quantity, price, commission,
+                        commission_asset, realized_pnl, environment, executed_at)
+    SELECT id, known_order, portfolio_id, strategy_id, exchange, symbol, side, quantity, price, commission,
+           commission_asset, realized_pnl, environment, time
+    FROM fact JOIN inserted USING (id) RETURNING id""",
+    lambda e: (
+        key_of("execution", e.execution_id), e.execution_id, e.client_order_id, key_of("order", e.client_order_id),
+        key_of("portfolio", e.portfolio), _strategy(e.strategy), e.exchange, e.symbol, e.side, e.quantity, e.price,
+        e.fee, e.fee_currency or None, e.realized_pnl, e.environment, time_of(e.time_ns),
+    ),
+    lambda e: e.execution_id,
+)  # fmt: skip
+
+_POSITION = (
+    "id uuid, portfolio_id uuid, strategy_id uuid, exchange text, symbol text, quantity numeric, entry_price numeric, "
+    "current_price numeric, unrealized_pnl numeric, realized_pnl numeric, opened_at timestamptz, "
+    "updated_at timestamptz, updated_ns bigint"
+)
+POSITIONS = Table(
+    _insert(
+        "positions",
+        _POSITION,
+        "ON CONFLICT (id) DO UPDATE SET "
+        + _replacing(_POSITION, "id, portfolio_id, exchange, symbol")
+        + " WHERE positions.updated_ns <= EXCLUDED.updated_ns",
+    ),
+    lambda p: (
+        key_of("position", p.portfolio, p.exchange, p.symbol), key_of("portfolio", p.portfolio), _strategy(p.strategy),
+        p.exchange, p.symbol, p.quantity, p.entry_price, p.current_price, p.unrealized_pnl, p.realized_pnl,
+        time_of(p.opened_ns), time_of(p.updated_ns) or _EPOCH, p.updated_ns,
+    ),
+    lambda p: (p.portfolio, p.exchange, p.symbol),
+    lambda p: int(p.updated_ns),
+)  # fmt: skip
+
+_EQUITY = (
+    "time timestamptz, portfolio_id uuid, equity_value numeric, cash_balance numeric, positions_value numeric, "
+    "unrealized_pnl numeric, realized_pnl numeric, fees numeric, peak_equity numeric, drawdown numeric, "
+    "initial_balance numeric, base_currency text, environment text"
+)
+EQUITY = Table(
+    _insert(
+        "equity_history",
+        _EQUITY,
+        "ON CONFLICT (portfolio_id, time) DO UPDATE SET " + _replacing(_EQUITY, "portfolio_id, time"),
+    ),
+    lambda e: (
+        time_of(e.time_ns), key_of("portfolio", e.portfolio), e.equity, e.cash, e.positions_value, e.unrealized_pnl,
+        e.realized_pnl, e.fees, e.peak_equity, e.drawdown, e.initial_cash, e.base_currency, e.environment,
+    ),
+    lambda e: (e.portfolio, e.time_ns // 1000),
+)  # fmt: skip
+
+_BALANCE = (
+    "id uuid, name text, environment text, base_currency text, initial_balance numeric, cash_balance numeric, "
+    "positions_value numeric, total_value numeric, unrealized_pnl numeric, realized_pnl numeric, fees numeric, "
+    "peak_equity numeric"
+)
+BALANCES = Table(
+    _insert("portfolios", _BALANCE, "ON CONFLICT (id) DO UPDATE SET " + _replacing(_BALANCE, "id, name")),
+    lambda e: (
+        key_of("portfolio", e.portfolio), e.portfolio, e.environment, e.base_currency, e.initial_cash, e.cash,
+        e.positions_value, e.equity, e.unrealized_pnl, e.realized_pnl, e.fees, e.peak_equity,
+    ),
+    lambda e: e.portfolio,
+)  # fmt: skip
+
+ALERTS = Table(
+    _insert(
+        "alerts",
+        "id uuid, alert_key text, time timestamptz, alert_type text, severity text, title text, message text, "
+        "exchange text, symbol text, entity_type text, entity_id text, metadata jsonb",
+        "ON CONFLICT DO NOTHING",
+    ),
+    lambda a: (
+        key_of("alert", a.alert_id), a.alert_id, time_of(a.time_ns), a.alert_type, a.severity, a.title, a.message,
+        a.exchange or None, a.symbol or None, a.entity_type or None, a.entity_id or None,
+        msgspec.json.encode(a.metadata).decode(),
+    ),
+    lambda a: a.alert_id,
+)  # fmt: skip
+
+_GAP = (
+    "id uuid, gap_key text, exchange text, symbol text, channel text, reason text, time_from timestamptz, "
+    "time_to timestamptz, rows_lost bigint, detail text"
+)
+GAPS = Table(
+    _insert("data_gaps", _GAP, "ON CONFLICT (id) DO UPDATE SET " + _replacing(_GAP, "id, gap_key")),
+    lambda g: (
+        key_of("gap", g.gap_id), g.gap_id, g.exchange, g.symbol or None, g.channel or None, g.reason,
+        time_of(g.from_ns) or _EPOCH, time_of(g.to_ns), g.rows_lost, g.detail,
+    ),
+    lambda g: g.gap_id,
+)  # fmt: skip
+
+INSTRUMENTS = Table(
+    _insert(
+        "instruments",
+        "id uuid, exchange text, symbol text, venue_symbol text, base text, quote text, price_tick numeric, "
+        "quantity_step numeric, notional_min numeric",
+        "ON CONFLICT (id) DO UPDATE SET venue_symbol = EXCLUDED.venue_symbol, base = EXCLUDED.base,"
+        " quote = EXCLUDED.quote, price_tick = EXCLUDED.price_tick, quantity_step = EXCLUDED.quantity_step,"
+        " notional_min = EXCLUDED.notional_min, status = 'trading'"
+        " WHERE (instruments.venue_symbol, instruments.price_tick, instruments.quantity_step, instruments.notional_min,"
+        " instruments.status) IS DISTINCT FROM (EXCLUDED.venue_symbol, EXCLUDED.price_tick, EXCLUDED.quantity_step,"
+        " EXCLUDED.notional_min, 'trading')",
+    ),
+    lambda i: (
+        key_of("instrument", i.exchange, i.symbol), i.exchange, i.symbol, i.venue_symbol, i.base, i.quote,
+        i.price_tick, i.quantity_step, i.notional_min,
+    ),
+    lambda i: (i.exchange, i.symbol),
+)  # fmt: skip
+
+IN_ORDER: tuple[tuple[type[Fact], Table], ...] = (
+    (Candle, CANDLES),
+    (Signal, SIGNALS),
+    (Order, ORDERS),
+    (Position, POSITIONS),
+    (Equity, EQUITY),
+    (Alert, ALERTS),
+    (Gap, GAPS),
+)
+"""What is written by its one statement alone, in an order that satisfies the foreign keys."""

@@ -1,0 +1,139 @@
+"""Fixtures of the whole suite: real servers, and a fresh, migrated database on every back end that runs here.
+
+database      the test runs once on each back end; the database is its own
+plain_database  the same, on plain PostgreSQL only
+redis_url     a real Redis
+"""
+
+import asyncio
+import itertools
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from servers import AnyServer, NotPossibleHereError, make_server, with_database
+from traderd.adapters.embedded import EmbeddedRedis
+from traderd.adapters.migrations import migrate
+
+_numbers = itertools.count(1)
+
+EVERY_BACKEND = [
+    "postgresql",
+    pytest.param("timescaledb-apache", marks=pytest.mark.timescale),
+    pytest.param("timescaledb-community", marks=pytest.mark.community),
+]
+
+
+@dataclass
+class Database:
+    """A fresh database with the schema in it. `backend` is what `backend_kind()` answers."""
+
+    dsn: str
+    backend: str
+    server: AnyServer
+
+
+@dataclass
+class Servers:
+    """The session's servers, each started when a test first asks for it."""
+
+    started: dict[str, AnyServer] = field(default_factory=dict)
+    impossible: dict[str, str] = field(default_factory=dict)
+
+    async def get(self, backend: str) -> AnyServer:
+        """The running server. Skips the test where there can't be one; fails it where CI demands one."""
+        if backend not in self.started and backend not in self.impossible:
+            try:
+                server = make_server(backend)
+            except NotPossibleHereError as reason:
+                self.impossible[backend] = str(reason)
+            else:
+                await server.start()
+                self.started[backend] = server
+        if backend in self.impossible:
+            if os.environ.get("CI") == "true" and backend != "timescaledb-community":
+                pytest.fail(self.impossible[backend])
+            pytest.skip(self.impossible[backend])
+        return self.started[backend]
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Servers]:
+    running = Servers()
+    yield running
+    for server in running.started.values():
+        asyncio.run(server.stop())
+        server.remove()
+
+
+@pytest.fixture(params=EVERY_BACKEND)
+def backend(request: pytest.FixtureRequest) -> str:
+    """Runs a test once on each back end."""
+    return str(request.param)
+
+
+@pytest.fixture
+async def empty_database(servers: Servers, backend: str) -> AsyncIterator[Database]:
+    """A fresh database without a schema, on each back end."""
+    async for database in _database(await servers.get(backend), backend, "template1"):
+        yield database
+
+
+@pytest.fixture
+async def database(servers: Servers, backend: str) -> AsyncIterator[Database]:
+    """A fresh database with the schema, on each back end."""
+    server = await servers.get(backend)
+    async for database in _database(server, backend, await _template(server)):
+        yield database
+
+
+@pytest.fixture
+async def plain_database(servers: Servers) -> AsyncIterator[Database]:
+    """A fresh database with the schema, on plain PostgreSQL."""
+    server = await servers.get("postgresql")
+    async for database in _database(server, "postgresql", await _template(server)):
+        yield database
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """A real Redis, shared by the session: use keys and channels of your own."""
+    folder = tempfile.mkdtemp(prefix="traderd-test-")
+    redis = EmbeddedRedis(Path(folder))
+    yield asyncio.run(redis.start())
+    asyncio.run(redis.stop())
+    shutil.rmtree(folder)
+
+
+async def _database(server: AnyServer, backend: str, template: str) -> AsyncIterator[Database]:
+    name = f"test_{os.getpid()}_{next(_numbers)}"
+    await _execute(server.dsn, f"CREATE DATABASE {name} TEMPLATE {template}")
+    yield Database(with_database(server.dsn, name), backend, server)
+    await _execute(server.dsn, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+async def _template(server: AnyServer) -> str:
+    """A migrated database to copy from: a copy takes a tenth of a migration."""
+    name = f"template_{os.getpid()}"
+    connection = await asyncpg.connect(server.dsn)
+    try:
+        if not await connection.fetchval("SELECT count(*) FROM pg_database WHERE datname = $1", name):
+            await connection.execute(f"CREATE DATABASE {name}")
+            await migrate(with_database(server.dsn, name))
+    finally:
+        await connection.close()
+    return name
+
+
+async def _execute(dsn: str, statement: str) -> None:
+    connection = await asyncpg.connect(dsn)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
