@@ -175,8 +175,8 @@ class FactStore(Protocol):
         """As in RecordStore."""
         ...
 
-    async def store(self, journal_id: str, position: int, facts: Sequence[Fact]) -> None:
-        """As in RecordStore."""
+    async def store(self, journal_id: str, position: int, facts: Sequence[Fact]) -> int:
+        """As in RecordStore: returns how many facts were refused and went to quarantine instead."""
         ...
 
     async def load_portfolio(self, portfolio: str) -> PortfolioState:
