@@ -1,0 +1,24 @@
+"""The fact journal's records → facts → the fact store: what a drain needs, on top of what a fact store offers."""
+
+from collections.abc import Sequence
+
+from traderd.core.facts import Fact, decode_fact
+from traderd.runtime.ports import FactStore, JournalRecord
+
+
+class FactRecords:
+    """A RecordStore whose records are facts, one JSON object a line."""
+
+    def __init__(self, store: FactStore) -> None:
+        self._store = store
+
+    async def cursor(self, journal_id: str) -> int:
+        """The position up to which the database has every fact."""
+        return await self._store.cursor(journal_id)
+
+    async def store(self, journal_id: str, records: Sequence[JournalRecord]) -> int:
+        """All the records' facts and the cursor, in one transaction."""
+        facts: list[Fact] = []
+        for record in records:
+            facts += [decode_fact(line) for line in record.payload.split(b"\n") if line]
+        return await self._store.store(journal_id, records[-1].position, facts)

@@ -1,0 +1,177 @@
+"""Tick records into real databases, on every back end: exact, once, and no row takes its neighbours with it."""
+
+import asyncio
+from decimal import Decimal
+
+import asyncpg
+import pytest
+
+from conftest import Database
+from traderd.adapters.tick_rows import TickRows
+from traderd.adapters.tick_store import CopyTickStore
+from traderd.core.errors import StoreUnavailableError
+from traderd.core.market import Instrument, Quote, Trade
+from traderd.runtime.ports import Batch, JournalRecord, Reject
+
+T0 = 1_723_161_254_024_619_568
+BTC = Instrument(0, "binance", "BTC/USDT", "BTCUSDT", "BTC", "USDT")
+DOGE = Instrument(1, "binance", "DOGE/USDT", "DOGEUSDT", "DOGE", "USDT")
+ROWS = TickRows([BTC, DOGE])
+
+
+def quote(number: int, instrument: Instrument = BTC, bid: str = "100.10000000") -> Quote:
+    return Quote(
+        instrument, float(bid), 101.0, 1.5, 2.0, bid, "101.00000000", "1.50000000", "2", number, 0, T0 + number * 1_000
+    )
+
+
+def trade(number: int, price: str = "100.5", side: str = "buy") -> Trade:
+    return Trade(
+        BTC, str(number), side, float(price), 2.0, price, "2.000", T0 + number * 10**6, T0 + number * 10**6 + 7
+    )
+
+
+def record(position: int, table: str, batch: Batch) -> JournalRecord:
+    return JournalRecord(position, f"{table}:binance:x", batch.rows, batch.first_ns, batch.last_ns, batch.payload)
+
+
+def quotes(*numbers: int) -> Batch:
+    return ROWS.quotes([quote(number, DOGE if number % 2 else BTC) for number in numbers], [None] * len(numbers))
+
+
+async def fetch(database: Database, query: str) -> list[asyncpg.Record]:
+    connection = await asyncpg.connect(database.dsn)
+    try:
+        return list(await connection.fetch(query))
+    finally:
+        await connection.close()
+
+
+async def test_rows_arrive_as_the_venue_sent_them(database: Database) -> None:
+    """Every column, the numbers to the last digit and zero, times to the microsecond."""
+    store = CopyTickStore(database.dsn, 10)
+    last = trade(7, "0.00000012")
+    await store.cursor("j")
+    await store.store("j", [record(1, "tick_data", ROWS.quotes([quote(1), quote(2, DOGE)], [last, None]))])
+    rows = await fetch(
+        database, "SELECT *, bid::text AS bid_text, last_price::text AS last_text FROM tick_data ORDER BY time"
+    )
+    assert [(r["symbol"], r["exchange"], r["bid_text"], r["last_text"], r["sequence"]) for r in rows] == [
+        ("BTC/USDT", "binance", "100.10000000", "0.00000012", 1),
+        ("DOGE/USDT", "binance", "100.10000000", None, 2),
+    ]
+    assert rows[0]["last_volume"] == Decimal("2.000")
+    assert rows[0]["time"].timestamp() == pytest.approx((T0 + 1_000) / 1e9, abs=1e-6)
+    assert rows[0]["time_venue"] is None
+    await store.close()
+
+
+async def test_rows_and_cursor_move_together_and_only_forward(database: Database) -> None:
+    """A batch whose first record the cursor has passed is refused whole: it is stored already."""
+    store = CopyTickStore(database.dsn, 10)
+    assert await store.cursor("j") == 0
+    await store.store("j", [record(1, "tick_data", quotes(1, 2)), record(2, "tick_data", quotes(3))])
+    assert await store.cursor("j") == 2
+    with pytest.raises(StoreUnavailableError, match="cursor has moved"):
+        await store.store("j", [record(2, "tick_data", quotes(3))])
+    assert (await fetch(database, "SELECT count(*) FROM tick_data"))[0][0] == 3
+    assert await store.cursor("another") == 0
+    await store.close()
+
+
+async def test_two_writers_of_one_journal_never_store_a_batch_twice(database: Database) -> None:
+    """Our own lost transaction may still run on the server while we begin anew."""
+    stores = [CopyTickStore(database.dsn, 10) for _ in range(2)]
+    for store in stores:
+        await store.cursor("j")
+    batch = [record(1, "tick_data", quotes(*range(50)))]
+    outcomes = await asyncio.gather(*(store.store("j", batch) for store in stores), return_exceptions=True)
+    assert sorted(isinstance(outcome, StoreUnavailableError) for outcome in outcomes) == [False, True]
+    assert (await fetch(database, "SELECT count(*) FROM tick_data"))[0][0] == 50
+    for store in stores:
+        await store.close()
+
+
+async def test_a_trade_that_is_there_already_does_not_disturb_its_batch(database: Database) -> None:
+    """The same trade id of the same moment is one trade."""
+    store = CopyTickStore(database.dsn, 10)
+    await store.cursor("j")
+    await store.store("j", [record(1, "public_trades", ROWS.trades([trade(1), trade(2)]))])
+    refused = await store.store("j", [record(2, "public_trades", ROWS.trades([trade(2), trade(3)]))])
+    assert refused == 0
+    assert store.duplicates == 1
+    rows = await fetch(database, "SELECT trade_id FROM public_trades ORDER BY time")
+    assert [row[0] for row in rows] == ["1", "2", "3"]
+    await store.close()
+
+
+async def test_a_row_that_the_database_refuses_goes_to_quarantine_alone(database: Database) -> None:
+    """Its neighbours are stored and the cursor moves on."""
+    store = CopyTickStore(database.dsn, 10)
+    await store.cursor("j")
+    batch = ROWS.trades([trade(1), trade(2), trade(3)])
+    spoiled = batch.payload.replace(b"\x00\x00\x00\x03buy", b"\x00\x00\x00\x03bye", 1)
+    bad = JournalRecord(1, "public_trades:binance:trade", 3, batch.first_ns, batch.last_ns, spoiled)
+    assert await store.store("j", [bad, record(2, "tick_data", quotes(1))]) == 1
+    assert (await fetch(database, "SELECT count(*) FROM public_trades"))[0][0] == 2
+    assert (await fetch(database, "SELECT count(*) FROM tick_data"))[0][0] == 1
+    assert "side" in (await fetch(database, "SELECT reason FROM quarantine"))[0][0]
+    assert await store.cursor("j") == 2
+    await store.close()
+
+
+async def test_a_careful_store_stores_the_same_ticks_once(database: Database) -> None:
+    """What a replay needs: identity decides, not the journal."""
+    for journal in ("first", "second"):
+        store = CopyTickStore(database.dsn, 10, careful=True)
+        await store.cursor(journal)
+        await store.store(
+            journal,
+            [record(1, "tick_data", quotes(*range(20))), record(2, "public_trades", ROWS.trades([trade(1)]))],
+        )
+        await store.forget(journal)
+        await store.close()
+    assert store.duplicates == 21
+    assert (await fetch(database, "SELECT count(*) FROM tick_data"))[0][0] == 20
+    assert (await fetch(database, "SELECT count(*) FROM journal_cursors"))[0][0] == 0
+
+
+async def test_rejects_reach_the_quarantine_table(database: Database) -> None:
+    """As they came; what PostgreSQL can't hold in a text is replaced."""
+    store = CopyTickStore(database.dsn, 10)
+    await store.cursor("j")
+    reject = Reject(T0, "binance", "", "malformed", b"\x00\xff{")
+    await store.store("j", [record(1, "quarantine", ROWS.rejects([reject]))])
+    assert (await fetch(database, "SELECT reason, payload FROM quarantine"))[0]["payload"] == "\ufffd\ufffd{"
+    await store.close()
+
+
+async def test_a_frozen_database_is_a_named_fault_and_the_next_call_goes_on(database: Database) -> None:
+    """SIGSTOP: nobody answers, no connection closes. Afterwards the batch is there exactly once."""
+    store = CopyTickStore(database.dsn, 1.0)
+    await store.cursor("j")
+    database.server.pause()
+    try:
+        with pytest.raises(StoreUnavailableError):
+            await store.store("j", [record(1, "tick_data", quotes(1, 2))])
+    finally:
+        database.server.resume()
+    if await store.cursor("j") == 0:
+        await store.store("j", [record(1, "tick_data", quotes(1, 2))])
+    assert (await fetch(database, "SELECT count(*) FROM tick_data"))[0][0] == 2
+    await store.close()
+
+
+def test_a_number_that_no_column_holds_is_handed_back_with_its_row() -> None:
+    """The batch goes on without it."""
+    batch = ROWS.quotes([quote(1), quote(2, bid="1" * 40), quote(3)], [None] * 3)
+    assert batch.rows == 2
+    assert [(reject.reason, reject.channel) for reject in batch.rejects] == [("number_does_not_fit", "quote")]
+
+
+def test_a_trade_dated_far_from_its_arrival_is_stored_at_its_arrival() -> None:
+    """A venue's broken clock makes no partition in 2099."""
+    odd = trade(1)
+    odd.time_venue_ns = T0 * 3
+    batch = ROWS.trades([odd])
+    assert batch.first_ns == batch.last_ns == odd.time_received_ns

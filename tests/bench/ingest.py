@@ -1,0 +1,217 @@
+"""How fast the daemon stores ticks, against the ceiling that the same database sets in the same run.
+
+    python tests/bench/ingest.py [--frames 1000000] [--symbols 10] [--dsn DSN]
+
+(b) first: a generator process sends frames encoded beforehand over a websocket to a real daemon (engine, one strategy a
+symbol, Redis on); measured from the first frame sent to the last row committed, with the daemon's own CPU time.
+(a) then: the very rows that it stored are read out as binary COPY, the tables emptied, and the bytes written back by
+binary COPY over one connection, in transactions of the daemon's size. The ratio is (b) / (a).
+Without --dsn a private TimescaleDB is used, as in the tests.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+import asyncpg
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from servers import make_server, with_database
+
+TABLES = ("tick_data", "public_trades")
+CHUNK_BYTES = 4 * 1024 * 1024
+CONFIG = """
+state_dir: {state}
+database: {dsn}
+redis: embedded
+http: {{port: 0}}
+log: {{level: warning, format: json}}
+venues:
+  - name: binance
+    endpoint: {websocket}
+    symbols: [{symbols}]
+    channels: [quote, trade]
+strategies:
+{strategies}
+"""
+STRATEGY = "  - {{type: ema_cross, name: ema{n}, exchange: binance, symbol: {symbol}, timeframe: 1s}}\n"
+
+
+async def main() -> None:
+    """Print the figures."""
+    options = argparse.ArgumentParser()
+    options.add_argument("--frames", type=int, default=1_000_000)
+    options.add_argument("--symbols", type=int, default=10)
+    options.add_argument("--dsn", default="")
+    options.add_argument("--json", action="store_true")
+    chosen = options.parse_args()
+    server = None
+    dsn = chosen.dsn
+    if not dsn:
+        server = make_server("timescaledb-apache")
+        await server.start()
+        dsn = server.dsn
+    try:
+        figures = await measure(await fresh_database(dsn), chosen.frames, chosen.symbols)
+    finally:
+        if server is not None:
+            await server.stop()
+            server.remove()
+    print(json.dumps(figures) if chosen.json else told(figures))
+
+
+def told(figures: dict[str, float]) -> str:
+    """The figures for people."""
+    return (
+        f"(a) ceiling, pre-encoded binary COPY: {figures['ceiling_rows_s']:>12,.0f} rows/s\n"
+        f"(b) daemon, frame to committed row:   {figures['daemon_rows_s']:>12,.0f} rows/s\n"
+        f"ratio (b)/(a):                        {figures['ratio']:>12.2f}\n"
+        f"daemon CPU per tick:                  {figures['daemon_us']:>12.2f} µs\n"
+        f"generator CPU per frame:              {figures['generator_us']:>12.2f} µs\n"
+        f"rows {figures['rows']:,.0f}, daemon RSS {figures['rss_mib']:.0f} MiB"
+    )
+
+
+async def fresh_database(dsn: str) -> str:
+    """An empty database on the server."""
+    connection = await asyncpg.connect(dsn)
+    name = f"ingest_{os.getpid()}"
+    await connection.execute(f"CREATE DATABASE {name}")
+    await connection.close()
+    return with_database(dsn, name)
+
+
+async def measure(dsn: str, frames: int, symbols: int) -> dict[str, float]:
+    """One run of both."""
+    with tempfile.TemporaryDirectory(prefix="traderd-bench-") as folder:
+        figures = await daemon(Path(folder), dsn, frames, symbols)
+    figures |= await ceiling(dsn)
+    figures["ratio"] = figures["daemon_rows_s"] / figures["ceiling_rows_s"]
+    return figures
+
+
+async def daemon(folder: Path, dsn: str, frames: int, symbols: int) -> dict[str, float]:
+    """(b): generator and daemon as processes of their own."""
+    generator = subprocess.Popen(
+        [sys.executable, str(Path(__file__).with_name("generator.py")), "--port", "0", "--frames", str(frames)]
+        + ["--symbols", str(symbols), "--linger", "600"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert generator.stdout is not None
+    hello = json.loads(generator.stdout.readline())
+    config = folder / "config.yaml"
+    config.write_text(configuration(folder, dsn, hello["websocket"], hello["symbols"]))
+    process = subprocess.Popen([sys.executable, "-m", "traderd", "run", str(config)])
+    try:
+        before = await until_counting(folder, process)
+        connection = await asyncpg.connect(dsn)
+        while await stored(connection) < frames:
+            await asyncio.sleep(0.05)
+            assert process.poll() is None, "the daemon died"
+        ended = time.time()
+        after = cpu_s(process.pid)
+        sent = json.loads(generator.stdout.readline())
+        rows = await stored(connection)
+        await connection.close()
+        rss = int(Path(f"/proc/{process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE") / 2**20
+    finally:
+        process.terminate()
+        process.wait(30)
+        generator.kill()
+    return {
+        "rows": rows,
+        "daemon_rows_s": rows / (ended - sent["started"]),
+        "daemon_us": (after - before) / rows * 1e6,
+        "generator_us": sent["cpu_us_per_frame"],
+        "rss_mib": rss,
+    }
+
+
+def configuration(folder: Path, dsn: str, websocket: str, symbols: list[str]) -> str:
+    """A daemon with engine, one strategy a symbol and Redis."""
+    strategies = "".join(STRATEGY.format(n=n, symbol=symbol) for n, symbol in enumerate(symbols))
+    return CONFIG.format(
+        state=folder / "state", dsn=dsn, websocket=websocket, symbols=", ".join(symbols), strategies=strategies
+    )
+
+
+async def until_counting(folder: Path, process: subprocess.Popen[bytes]) -> float:
+    """Wait until the daemon takes frames; its CPU seconds until then."""
+    while True:
+        assert process.poll() is None, "the daemon died"
+        spent = cpu_s(process.pid)
+        if (folder / "state" / "ticks").exists() and any(
+            segment.stat().st_size for segment in (folder / "state" / "ticks").glob("*.seg")
+        ):
+            return spent
+        await asyncio.sleep(0.01)
+
+
+async def stored(connection: asyncpg.Connection) -> int:
+    """Rows committed so far, by the cursor's table first: cheap; exact count only near the end."""
+    return sum([int(await connection.fetchval(f"SELECT count(*) FROM {table}")) for table in TABLES])
+
+
+async def ceiling(dsn: str) -> dict[str, float]:
+    """(a): the same rows, encoded, over one connection."""
+    connection = await asyncpg.connect(dsn)
+    encoded = {}
+    for table in TABLES:
+        chunks: list[bytes] = []
+        await connection.copy_from_table(table, output=collect(chunks), format="binary")
+        encoded[table] = b"".join(chunks)
+    rows = await stored(connection)
+    seconds = 0.0
+    for table, body in encoded.items():
+        await connection.execute(f"TRUNCATE {table}")
+        transactions = split(body)
+        started = time.perf_counter()
+        for transaction in transactions:
+            async with connection.transaction():
+                await connection.copy_to_table(table, source=source(transaction), format="binary")
+        seconds += time.perf_counter() - started
+    await connection.close()
+    return {"ceiling_rows_s": rows / seconds}
+
+
+def collect(chunks: list[bytes]):
+    """A COPY OUT target."""
+
+    async def write(chunk: bytes) -> None:
+        chunks.append(bytes(chunk))
+
+    return write
+
+
+def split(body: bytes) -> list[bytes]:
+    """COPY OUT's bytes (header, rows, trailer) cut into whole transactions at row bounds."""
+    from traderd.adapters.copy_columns import HEADER, TRAILER
+    from traderd.adapters.tick_store import split_rows
+
+    rows = split_rows(body[len(HEADER) : -len(TRAILER)])
+    parts: list[list[bytes]] = [[]]
+    size = 0
+    for row in rows:
+        if size > CHUNK_BYTES:
+            parts.append([])
+            size = 0
+        parts[-1].append(row)
+        size += len(row)
+    return [HEADER + b"".join(part) + TRAILER for part in parts if part]
+
+
+async def source(body: bytes):
+    """The bytes as COPY takes them."""
+    yield body
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

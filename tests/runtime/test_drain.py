@@ -1,0 +1,96 @@
+"""The drain against a database that fails in every way a database can: each record ends stored once."""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from traderd.adapters.clock import SystemClock
+from traderd.adapters.journal import FileJournal
+from traderd.core.backoff import Backoff
+from traderd.core.errors import StoreUnavailableError
+from traderd.runtime.drain import Drain
+from traderd.runtime.ports import JournalRecord
+
+
+class TreacherousStore:
+    """Keeps rows and cursor as one, as a transaction does; says so only sometimes."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = Random(seed)
+        self.position = 0
+        self.stored: list[bytes] = []
+
+    async def cursor(self, journal_id: str) -> int:
+        await asyncio.sleep(0)
+        if self.random.random() < 0.2:
+            raise StoreUnavailableError("refused")
+        return self.position
+
+    async def store(self, journal_id: str, records: Sequence[JournalRecord]) -> int:
+        await asyncio.sleep(0)
+        fate = self.random.random()
+        if fate < 0.2:
+            raise StoreUnavailableError("before the commit")
+        if self.position >= records[0].position:
+            raise StoreUnavailableError("the cursor has moved")
+        self.stored += [record.payload for record in records]
+        self.position = records[-1].position
+        if fate < 0.4:
+            raise StoreUnavailableError("after the commit, nobody knows")
+        return 0
+
+
+class Heard:
+    def __init__(self) -> None:
+        self.rows = 0
+        self.faults = 0
+
+    def stored(self, records: Sequence[JournalRecord], seconds: float, refused: int) -> None:
+        self.rows += sum(record.rows for record in records)
+
+    def unavailable(self, reason: str) -> None:
+        self.faults += 1
+
+    def available(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_every_record_is_stored_once_whatever_the_database_does(tmp_path: Path, seed: int) -> None:
+    """Failures before a commit, failures after it, appends in between: the rows are those of the journal, in order."""
+    random = Random(seed)
+    journal = FileJournal(tmp_path, segment_bytes_max=2_000, disk_bytes_max=10**9)
+    store, heard = TreacherousStore(seed), Heard()
+    drain = Drain(journal, store, 500, Backoff(1e-4, 1e-3, 1.0), random.random, SystemClock(), heard)
+    running = asyncio.create_task(drain.run())
+    expected = []
+    for number in range(300):
+        expected.append(b"%d" % number)
+        journal.append("tick_data:v:quote", 1, expected[-1], 0, 0)
+        drain.wake()
+        if random.random() < 0.1:
+            await asyncio.sleep(0.001)
+    async with asyncio.timeout(30):
+        await drain.wait_caught_up()
+    running.cancel()
+    assert store.stored == expected
+    assert heard.faults > 0
+    assert drain.caught_up
+
+
+async def test_the_cursor_in_the_database_decides_where_a_new_process_goes_on(tmp_path: Path) -> None:
+    """What another life has stored is not stored again."""
+    journal = FileJournal(tmp_path, 10**6, 10**9)
+    for number in range(10):
+        journal.append("tick_data:v:quote", 1, b"%d" % number, 0, 0)
+    store = TreacherousStore(1)
+    store.position = 6
+    drain = Drain(journal, store, 10**6, Backoff(1e-4, 1e-3, 1.0), Random(1).random, SystemClock(), Heard())
+    running = asyncio.create_task(drain.run())
+    async with asyncio.timeout(10):
+        await drain.wait_caught_up()
+    running.cancel()
+    assert store.stored == [b"6", b"7", b"8", b"9"]
