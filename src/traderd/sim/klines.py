@@ -86,6 +86,10 @@ def merged(bars: Iterable[Kline], interval_ms: int) -> list[Kline]:
         if not result or result[-1].open_ms != open_ms:
             result.append(Kline(open_ms, bar.open, bar.high, bar.low, bar.close))
         into = result[-1]
+        if bar.trades == 0:
+            continue
+        if into.trades == 0:
+            into.open, into.high, into.low = bar.open, bar.high, bar.low
         into.high = max(into.high, bar.high)
         into.low = min(into.low, bar.low)
         into.close = bar.close

@@ -1,6 +1,6 @@
 """One symbol's trading: its walk, its book, its trades and its klines, and the events that they make.
 
-Everything follows from the seed and simulated time. Levels, remembered trades and klines have a most, and so has memory.
+Everything follows from the seed and simulated time. Levels, remembered trades and klines are bounded.
 """
 
 from collections import deque

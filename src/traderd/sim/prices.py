@@ -68,16 +68,16 @@ class Regime(Struct, frozen=True):
 
 
 REGIMES = (
-    Regime("calm", 0.4e-4, 1.0, 1.2, 15.0, 0.9, (1, 2)),
-    Regime("normal", 1.0e-4, 1.5, 2.0, 20.0, 0.7, (0, 2)),
-    Regime("wild", 3.0e-4, 4.0, 5.0, 6.0, 0.8, (1, 0)),
+    Regime("calm", 0.3e-4, 1.0, 1.2, 15.0, 0.9, (1, 2)),
+    Regime("normal", 0.7e-4, 1.5, 2.0, 20.0, 0.7, (0, 2)),
+    Regime("wild", 2.0e-4, 4.0, 5.0, 6.0, 0.8, (1, 0)),
 )
 
 
 class Walk:
     """The fair price of one symbol: short trends, heavy-tailed noise under a changing regime, and a slow pull home.
 
-    Trends of 3 to 7 seconds and 1 to 4 basis points per second are livelier than a real market's: a strategy on
+    Trends of 5 to 7 seconds and 5 to 6 basis points per second are livelier than a real market's: a strategy on
     one-second bars is to have something to do within half a minute.
     """
 
@@ -113,13 +113,12 @@ class Walk:
 
     def _turn(self, time_us: int) -> None:
         size = self._random.uniform(_DRIFT_MIN, _DRIFT_MAX)
-        reverses = self._random.random() < 0.85
-        self.drift = -size if (self.drift > 0) == reverses else size
-        self._leg_until_us = time_us + round(self._random.uniform(3e6, 7e6))
+        self.drift = -size if self.drift > 0 else size
+        self._leg_until_us = time_us + round(self._random.uniform(5e6, 7e6))
 
 
-_DRIFT_MIN = 1e-4
-_DRIFT_MAX = 4e-4
+_DRIFT_MIN = 5e-4
+_DRIFT_MAX = 6e-4
 _JUMP_CHANCE = 0.02
 _JUMP_SCALE = 4.0
 _HOME_S = 3600.0
