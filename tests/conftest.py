@@ -10,7 +10,7 @@ import itertools
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from traderd.adapters.embedded import EmbeddedRedis
 from traderd.adapters.migrations import migrate
 
 _numbers = itertools.count(1)
+_TEMPLATE = f"template_{os.getpid()}"
 
 EVERY_BACKEND = [
     "postgresql",
@@ -63,11 +64,21 @@ class Servers:
         return self.started[backend]
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Tests that miss the same server are told in one line, not in one each."""
+    report = yield
+    if report.skipped and isinstance(report.longrepr, tuple) and "TimescaleDB" in report.longrepr[2]:
+        report.longrepr = (__file__, 0, report.longrepr[2])
+    return report
+
+
 @pytest.fixture(scope="session")
 def servers() -> Iterator[Servers]:
     running = Servers()
     yield running
     for server in running.started.values():
+        asyncio.run(_execute(server.dsn, f"DROP DATABASE IF EXISTS {_TEMPLATE}"))
         asyncio.run(server.stop())
         server.remove()
 
@@ -81,7 +92,7 @@ def backend(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 async def empty_database(servers: Servers, backend: str) -> AsyncIterator[Database]:
     """A fresh database without a schema, on each back end."""
-    async for database in _database(await servers.get(backend), backend, "template1"):
+    async for database in _database(await servers.get(backend), backend, "template0"):
         yield database
 
 
@@ -119,16 +130,22 @@ async def _database(server: AnyServer, backend: str, template: str) -> AsyncIter
 
 
 async def _template(server: AnyServer) -> str:
-    """A migrated database to copy from: a copy takes a tenth of a migration."""
-    name = f"template_{os.getpid()}"
+    """A migrated database to copy from: a copy takes a tenth of a migration.
+
+    Nobody may connect to it, or TimescaleDB's scheduler would do so, and what is in use can't be copied.
+    """
     connection = await asyncpg.connect(server.dsn)
     try:
-        if not await connection.fetchval("SELECT count(*) FROM pg_database WHERE datname = $1", name):
-            await connection.execute(f"CREATE DATABASE {name}")
-            await migrate(with_database(server.dsn, name))
+        if not await connection.fetchval("SELECT count(*) FROM pg_database WHERE datname = $1", _TEMPLATE):
+            await connection.execute(f"CREATE DATABASE {_TEMPLATE}")
+            await migrate(with_database(server.dsn, _TEMPLATE))
+            await connection.execute(f"ALTER DATABASE {_TEMPLATE} ALLOW_CONNECTIONS false")
+            await connection.execute(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1", _TEMPLATE
+            )
     finally:
         await connection.close()
-    return name
+    return _TEMPLATE
 
 
 async def _execute(dsn: str, statement: str) -> None:

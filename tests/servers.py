@@ -168,7 +168,7 @@ class ForeignServer:
         """It runs already."""
 
     async def stop(self) -> None:
-        raise NotPossibleHereError("a server given by DSN can't be stopped by a test")
+        """It runs on."""
 
     def pause(self) -> None:
         raise NotPossibleHereError("a server given by DSN can't be paused by a test")

@@ -120,9 +120,9 @@ SIGNALS = Table(
 _ORDER = (
     "id uuid, client_order_id text, portfolio_id uuid, strategy_id uuid, signal_id uuid, signal_key text, "
     "exchange text, symbol text, side text, order_type text, quantity numeric, price numeric, status text, "
-    "environment text, exchange_order_id text, filled_quantity numeric, average_fill_price numeric, commission numeric, "
-    "commission_asset text, reason text, created_at timestamptz, updated_at timestamptz, updated_ns bigint, "
-    "submitted_at timestamptz, filled_at timestamptz, cancelled_at timestamptz"
+    "environment text, exchange_order_id text, filled_quantity numeric, average_fill_price numeric, "
+    "commission numeric, commission_asset text, reason text, created_at timestamptz, updated_at timestamptz, "
+    "updated_ns bigint, submitted_at timestamptz, filled_at timestamptz, cancelled_at timestamptz"
 )
 ORDERS = Table(
     _insert(

@@ -1,0 +1,354 @@
+"""Facts through the real database and back: exact, exactly once, and none lost for another's sake."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from decimal import Decimal
+from typing import Any
+
+import asyncpg
+import msgspec
+import pytest
+
+from conftest import Database
+from traderd.adapters.fact_store import PostgresFactStore
+from traderd.core.errors import StoreUnavailableError
+from traderd.core.facts import Alert, Candle, Equity, Execution, Fact, Gap, Order, Position, Signal
+from traderd.core.market import Instrument
+
+T0 = 1_741_089_600_000_000_000
+SECOND = 10**9
+JOURNAL = "facts@test"
+
+SIGNAL = Signal("r-s1", T0, "cross", "binance", "BTC/USDT", "LONG", 0.75, 0.5, 90123.45, "9 above 21")
+ORDER = Order(
+    client_order_id="r-o1",
+    portfolio="paper",
+    strategy="cross",
+    signal_id="r-s1",
+    exchange="binance",
+    symbol="BTC/USDT",
+    side="buy",
+    order_type="limit",
+    quantity=Decimal("0.01100000"),
+    price=Decimal("90123.45"),
+    status="open",
+    environment="paper",
+    created_ns=T0 + 1_000,
+    updated_ns=T0 + 1_234_567,
+    exchange_order_id="x77",
+    filled_quantity=Decimal("0.001"),
+    average_fill_price=Decimal("90123.4"),
+    fee=Decimal("0.0901234"),
+    fee_currency="USDT",
+    submitted_ns=T0 + 2_000,
+)
+EXECUTION = Execution(
+    execution_id="x77-1",
+    client_order_id="r-o1",
+    portfolio="paper",
+    strategy="cross",
+    exchange="binance",
+    symbol="BTC/USDT",
+    side="buy",
+    quantity=Decimal("0.001"),
+    price=Decimal("90123.4"),
+    fee=Decimal("0.0901234"),
+    fee_currency="USDT",
+    realized_pnl=Decimal("-0.0901234"),
+    environment="paper",
+    time_ns=T0 + 3_000,
+)
+POSITION = Position(
+    portfolio="paper",
+    exchange="binance",
+    symbol="BTC/USDT",
+    quantity=Decimal("0.001"),
+    entry_price=Decimal("90123.4"),
+    current_price=Decimal("90125.1"),
+    unrealized_pnl=Decimal("0.0017"),
+    realized_pnl=Decimal("-0.0901234"),
+    strategy="cross",
+    opened_ns=T0 + 3_000,
+    updated_ns=T0 + 3_000,
+)
+EQUITY = Equity(
+    portfolio="paper",
+    time_ns=T0,
+    equity=Decimal("100000.000000000000000001"),
+    cash=Decimal("100000.000000000000000001"),
+    positions_value=Decimal(0),
+    unrealized_pnl=Decimal(0),
+    realized_pnl=Decimal(0),
+    fees=Decimal(0),
+    peak_equity=Decimal("100000.000000000000000001"),
+    drawdown=Decimal(0),
+    initial_cash=Decimal(100000),
+    base_currency="USDT",
+    environment="paper",
+)
+CANDLE = Candle(
+    exchange="binance",
+    symbol="BTC/USDT",
+    timeframe="1m",
+    open_time_ns=T0,
+    open=Decimal("90000.10"),
+    high=Decimal("90200.00"),
+    low=Decimal("90000.00"),
+    close=Decimal("90123.40"),
+    volume=Decimal("1.5"),
+    quote_volume=Decimal("135150.123456789012345678"),
+    trades_count=12,
+)
+ALERT = Alert(
+    "a1", T0, "breaker_tripped", "critical", "Halted", "Drawdown 10 %", metadata={"drawdown": "10.0", "n": [1]}
+)
+GAP = Gap("g1", "binance", "", "quote", "disconnect", T0, 0)
+ONE_OF_EACH: list[Fact] = [SIGNAL, ORDER, EXECUTION, POSITION, EQUITY, CANDLE, ALERT, GAP]
+
+
+@pytest.fixture
+async def store(database: Database) -> AsyncIterator[PostgresFactStore]:
+    store = PostgresFactStore(database.dsn, timeout_s=10)
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+async def sight(database: Database) -> AsyncIterator[asyncpg.Connection]:
+    """A connection of the test's own, to look at what was stored."""
+    connection = await asyncpg.connect(database.dsn)
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+async def plain_store(plain_database: Database) -> AsyncIterator[PostgresFactStore]:
+    store = PostgresFactStore(plain_database.dsn, timeout_s=10)
+    yield store
+    await store.close()
+
+
+async def test_every_kind_of_fact_finds_its_table_and_every_field_its_column(
+    store: PostgresFactStore, sight: asyncpg.Connection
+) -> None:
+    """What comes back is what went in, to the last digit."""
+    assert await store.store(JOURNAL, 8, ONE_OF_EACH) == 0
+    state = await store.load_portfolio("paper")
+    assert state.open_orders == [ORDER]
+    assert state.positions == [POSITION]
+    assert await _row(sight, "SELECT s.*, x.name FROM signals s JOIN strategies x ON x.id = s.strategy_id") >= {
+        "signal_key": "r-s1", "name": "cross", "signal_type": "LONG", "strength": 0.75, "confidence": 0.5,
+        "price": Decimal("90123.45"), "reason": "9 above 21", "exchange": "binance", "symbol": "BTC/USDT",
+    }.items()  # fmt: skip
+    assert await _row(sight, "SELECT * FROM ohlcv") >= {
+        "open": CANDLE.open, "high": CANDLE.high, "low": CANDLE.low, "close": CANDLE.close, "volume": CANDLE.volume,
+        "quote_volume": CANDLE.quote_volume, "trades_count": 12, "timeframe": "1m",
+    }.items()  # fmt: skip
+    assert await _row(sight, "SELECT *, metadata->>'drawdown' AS drawdown FROM alerts") >= {
+        "alert_key": "a1", "severity": "critical", "drawdown": "10.0", "symbol": None, "message": "Drawdown 10 %",
+    }.items()  # fmt: skip
+    assert await _row(sight, "SELECT * FROM data_gaps") >= {
+        "gap_key": "g1", "symbol": None, "channel": "quote", "reason": "disconnect", "time_to": None, "rows_lost": 0,
+    }.items()  # fmt: skip
+    fills = "SELECT t.*, e.execution_key, e.client_order_id FROM trades t JOIN executions e USING (id)"
+    assert await _row(sight, fills) >= {
+        "execution_key": "x77-1", "client_order_id": "r-o1", "commission": EXECUTION.fee, "price": EXECUTION.price,
+        "realized_pnl": EXECUTION.realized_pnl, "quantity": EXECUTION.quantity, "side": "buy", "environment": "paper",
+    }.items()  # fmt: skip
+    assert await sight.fetchval("SELECT count(*) FROM trades t JOIN orders o ON o.id = t.order_id") == 1
+    assert await _row(sight, "SELECT * FROM equity_history") >= {
+        "equity_value": EQUITY.equity, "cash_balance": EQUITY.cash, "initial_balance": Decimal(100000),
+        "base_currency": "USDT", "environment": "paper",
+    }.items()  # fmt: skip
+
+
+async def test_the_same_batch_again_is_not_written_again(store: PostgresFactStore, sight: asyncpg.Connection) -> None:
+    """Behind its cursor a batch does nothing; before it, the natural keys keep everything single."""
+    await store.store(JOURNAL, 8, ONE_OF_EACH)
+    before = await _everything(sight)
+    await store.store(JOURNAL, 8, ONE_OF_EACH)
+    assert await _everything(sight) == before
+    await store.store("another journal", 8, ONE_OF_EACH)
+    assert await _everything(sight) == before
+    assert await store.cursor(JOURNAL) == 8
+
+
+async def test_a_crash_between_two_batches_loses_and_doubles_nothing(
+    store: PostgresFactStore, sight: asyncpg.Connection, database: Database
+) -> None:
+    """The connection is cut while a batch waits for a lock: neither its rows nor its cursor are there, then both."""
+    await store.store(JOURNAL, 1, [ORDER])
+    lock = sight.transaction()
+    await lock.start()
+    await sight.execute("LOCK TABLE executions IN ACCESS EXCLUSIVE MODE")
+    writing = asyncio.create_task(store.store(JOURNAL, 3, [POSITION, EXECUTION]))
+    await _until_waiting(sight)
+    await sight.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'traderd facts'"
+    )
+    with pytest.raises(StoreUnavailableError):
+        await writing
+    await lock.rollback()
+    assert await store.cursor(JOURNAL) == 1
+    assert await sight.fetchval("SELECT count(*) FROM positions") == 0
+    await store.store(JOURNAL, 3, [POSITION, EXECUTION])
+    assert await store.cursor(JOURNAL) == 3
+    assert await sight.fetchval("SELECT count(*) FROM trades") == 1
+
+
+async def test_the_newest_state_of_an_order_and_of_a_position_wins(plain_store: PostgresFactStore) -> None:
+    """In one batch and across batches, whatever the order in which they come; equals: the later one."""
+    late = msgspec.structs.replace(ORDER, updated_ns=ORDER.updated_ns + 1, filled_quantity=Decimal("0.002"))
+    moved = msgspec.structs.replace(POSITION, current_price=Decimal(91000))
+    await plain_store.store(JOURNAL, 2, [late, ORDER, POSITION, moved])
+    await plain_store.store(JOURNAL, 3, [ORDER])
+    state = await plain_store.load_portfolio("paper")
+    assert (state.open_orders, state.positions) == ([late], [moved])
+    await plain_store.store(
+        JOURNAL, 4, [msgspec.structs.replace(late, status="filled", updated_ns=late.updated_ns + 1)]
+    )
+    assert (await plain_store.load_portfolio("paper")).open_orders == []
+
+
+async def test_a_candle_gives_way_only_to_one_that_saw_no_fewer_trades(
+    plain_store: PostgresFactStore, plain_database: Database
+) -> None:
+    """A partial bar, made after a restart, doesn't replace the whole one."""
+    whole = msgspec.structs.replace(CANDLE, trades_count=20, close=Decimal(90100))
+    partial = msgspec.structs.replace(CANDLE, trades_count=3, close=Decimal(90050))
+    await plain_store.store(JOURNAL, 1, [CANDLE, whole, partial])
+    await plain_store.store(JOURNAL, 2, [partial])
+    connection = await asyncpg.connect(plain_database.dsn)
+    assert await connection.fetchval("SELECT close FROM ohlcv") == 90100
+    await connection.close()
+
+
+async def test_cash_is_exact_also_for_fills_after_the_last_equity(plain_store: PostgresFactStore) -> None:
+    """Equity sets it, later fills move it on, a repeated fill doesn't, and a fee in a foreign currency isn't in it."""
+    early = msgspec.structs.replace(EXECUTION, execution_id="x0")
+    sold = msgspec.structs.replace(
+        EXECUTION, execution_id="x2", side="sell", price=Decimal("90200.000000000000000003"), fee=Decimal("0.5"),
+        realized_pnl=Decimal("0.0765"),
+    )  # fmt: skip
+    foreign = msgspec.structs.replace(EXECUTION, execution_id="x3", fee_currency="BNB", realized_pnl=Decimal(0))
+    await plain_store.store(JOURNAL, 3, [early, EQUITY, EXECUTION])
+    await plain_store.store(JOURNAL, 6, [EXECUTION, sold, foreign])
+    state = await plain_store.load_portfolio("paper")
+    bought = EXECUTION.quantity * EXECUTION.price
+    assert Decimal(state.cash) == (
+        EQUITY.cash - bought - EXECUTION.fee + sold.quantity * sold.price - Decimal("0.5") - bought
+    )
+    assert Decimal(state.realized_pnl) == EXECUTION.realized_pnl + Decimal("0.0765")
+    assert Decimal(state.fees) == EXECUTION.fee + Decimal("0.5")
+    assert Decimal(state.peak_equity) == EQUITY.peak_equity
+
+
+async def test_a_portfolio_that_nobody_knows_is_new(plain_store: PostgresFactStore) -> None:
+    """Its cash is "", its figures are zero."""
+    state = await plain_store.load_portfolio("nobody")
+    assert (state.cash, state.fees, state.positions, state.open_orders) == ("", "0", [], [])
+
+
+async def test_a_gap_is_closed_by_its_second_fact(plain_store: PostgresFactStore, plain_database: Database) -> None:
+    """One row, with its end and what it cost."""
+    await plain_store.store(JOURNAL, 1, [GAP])
+    await plain_store.store(JOURNAL, 2, [msgspec.structs.replace(GAP, to_ns=T0 + 5 * SECOND, rows_lost=9)])
+    connection = await asyncpg.connect(plain_database.dsn)
+    row = await connection.fetchrow("SELECT count(*) OVER (), time_to - time_from AS length, rows_lost FROM data_gaps")
+    assert (row["count"], row["length"].total_seconds(), row["rows_lost"]) == (1, 5.0, 9)
+    await connection.close()
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        msgspec.structs.replace(CANDLE, open_time_ns=T0 + SECOND, high=Decimal("NaN")),
+        msgspec.structs.replace(EXECUTION, execution_id="bad", quantity=Decimal(0)),
+        msgspec.structs.replace(SIGNAL, signal_id="bad", strength=float("nan")),
+        msgspec.structs.replace(ALERT, alert_id="bad", message="with a \0 in it"),
+        msgspec.structs.replace(GAP, gap_id="bad", rows_lost=2**70),
+    ],
+    ids=lambda fact: type(fact).__name__,
+)
+async def test_a_fact_that_is_refused_goes_to_quarantine_alone(
+    plain_store: PostgresFactStore, plain_database: Database, bad: Fact
+) -> None:
+    """Its neighbours are stored, the cursor moves, and the row in quarantine says what it was and why."""
+    assert await plain_store.store(JOURNAL, 9, [*ONE_OF_EACH[:4], bad, *ONE_OF_EACH[4:]]) == 1
+    connection = await asyncpg.connect(plain_database.dsn)
+    row = await connection.fetchrow("SELECT * FROM quarantine")
+    assert row["channel"] == type(bad).__name__.lower()
+    assert row["reason"]
+    assert await plain_store.cursor(JOURNAL) == 9
+    counts = [await connection.fetchval(f"SELECT count(*) FROM {table}") for table in TABLES]
+    assert counts == [1] * len(TABLES)
+    await connection.close()
+
+
+async def test_a_thousand_candles_are_cheap(plain_store: PostgresFactStore) -> None:
+    """One statement, not a thousand: well under a second even here."""
+    candles = [msgspec.structs.replace(CANDLE, open_time_ns=T0 + n * 60 * SECOND) for n in range(1000)]
+    await plain_store.cursor(JOURNAL)
+    started = time.perf_counter()
+    await plain_store.store(JOURNAL, 1000, candles)
+    assert time.perf_counter() - started < 1.0
+
+
+async def test_a_silent_server_is_unavailable_in_time_and_the_next_call_reconnects(database: Database) -> None:
+    """The server is frozen, not closed: only our own clock can tell."""
+    store = PostgresFactStore(database.dsn, timeout_s=0.5)
+    await store.store(JOURNAL, 1, [ORDER])
+    database.server.pause()
+    try:
+        with pytest.raises(StoreUnavailableError, match="no answer"):
+            await store.store(JOURNAL, 2, [ORDER])
+    finally:
+        database.server.resume()
+    await asyncio.sleep(0.2)
+    assert await store.cursor(JOURNAL) == 1
+    await store.close()
+
+
+async def test_instruments_are_written_once_and_changed_when_the_venue_changes_them(
+    plain_store: PostgresFactStore, plain_database: Database
+) -> None:
+    """The same again touches no row; another tick size does."""
+    bitcoin = Instrument(0, "binance", "BTC/USDT", "BTCUSDT", "BTC", "USDT", Decimal("0.01"), Decimal("0.00001"))
+    ether = Instrument(1, "binance", "ETH/USDT", "ETHUSDT", "ETH", "USDT")
+    connection = await asyncpg.connect(plain_database.dsn)
+    await plain_store.save_instruments([bitcoin, ether])
+    first = await connection.fetch("SELECT xmin, * FROM instruments ORDER BY symbol")
+    await plain_store.save_instruments([bitcoin, ether])
+    assert await connection.fetch("SELECT xmin, * FROM instruments ORDER BY symbol") == first
+    await plain_store.save_instruments([msgspec.structs.replace(bitcoin, price_tick=Decimal("0.1"))])
+    second = await connection.fetch("SELECT xmin, * FROM instruments ORDER BY symbol")
+    assert (second[0]["price_tick"], second[1]) == (Decimal("0.1"), first[1])
+    await connection.close()
+
+
+TABLES = (
+    "signals", "orders", "executions", "trades", "positions", "portfolios", "strategies", "equity_history", "ohlcv",
+    "alerts", "data_gaps",
+)  # fmt: skip
+
+
+async def _row(connection: asyncpg.Connection, query: str) -> Any:
+    rows = await connection.fetch(query)
+    assert len(rows) == 1
+    return dict(rows[0]).items()
+
+
+async def _everything(connection: asyncpg.Connection) -> dict[str, list[Any]]:
+    """All rows, without when they were touched."""
+    rows = {table: [dict(row) for row in await connection.fetch(f"SELECT * FROM {table}")] for table in TABLES}
+    for row in rows["portfolios"] + rows["data_gaps"]:
+        del row["updated_at"]
+    return {table: sorted(found, key=repr) for table, found in rows.items()}
+
+
+async def _until_waiting(connection: asyncpg.Connection) -> None:
+    waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+    async with asyncio.timeout(5):
+        while not await connection.fetchval(waiting):  # noqa: ASYNC110 - the event is in the server
+            await asyncio.sleep(0.01)
