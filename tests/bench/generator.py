@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator
 
 import numpy as np
+import psutil
 
 from traderd.config import Sim
 from traderd.sim import rest
@@ -171,6 +172,7 @@ class Exchange:
             self.over.set()
 
     async def _send_all(self, writer: asyncio.StreamWriter) -> None:
+        """`seconds` ends when the last frame is handed to the socket, not when the client has read it."""
         began, cpu, sent = time.monotonic(), _cpu_s(), 0
         try:
             for piece, frames in self._paced() if self._rate else self._whole():
@@ -243,7 +245,7 @@ async def run(options: argparse.Namespace) -> None:
     exchange = Exchange(buffers, options.symbols, options.rate, options.linger)
     server = await asyncio.start_server(exchange.meet, "127.0.0.1", options.port)
     address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    memory_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    memory_mib = psutil.Process().memory_info().rss >> 20  # ru_maxrss would begin with the parent's own
     opening = {
         "url": f"ws://{address}",
         "rest": f"http://{address}",
