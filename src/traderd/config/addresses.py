@@ -7,6 +7,8 @@ import os
 import re
 from pathlib import Path
 
+from traderd.core.errors import TraderdError
+
 _PASSWORD_IN_URL = re.compile(r"(?P<head>[A-Za-z][A-Za-z0-9+.-]*://[^\s:@/]*:)[^\s'\"]*(?=@)")
 _PASSWORD_BY_NAME = re.compile(
     r"(?P<head>\b(?:\w*password|passwd|pwd|\w*secret|\w*token|api_?key)\s*=\s*)(?:'[^']*'|[^\s&'\",;]+)", re.IGNORECASE
@@ -14,7 +16,7 @@ _PASSWORD_BY_NAME = re.compile(
 HIDDEN = "***"
 
 
-class AddressError(Exception):
+class AddressError(TraderdError):
     """An `env:` or `credential:` reference that leads nowhere; the message never holds the value."""
 
 

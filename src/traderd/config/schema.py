@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from traderd.config.addresses import redacted
+from traderd.config.addresses import redacted, resolved
 from traderd.venues.dialect import Channel
 
 Port = Annotated[int, Meta(ge=0, le=65_535)]
@@ -183,6 +183,16 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     risk: Risk = Risk()
     breaker: Breaker = Breaker()
     paper: Paper = Paper()
+
+    @property
+    def database_dsn(self) -> str:
+        """The DSN, read from where `database` says; "" when it is embedded. Raises AddressError."""
+        return "" if self.database == "embedded" else resolved(self.database)
+
+    @property
+    def redis_url(self) -> str:
+        """The URL, read from where `redis` says; "" when it is embedded or off. Raises AddressError."""
+        return "" if self.redis in ("embedded", "off") else resolved(self.redis)
 
     def __repr__(self) -> str:
         """Without passwords: a Config may end in a log line or a traceback."""
