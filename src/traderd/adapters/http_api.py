@@ -1,7 +1,7 @@
 """What operators and their machines ask over HTTP, on loopback: /metrics, /healthz, /readyz, /status. Only GET.
 
 There is no authentication, so a host that others can reach is refused, and so is a request that was sent to another
-name than this machine's (a web page in a browser here could otherwise read it through a name of its own: DNS rebinding).
+name than this machine's (a web page in a browser here could otherwise read it by a name of its own: DNS rebinding).
 """
 
 import errno
