@@ -1,0 +1,44 @@
+"""The paper exchange: `runtime.ports.Exchange` over `core.matching`, filled by the live quotes.
+
+Reports go to `report`, at once and in order. Refuses nothing itself; the simulated venue does.
+"""
+
+from collections.abc import Sequence
+
+from traderd.config import Paper
+from traderd.core.market import Quote
+from traderd.core.matching import PaperBook, PaperSettings
+from traderd.core.orders import Approved, Report
+from traderd.core.ticker import TickerBoard
+from traderd.runtime.ports import Clock, ReportSink
+
+
+class PaperExchange:
+    """One simulated account. Set `report` before the first order is sent."""
+
+    def __init__(self, paper: Paper, clock: Clock, board: TickerBoard, quote_age_ms_max: int = 2_000) -> None:
+        self.report: ReportSink = _nobody
+        self._clock = clock
+        self._board = board
+        self._book = PaperBook(PaperSettings(paper.fee_bps, paper.slippage_bps, paper.latency_ms, quote_age_ms_max))
+        self.working = self._book.working  # asked once a tick: no call in between
+
+    async def send(self, approved: Approved) -> None:
+        """Submit one order, now."""
+        self._tell(self._book.submit(approved, self._clock.time_ns()))
+
+    def on_quote(self, quote: Quote) -> None:
+        """Fill what this quote fills."""
+        self._tell(self._book.on_quote(quote))
+
+    def on_beat(self, now_ns: int) -> None:
+        """Fill what turned live without a quote since."""
+        self._tell(self._book.on_beat(now_ns, self._board))
+
+    def _tell(self, reports: Sequence[Report]) -> None:
+        for report in reports:
+            self.report(report)
+
+
+def _nobody(report: Report) -> None:
+    raise AssertionError(f"nobody listens to the report on {report.client_order_id}")

@@ -1,0 +1,51 @@
+"""Numbers the alerts and keeps a repeated one from flooding whoever reads them.
+
+Refuses the same alert (type and title) within a minute of its last, and says in the next one how many there were.
+"""
+
+from traderd.core.facts import Alert, Severity
+
+MUTED_NS = 60 * 10**9
+
+
+class AlertLog:
+    """One run's alerts. Titles come from a small set; figures belong in the message."""
+
+    def __init__(self, run: str) -> None:
+        self._run = run
+        self._count = 0
+        self._heard: dict[tuple[str, str], tuple[int, int]] = {}
+
+    def note(
+        self,
+        time_ns: int,
+        alert_type: str,
+        severity: Severity,
+        title: str,
+        message: str,
+        exchange: str = "",
+        symbol: str = "",
+        order: str = "",
+    ) -> list[Alert]:
+        """The alert, or nothing while it is muted. `order` is the client order id that it is about, if any."""
+        last_ns, muted = self._heard.get((alert_type, title), (-MUTED_NS, 0))
+        if time_ns - last_ns < MUTED_NS:
+            self._heard[alert_type, title] = (last_ns, muted + 1)
+            return []
+        self._heard[alert_type, title] = (time_ns, 0)
+        self._count += 1
+        return [
+            Alert(
+                alert_id=f"{self._run}-a{self._count}",
+                time_ns=time_ns,
+                alert_type=alert_type,
+                severity=severity,
+                title=title,
+                message=message,
+                exchange=exchange,
+                symbol=symbol,
+                entity_type="order" if order else "system",
+                entity_id=order,
+                metadata={"muted_before": muted} if muted else {},
+            )
+        ]

@@ -1,0 +1,48 @@
+"""The orders of this run: those that work, and the newest of those that are done.
+
+Refuses to grow: of the finished orders only the newest are kept, to recognise late news about them.
+"""
+
+from collections.abc import Iterator
+from decimal import Decimal
+
+from traderd.core.facts import Order
+from traderd.core.market import Side
+from traderd.core.orders import is_final
+
+FINISHED_MAX = 1024
+
+
+class Blotter:
+    """Orders by client order id. There are few working ones at a time, so that looking through them is cheap."""
+
+    def __init__(self) -> None:
+        self._working: dict[str, Order] = {}
+        self._finished: dict[str, Order] = {}
+
+    def record(self, order: Order) -> None:
+        """The newest state of a new or known order."""
+        if not is_final(order.status):
+            self._working[order.client_order_id] = order
+            return
+        self._working.pop(order.client_order_id, None)
+        self._finished[order.client_order_id] = order
+        if len(self._finished) > FINISHED_MAX:
+            del self._finished[next(iter(self._finished))]
+
+    def find(self, client_order_id: str) -> Order | None:
+        """The order, if it works or finished lately."""
+        return self._working.get(client_order_id) or self._finished.get(client_order_id)
+
+    def working(self) -> Iterator[Order]:
+        """Every order whose end isn't known."""
+        return iter(self._working.values())
+
+    def working_on(self, exchange: str, symbol: str) -> list[Order]:
+        """Those of one instrument."""
+        return [order for order in self._working.values() if order.symbol == symbol and order.exchange == exchange]
+
+    def remaining(self, exchange: str, symbol: str, side: Side) -> Decimal:
+        """What the working orders of one instrument and side may still fill: the reserved exposure."""
+        orders = self.working_on(exchange, symbol)
+        return sum((order.quantity - order.filled_quantity for order in orders if order.side == side), Decimal(0))

@@ -1,0 +1,398 @@
+"""The engine: events in, effects out. Candles, strategies, sizing, risk gate, breaker and books under one roof.
+
+Effects come in the order in which they must be carried out: a Signal, its pending Order, then the Approved, which means
+"send it, once all before it is durable". A replay of the same events gives the same effects, ids included.
+Refuses to order before `resume` (starting is recovering), after `halt`, and while the breaker isn't closed; market data
+work goes on all the same.
+"""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Protocol
+
+from msgspec import Struct, field, structs
+
+from traderd.core.alerts import AlertLog
+from traderd.core.blotter import Blotter
+from traderd.core.breaker import DrawdownBreaker
+from traderd.core.candles import CandleBuilder
+from traderd.core.facts import Candle, Environment, Fact, Order, Position, Severity, Signal
+from traderd.core.market import Beat, Instrument, Quote, Trade
+from traderd.core.orders import (
+    Approved,
+    Intent,
+    OrderContradictionError,
+    Report,
+    apply_report,
+    is_fill,
+    is_final,
+    order_of,
+)
+from traderd.core.portfolio import Portfolio
+from traderd.core.risk import RiskGate, RiskSettings
+from traderd.core.sizing import side_of, size
+from traderd.core.strategy import Opinion, StrategySlot
+from traderd.core.ticker import TickerBoard
+
+Effect = Fact | Approved
+
+_NOTHING: tuple[Effect, ...] = ()
+_FORGOTTEN = "the paper exchange forgot it at the restart"
+
+
+class EngineSettings(Struct, frozen=True):
+    """Everything that an engine is told once."""
+
+    run: str
+    """Prefix of every id of this run."""
+    portfolio: str
+    base_currency: str
+    initial_cash: Decimal
+    timeframes: tuple[str, ...]
+    candle_grace_ms: int
+    equity_interval_s: float
+    drawdown_pct_max: Decimal
+    risk: RiskSettings
+    strategies: tuple[StrategySlot, ...] = ()
+    """One with an instrument that the engine isn't given hears nothing: a replayed capture may hold other symbols."""
+    environment: Environment = "paper"
+
+
+class Restored(Protocol):
+    """What an earlier run left; amounts are exact decimal texts, `cash` is "" when there was none."""
+
+    @property
+    def positions(self) -> Sequence[Position]: ...
+    @property
+    def cash(self) -> str: ...
+    @property
+    def realized_pnl(self) -> str: ...
+    @property
+    def fees(self) -> str: ...
+    @property
+    def peak_equity(self) -> str: ...
+    @property
+    def open_orders(self) -> Sequence[Order]: ...
+
+
+class Counts(Struct):
+    """Since the start, for the metrics. Late and early trades are counted by the candle builders, see `Engine`."""
+
+    candles: int = 0
+    signals: int = 0
+    orders: int = 0
+    """Approved and handed out to be sent."""
+    fills: int = 0
+    repeated_fills: int = 0
+    """Reports of fills that were booked before."""
+    refused: dict[str, int] = field(default_factory=dict)
+    """Intents by the rule that refused them."""
+
+
+class Engine:
+    """One portfolio and its strategies. Not thread-safe; every method returns what is to be done, in order."""
+
+    def __init__(self, settings: EngineSettings, instruments: Sequence[Instrument]) -> None:
+        self.board = TickerBoard(len(instruments))
+        self.portfolio = Portfolio(settings.portfolio, settings.base_currency, settings.initial_cash, instruments)
+        self.blotter = Blotter()
+        self.breaker = DrawdownBreaker(settings.drawdown_pct_max)
+        self.counts = Counts()
+        self._settings = settings
+        self._instruments = list(instruments)
+        self._gate = RiskGate(settings.risk, self._instruments)
+        self._alerts = AlertLog(settings.run)
+        self._builders = [
+            CandleBuilder(each, settings.timeframes, settings.candle_grace_ms * 1_000_000) for each in instruments
+        ]
+        self._slots = _listening(settings, instruments)
+        self._quotes = self.board.quotes
+        self._equity_interval_ns = int(settings.equity_interval_s * 1e9)
+        self._equity_due_ns = 0
+        self._now_ns = 0
+        self._recovered = False
+        self._halted = ""
+        self._signals = 0
+        self._orders = 0
+
+    @property
+    def refusal(self) -> str:
+        """Why nothing may be ordered now; "" when it may."""
+        return self._halted or ("" if self._recovered else "the books are not recovered yet") or self.breaker.refusal
+
+    @property
+    def late_trades(self) -> int:
+        """Trades of bars that were closed already."""
+        return sum(builder.late_trades for builder in self._builders)
+
+    @property
+    def early_trades(self) -> int:
+        """Trades from so far in the future that the venue's clock isn't believed."""
+        return sum(builder.early_trades for builder in self._builders)
+
+    def describe(self, instrument: Instrument) -> None:
+        """The venue told steps and limits of an instrument given at the start, known by its index."""
+        known = self._instruments[instrument.index]
+        if (known.exchange, known.symbol) != (instrument.exchange, instrument.symbol):
+            raise ValueError(f"place {instrument.index} is {known.symbol}'s, not {instrument.symbol}'s")
+        self._instruments[instrument.index] = instrument
+
+    def on_quote(self, quote: Quote) -> Sequence[Effect]:
+        """The board alone: the hottest path there is."""
+        self._quotes[quote.instrument.index] = quote
+        return _NOTHING
+
+    def on_trade(self, trade: Trade) -> Sequence[Effect]:
+        """The board and the candles; a candle that it closes wakes the strategies."""
+        index = trade.instrument.index
+        self.board.trades[index] = trade
+        candles = self._builders[index].on_trade(trade)
+        return self._on_candles(index, candles, trade.time_received_ns) if candles else _NOTHING
+
+    def on_beat(self, beat: Beat) -> Sequence[Effect]:
+        """Bars end, equity and breaker are looked at, and an Equity is recorded when it is due."""
+        now_ns = beat.time_ns
+        effects: list[Effect] = []
+        if self._recovered:
+            due = now_ns >= self._equity_due_ns
+            if due:
+                self._equity_due_ns = now_ns - now_ns % self._equity_interval_ns + self._equity_interval_ns
+            effects += self._revalue(now_ns, record=due)
+        for index, builder in enumerate(self._builders):
+            candles = builder.on_beat(now_ns)
+            if candles:
+                effects += self._on_candles(index, candles, now_ns)
+        self._now_ns = now_ns
+        return effects or _NOTHING
+
+    def on_report(self, report: Report) -> Sequence[Effect]:
+        """What the exchange says happened to an order. A fill is booked whatever else is wrong: it is our money."""
+        self._now_ns = report.time_ns
+        order = self.blotter.find(report.client_order_id)
+        if order is None:
+            return self.halt(
+                f"a report of kind {report.kind} names the order {report.client_order_id}, which isn't ours"
+            )
+        if report.kind == "trade" and self.portfolio.has_booked(report.execution_id):
+            self.counts.repeated_fills += 1
+            return _NOTHING
+        try:
+            updated, contradiction = apply_report(order, report), ""
+        except OrderContradictionError as error:
+            updated, contradiction = order, str(error)
+        effects = self._on_fill(order, updated, report) if is_fill(report) else self._on_news(order, updated, report)
+        if contradiction:
+            effects += self.halt(contradiction)
+        return effects
+
+    def resume(self, now_ns: int, restored: Restored, breaker_tripped: str = "") -> Sequence[Effect]:
+        """Take over what an earlier run left and let trading begin, unless it was halted meanwhile.
+
+        `breaker_tripped` is the reason of a trip that no operator has reset. The paper exchange lives in memory, so
+        that its orders ended with the earlier run; a real venue's go on and are the reconciliation's to end.
+        """
+        self._now_ns = now_ns
+        if restored.cash:
+            self.portfolio.restore(
+                Decimal(restored.cash),
+                Decimal(restored.realized_pnl),
+                Decimal(restored.fees),
+                Decimal(restored.peak_equity),
+                restored.positions,
+            )
+        if breaker_tripped:
+            self.breaker.restore(breaker_tripped)
+        effects: list[Effect] = []
+        for order in restored.open_orders:
+            if self._settings.environment == "paper":
+                ended = structs.replace(
+                    order, status="expired", updated_ns=now_ns, cancelled_ns=now_ns, reason=_FORGOTTEN
+                )
+                effects.append(ended)
+            else:
+                self.blotter.record(order)
+        for holding in self.portfolio.held():
+            if holding.index is None:
+                message = (
+                    f"{holding.quantity} of {holding.exchange} {holding.symbol} can't be valued: nothing is ordered"
+                )
+                effects += self._alerts.note(now_ns, "position_unknown", "error", "A position has no feed", message)
+        self._recovered = True
+        return effects + self._revalue(now_ns, record=True)
+
+    def halt(self, reason: str) -> list[Effect]:
+        """No order from here on until `lift_halt`; the first reason stands."""
+        if self._halted:
+            return []
+        self._halted = reason
+        return [*self._alerts.note(self._now_ns, "trading_halted", "critical", "Trading is halted", reason)]
+
+    def lift_halt(self) -> Sequence[Effect]:
+        """An operator lets trading go on. The breaker has a reset of its own."""
+        if not self._halted:
+            return _NOTHING
+        reason, self._halted = self._halted, ""
+        return self._alerts.note(self._now_ns, "halt_lifted", "warning", "Trading goes on", f"it was halted: {reason}")
+
+    def reset_breaker(self) -> Sequence[Effect]:
+        """An operator accepts the drawdown: the peak starts anew from the next fresh equity."""
+        change = self.breaker.reset()
+        if change is None:
+            return _NOTHING
+        self.portfolio.forget_peak()
+        return self._alerts.note(
+            self._now_ns, "breaker_reset", "warning", "The drawdown breaker was reset", change.reason
+        )
+
+    def _on_candles(self, index: int, candles: Sequence[Candle], now_ns: int) -> list[Effect]:
+        self._now_ns = now_ns
+        self.counts.candles += len(candles)
+        effects: list[Effect] = []
+        for candle in candles:
+            effects.append(candle)
+            for slot in self._slots.get((index, candle.timeframe), ()):
+                opinion = slot.strategy.on_candle(candle)
+                if opinion is not None:
+                    effects += self._on_opinion(slot, opinion, self._instruments[index], candle, now_ns)
+        return effects
+
+    def _on_opinion(
+        self, slot: StrategySlot, opinion: Opinion, instrument: Instrument, candle: Candle, now_ns: int
+    ) -> list[Effect]:
+        """The signal, and the order that it leads to, if any."""
+        self._signals += 1
+        self.counts.signals += 1
+        signal_id = f"{self._settings.run}-s{self._signals}"
+        reference = self._reference(instrument, opinion, candle)
+        intent = self._intent(slot, opinion, instrument, reference, signal_id, now_ns)
+        signal = Signal(
+            signal_id=signal_id,
+            time_ns=now_ns,
+            strategy=slot.name,
+            exchange=slot.exchange,
+            symbol=slot.symbol,
+            signal_type=opinion.signal_type,
+            strength=opinion.strength,
+            confidence=opinion.confidence,
+            price=float(reference),
+            reason=f"{opinion.reason}; no order: {intent}" if isinstance(intent, str) else opinion.reason,
+        )
+        return [signal] if isinstance(intent, str) else [signal, *self._on_intent(intent, now_ns)]
+
+    def _reference(self, instrument: Instrument, opinion: Opinion, candle: Candle) -> Decimal:
+        """The side of the quote that the order would take; without a quote the candle's close, for the record only."""
+        quote = self._quotes[instrument.index]
+        if quote is None:
+            return candle.close
+        return Decimal(quote.ask_text if side_of(opinion.signal_type) == "buy" else quote.bid_text)
+
+    def _intent(
+        self,
+        slot: StrategySlot,
+        opinion: Opinion,
+        instrument: Instrument,
+        reference: Decimal,
+        signal_id: str,
+        now_ns: int,
+    ) -> Intent | str:
+        """The sized intent, or why there is none."""
+        if not self._recovered:
+            return self.refusal
+        for order in self.blotter.working_on(slot.exchange, slot.symbol):
+            if order.strategy == slot.name:
+                return f"order {order.client_order_id} is still {order.status}"
+        if opinion.signal_type == "SHORT" and not slot.allow_short:
+            return f"{slot.name} may not sell short"
+        held = self.portfolio.quantity_of(slot.name, slot.exchange, slot.symbol)
+        wish = size(opinion.signal_type, held, slot.order_notional, reference, instrument.quantity_step)
+        if isinstance(wish, str):
+            return wish
+        self._orders += 1
+        return Intent(
+            client_order_id=f"{self._settings.run}-o{self._orders}",
+            signal_id=signal_id,
+            strategy=slot.name,
+            instrument=instrument,
+            side=wish.side,
+            order_type="market",
+            quantity=wish.quantity,
+            price=None,
+            time_ns=now_ns,
+        )
+
+    def _on_intent(self, intent: Intent, now_ns: int) -> list[Effect]:
+        verdict = self._gate.check(intent, self.board, self.portfolio, self.blotter, now_ns, self.refusal)
+        order = order_of(verdict, self._settings.portfolio, self._settings.environment)
+        if isinstance(verdict, Approved):
+            self.counts.orders += 1
+            self.blotter.record(order)
+            return [order, verdict]
+        self.counts.refused[verdict.rule] = self.counts.refused.get(verdict.rule, 0) + 1
+        return [order, *self._warn(order, "order_refused", f"Order refused: {verdict.rule}")]
+
+    def _on_fill(self, order: Order, updated: Order, report: Report) -> list[Effect]:
+        execution = self.portfolio.apply(order, report)
+        assert execution is not None, "a fill booked before doesn't come here"
+        self.counts.fills += 1
+        self.blotter.record(updated)
+        effects: list[Effect] = [execution]
+        if updated is not order:
+            effects.append(updated)
+        effects.append(self.portfolio.position(order.exchange, order.symbol, self.board))
+        effects += self._revalue(report.time_ns, record=True)
+        if not self.portfolio.accounts_for(report):
+            effects += self.halt(f"fill {report.execution_id} has a fee in {report.fee_currency}, which isn't booked")
+        return effects
+
+    def _on_news(self, order: Order, updated: Order, report: Report) -> list[Effect]:
+        """Everything but fills."""
+        if updated is order:
+            return []
+        self.blotter.record(updated)
+        if updated.status == "unknown":
+            return [updated, *self._warn(updated, "order_unknown", "An order's fate is unknown")]
+        if is_final(updated.status) and updated.status != order.status:
+            return [updated, *self._warn(updated, f"order_{updated.status}", f"Order {updated.status} by the exchange")]
+        return [updated]
+
+    def _warn(self, order: Order, alert_type: str, title: str) -> Sequence[Effect]:
+        message = f"{order.side} {order.quantity} {order.symbol}: {order.reason}"
+        severity: Severity = "error" if alert_type == "order_unknown" else "warning"
+        return self._alerts.note(
+            order.updated_ns, alert_type, severity, title, message, order.exchange, order.symbol, order.client_order_id
+        )
+
+    def _revalue(self, now_ns: int, record: bool) -> list[Effect]:
+        """Equity at the newest quotes; only when all of them are fresh do peak and breaker believe it."""
+        valuation = self.portfolio.value(self.board)
+        age_ns_max = self._settings.risk.quote_age_ms_max * 1_000_000
+        fresh = valuation if valuation and now_ns - valuation.oldest_quote_ns <= age_ns_max else None
+        if fresh:
+            self.portfolio.observe(fresh)
+        change = self.breaker.observe(fresh.equity if fresh else None, self.portfolio.peak_equity)
+        effects: list[Effect] = []
+        if record and valuation:
+            effects.append(self.portfolio.equity(valuation, now_ns, self._settings.environment))
+        if change and change.after == "tripped":
+            effects += self._alerts.note(
+                now_ns, "breaker_tripped", "critical", "Drawdown breaker tripped", change.reason
+            )
+        return effects
+
+
+def _listening(
+    settings: EngineSettings, instruments: Sequence[Instrument]
+) -> dict[tuple[int, str], list[StrategySlot]]:
+    """The strategies by instrument index and timeframe. Raises ValueError for what can't work."""
+    names = [slot.name for slot in settings.strategies]
+    if len(set(names)) < len(names):
+        raise ValueError("two strategies have the same name")
+    indices = {(each.exchange, each.symbol): each.index for each in instruments}
+    listening: dict[tuple[int, str], list[StrategySlot]] = {}
+    for slot in settings.strategies:
+        if slot.timeframe not in settings.timeframes:
+            raise ValueError(f"{slot.name} wants candles of {slot.timeframe}, which aren't made")
+        index = indices.get((slot.exchange, slot.symbol))
+        if index is not None:
+            listening.setdefault((index, slot.timeframe), []).append(slot)
+    return listening

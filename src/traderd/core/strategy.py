@@ -1,0 +1,52 @@
+"""What a strategy is: closed candles in, now and then an opinion out.
+
+A strategy never sees money, orders or limits: those who size and check its opinions do. Every kind of input (candles
+today) ends in the same `Opinion`, so that a strategy on quotes needs a further method here and nothing new behind it.
+Refuses nothing by itself; a strategy that is not warm has no opinion.
+"""
+
+from decimal import Decimal
+from typing import Protocol
+
+from msgspec import Struct
+
+from traderd.core.facts import Candle, SignalType
+
+
+class Opinion(Struct, frozen=True):
+    """What a strategy thinks should be held from now on."""
+
+    signal_type: SignalType
+    """LONG and SHORT name the position wanted (turning round the opposite one); EXIT_* want that side flat."""
+    strength: float
+    """0 to 1."""
+    confidence: float
+    """0 to 1."""
+    reason: str
+    """One sentence with the figures that made it."""
+
+
+class Strategy(Protocol):
+    """One rule, with the state of its running indicators."""
+
+    @property
+    def warm(self) -> bool:
+        """Whether it has seen enough to have an opinion."""
+        ...
+
+    def on_candle(self, candle: Candle) -> Opinion | None:
+        """One closed candle of its own exchange, symbol and timeframe, in order of time."""
+        ...
+
+
+class StrategySlot(Struct, frozen=True):
+    """A strategy in its place: what it listens to and what it may spend."""
+
+    name: str
+    exchange: str
+    symbol: str
+    timeframe: str
+    order_notional: Decimal
+    """Size of an opening order, in the quote currency."""
+    allow_short: bool
+    strategy: Strategy
