@@ -28,6 +28,7 @@ from traderd.adapters.postgres import connect
 from traderd.adapters.server_process import (
     Account,
     EmbeddedServerError,
+    StateInUseError,
     clean_environment,
     find,
     is_alive,
@@ -80,7 +81,7 @@ class StateLock:
         self._descriptor: int | None = None
 
     def acquire(self) -> None:
-        """Take it. Raises EmbeddedServerError, naming the process that has it."""
+        """Take it. Raises StateInUseError, naming the process that has it."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
@@ -88,7 +89,7 @@ class StateLock:
         except BlockingIOError:
             owner = os.read(descriptor, 20).decode().strip() or "unknown"
             os.close(descriptor)
-            raise EmbeddedServerError(
+            raise StateInUseError(
                 f"the state folder {self._path.parent} is in use by another traderd (process {owner})"
             ) from None
         os.ftruncate(descriptor, 0)

@@ -7,8 +7,10 @@ name than this machine's (a web page in a browser here could otherwise read it b
 import errno
 import os
 from collections.abc import Awaitable, Callable
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 import orjson
@@ -125,6 +127,19 @@ def announced(state_dir: Path) -> Announcement | None:
     except (OSError, msgspec.DecodeError):
         return None
     return found
+
+
+def ask(daemon: Announcement, path: str, timeout_s: float) -> bytes:
+    """What the daemon answers to a GET. Raises OSError when it doesn't, or doesn't in time."""
+    url = urlsplit(daemon.http)
+    connection = HTTPConnection(url.hostname or "", url.port, timeout=timeout_s)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().read()
+    except HTTPException as fault:
+        raise OSError(f"no HTTP: {type(fault).__name__}") from fault
+    finally:
+        connection.close()
 
 
 def _verdict(reasons: list[str]) -> web.Response:

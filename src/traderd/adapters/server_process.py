@@ -31,6 +31,10 @@ class EmbeddedServerError(TraderdError):
     """An embedded server can't be started, or the state folder is another daemon's."""
 
 
+class StateInUseError(EmbeddedServerError):
+    """The state folder is another daemon's."""
+
+
 class Account:
     """Whom the servers run as: ourselves, or `nobody` when we are root."""
 

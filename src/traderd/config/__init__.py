@@ -7,6 +7,7 @@ Refuses impossible values before anything is started: all mistakes are told at o
 
 from traderd.config.addresses import redacted, resolved
 from traderd.config.loading import load_config, packaged_config, shown, state_path
+from traderd.config.plan import endpoint, plan
 from traderd.config.schema import (
     Breaker,
     Config,
@@ -37,8 +38,10 @@ __all__ = [
     "Store",
     "Strategy",
     "Venue",
+    "endpoint",
     "load_config",
     "packaged_config",
+    "plan",
     "redacted",
     "resolved",
     "shown",

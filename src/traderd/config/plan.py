@@ -1,0 +1,55 @@
+"""What a start with this configuration would do, as plain values. Starts nothing, and shows no secret."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from traderd.config.addresses import redacted
+from traderd.config.loading import state_path
+from traderd.config.schema import Config, Venue
+from traderd.venues.dialect import Endpoint
+from traderd.venues.registry import dialect
+
+
+def plan(config: Config, config_path: Path) -> dict[str, Any]:
+    """Services, venues with their addresses, strategies and limits."""
+    state_dir = state_path(config, config_path)
+    return {
+        "config": str(config_path.resolve()),
+        "mode": config.mode,
+        "state_dir": str(state_dir),
+        "database": "PostgreSQL of our own" if config.database == "embedded" else redacted(config.database),
+        "redis": "Redis of our own" if config.redis == "embedded" else redacted(config.redis),
+        "http": f"http://{config.http.host}:{config.http.port or '(any free port)'}",
+        "venues": [_venue(venue) for venue in config.venues],
+        "strategies": [msgspec.to_builtins(strategy) for strategy in config.strategies],
+        "limits": {
+            section: msgspec.to_builtins(getattr(config, section))
+            for section in ("risk", "breaker", "journal", "store")
+        },
+        "paper": msgspec.to_builtins(config.paper),
+    }
+
+
+def endpoint(venue: Venue) -> Endpoint | None:
+    """The venue's addresses; None for the simulated exchange, which has some only once it runs."""
+    if venue.endpoint == "sim":
+        return None
+    if venue.endpoint == "live":
+        return dialect(venue.name, venue.book_depth).live
+    websocket = venue.endpoint.rstrip("/")
+    return Endpoint(websocket, venue.rest.rstrip("/") or "http" + websocket.removeprefix("ws"))
+
+
+def _venue(venue: Venue) -> dict[str, Any]:
+    address = endpoint(venue)
+    return {
+        "name": venue.name,
+        "endpoint": venue.endpoint,
+        "websocket": address.websocket if address else "simulated, inside the daemon",
+        "rest": address.rest if address else "simulated, inside the daemon",
+        "symbols": list(venue.symbols),
+        "channels": list(venue.channels),
+        "streams": len(venue.symbols) * len(venue.channels),
+    }
