@@ -1,6 +1,7 @@
 """The `traderd` command: its arguments, its exit codes, and nothing of what the commands do.
 
-A fault that has a name is one line on stderr and an exit code; a mistake of our own is a traceback. Refuses to guess. Where stdout is JSON, everything else goes to stderr.
+A fault that has a name is one line on stderr and an exit code; a mistake of our own is a traceback.
+Refuses to guess. Where stdout is JSON, everything else goes to stderr.
 """
 
 import asyncio

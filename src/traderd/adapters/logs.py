@@ -52,9 +52,9 @@ def configure_logs(level: Level, format: Format, stream: TextIO | None = None) -
 
 
 def logger(name: str = "traderd", **fields: Any) -> FilteringBoundLogger:
-    """A logger whose every line carries these fields, and `logger=name` where that isn't traderd's own."""
+    """A logger whose every line carries these fields, and `source=name` where that isn't traderd's own."""
     if name != "traderd":
-        fields["logger"] = name
+        fields["source"] = name
     bound: FilteringBoundLogger = structlog.get_logger(**fields)
     return bound
 
@@ -157,11 +157,10 @@ class _Forward(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            level = "error" if record.levelno >= logging.ERROR else record.levelname.lower()
-            emit = getattr(logger(record.name), level, logger(record.name).info)
-            emit(record.getMessage(), exc_info=record.exc_info or None)
-        except Exception:  # as logging itself does: a bad format string of a library isn't our end
-            self.handleError(record)
+            text = record.getMessage()
+        except Exception:
+            text = f"{record.msg!r} (its arguments don't fit)"
+        logger(record.name).log(record.levelno, text, exc_info=record.exc_info or None)
 
 
 def _without_secrets(name: str, value: Any) -> Any:
