@@ -5,7 +5,6 @@ Reports go to `report`, at once and in order. Refuses nothing itself; the simula
 
 from collections.abc import Sequence
 
-from traderd.config import Paper
 from traderd.core.market import Quote
 from traderd.core.matching import PaperBook, PaperSettings
 from traderd.core.orders import Approved, Report
@@ -16,11 +15,11 @@ from traderd.runtime.ports import Clock, ReportSink
 class PaperExchange:
     """One simulated account. Set `report` before the first order is sent."""
 
-    def __init__(self, paper: Paper, clock: Clock, board: TickerBoard, quote_age_ms_max: int = 2_000) -> None:
+    def __init__(self, settings: PaperSettings, board: TickerBoard, clock: Clock) -> None:
         self.report: ReportSink = _nobody
         self._clock = clock
         self._board = board
-        self._book = PaperBook(PaperSettings(paper.fee_bps, paper.slippage_bps, paper.latency_ms, quote_age_ms_max))
+        self._book = PaperBook(settings)
         self.working = self._book.working  # asked once a tick: no call in between
 
     async def send(self, approved: Approved) -> None:

@@ -103,7 +103,7 @@ class Rsi:
         gain = self._gain.push(max(value - last, 0.0))
         loss = self._loss.push(max(last - value, 0.0))
         if gain is not None and loss is not None:
-            self.value = 100.0 * gain / (gain + loss) if gain + loss > 0.0 else 50.0
+            self.value = 100.0 * (gain / (gain + loss)) if gain + loss > 0.0 else 50.0
         return self.value
 
 
@@ -133,7 +133,7 @@ class _Wilder:
 
     def push(self, value: float) -> float | None:
         if self._value is not None:
-            self._value += (value - self._value) / self._period
+            self._value = (self._value * (self._period - 1) + value) / self._period
             return self._value
         self._seed.append(value)
         if len(self._seed) == self._period:

@@ -1,0 +1,166 @@
+import itertools
+from collections.abc import Sequence
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from made_up import BTC, MS, SECOND, START, trade
+from traderd.core.candles import EARLY_NS_MAX, CandleBuilder, timeframe_ns
+from traderd.core.facts import Candle
+from traderd.core.market import Trade
+
+MINUTE = 60 * SECOND
+GRACE = 500 * MS
+ALIGNED = START - START % (3_600 * SECOND)
+
+texts = st.decimals("0.00000001", "99999999", places=8).map(str)
+moves_ns = st.one_of(st.integers(0, 2 * SECOND), st.integers(-3 * SECOND, 90 * SECOND))
+
+
+@st.composite
+def trade_sequences(draw: st.DrawFn) -> list[Trade]:
+    """Trades whose times mostly rise, sometimes jump and sometimes fall back."""
+    steps = draw(st.lists(st.tuples(moves_ns, texts, texts), max_size=60))
+    times = itertools.accumulate((move for move, _, _ in steps), lambda at, move: at + move)
+    return [trade(price, quantity, ALIGNED + at) for (_, price, quantity), at in zip(steps, times, strict=True)]
+
+
+def build(trades: Sequence[Trade], timeframes: Sequence[str]) -> tuple[list[Candle], CandleBuilder]:
+    """All candles of the trades, the last ones closed by a Beat long after."""
+    builder = CandleBuilder(BTC, timeframes, GRACE)
+    candles = [candle for each in trades for candle in builder.on_trade(each)]
+    last_ns = max((each.time_venue_ns for each in trades), default=ALIGNED)
+    return [*candles, *builder.on_beat(last_ns + 86_400 * SECOND)], builder
+
+
+def in_time(trades: Sequence[Trade]) -> list[Trade]:
+    """The trades that are not before the one-second bar that is newest when they arrive."""
+    kept, floor = [], 0
+    for each in trades:
+        if each.time_venue_ns >= floor:
+            kept.append(each)
+            floor = each.time_venue_ns - each.time_venue_ns % SECOND
+    return kept
+
+
+@pytest.mark.parametrize(
+    ("text", "length"), [("1s", SECOND), ("5m", 5 * MINUTE), ("4h", 240 * MINUTE), ("1d", 1440 * MINUTE)]
+)
+def test_a_timeframe_is_a_whole_number_and_a_unit(text: str, length: int) -> None:
+    """Seconds, minutes, hours, days."""
+    assert timeframe_ns(text) == length
+
+
+@pytest.mark.parametrize("text", ["", "0s", "1", "m", "1M", "-1m", "1.5h", " 1m", "01m", "1m\n"])
+def test_anything_else_is_no_timeframe(text: str) -> None:
+    """The message says what one looks like."""
+    with pytest.raises(ValueError, match="is not a timeframe"):
+        timeframe_ns(text)
+
+
+def test_a_candle_holds_first_highest_lowest_last_and_exact_sums() -> None:
+    """One second with four trades, closed by the first trade of the next."""
+    rows = [("10.10", "0.1"), ("10.30", "0.2"), ("9.90", "0.30000001"), ("10.00", "0.4")]
+    builder = CandleBuilder(BTC, ["1s"], GRACE)
+    for number, (price, quantity) in enumerate(rows):
+        assert not builder.on_trade(trade(price, quantity, ALIGNED + number * 100 * MS))
+    (closed,) = builder.on_trade(trade("11", "1", ALIGNED + SECOND))
+    assert (closed.open, closed.high, closed.low, closed.close) == (
+        Decimal("10.10"),
+        Decimal("10.30"),
+        Decimal("9.90"),
+        Decimal("10.00"),
+    )
+    assert (closed.volume, closed.quote_volume) == (Decimal("1.00000001"), Decimal("10.040000099"))
+    assert (closed.trades_count, closed.open_time_ns, closed.timeframe) == (4, ALIGNED, "1s")
+
+
+def test_a_beat_closes_a_bar_only_after_its_grace() -> None:
+    """Silence ends a bar too, but late-coming trades get the grace."""
+    builder = CandleBuilder(BTC, ["1s"], GRACE)
+    builder.on_trade(trade("10", "1", ALIGNED + 999 * MS))
+    assert not builder.on_beat(ALIGNED + SECOND + GRACE - 1)
+    assert len(builder.on_beat(ALIGNED + SECOND + GRACE)) == 1
+    assert not builder.on_beat(ALIGNED + 9 * SECOND)
+
+
+def test_a_trade_of_a_closed_bar_is_counted_and_not_applied() -> None:
+    """Nor does it open its bar a second time."""
+    builder = CandleBuilder(BTC, ["1s", "1m"], GRACE)
+    builder.on_trade(trade("10", "1", ALIGNED))
+    builder.on_beat(ALIGNED + 2 * SECOND)
+    assert not builder.on_trade(trade("99", "1", ALIGNED + 1))
+    assert builder.late_trades == 1
+    (minute,) = builder.on_trade(trade("11", "1", ALIGNED + MINUTE))
+    assert (minute.timeframe, minute.high, minute.trades_count) == ("1m", Decimal(10), 1)
+
+
+def test_empty_buckets_make_no_candle() -> None:
+    """A minute of silence leaves a hole, not a made-up price."""
+    candles, _ = build([trade("10", "1", ALIGNED), trade("11", "1", ALIGNED + 30 * SECOND)], ["1s"])
+    assert [each.open_time_ns for each in candles] == [ALIGNED, ALIGNED + 30 * SECOND]
+
+
+def test_a_trade_without_venue_time_counts_when_it_was_received() -> None:
+    """Some streams carry no time."""
+    builder = CandleBuilder(BTC, ["1s"], GRACE)
+    builder.on_trade(trade("10", "1", 0, received_ns=ALIGNED + 5 * SECOND))
+    (closed,) = builder.on_beat(ALIGNED + 9 * SECOND)
+    assert closed.open_time_ns == ALIGNED + 5 * SECOND
+
+
+def test_a_trade_from_the_far_future_closes_nothing() -> None:
+    """A venue clock that jumps ahead would otherwise make every later trade a late one."""
+    builder = CandleBuilder(BTC, ["1s"], GRACE)
+    builder.on_trade(trade("10", "1", ALIGNED))
+    assert not builder.on_trade(trade("10", "1", ALIGNED + EARLY_NS_MAX + 1, received_ns=ALIGNED))
+    builder.on_trade(trade("10", "1", ALIGNED + 1))
+    assert (builder.early_trades, builder.late_trades) == (1, 0)
+
+
+@given(trade_sequences())
+def test_low_and_high_enclose_open_and_close(trades: list[Trade]) -> None:
+    """In every candle of any sequence."""
+    for each in build(trades, ["1s", "1m"])[0]:
+        assert each.low <= min(each.open, each.close) <= max(each.open, each.close) <= each.high
+        assert each.open_time_ns % timeframe_ns(each.timeframe) == 0
+
+
+@given(trade_sequences(), st.sampled_from([("1s",), ("1s", "1m"), ("1s", "7s", "1m", "1h")]))
+def test_every_timeframe_sums_to_the_trades_in_time_and_no_bucket_comes_twice(
+    trades: list[Trade], timeframes: tuple[str, ...]
+) -> None:
+    """Nothing is lost and nothing counted twice; what is late is counted as late."""
+    candles, builder = build(trades, timeframes)
+    kept = in_time(trades)
+    assert builder.late_trades == len(trades) - len(kept)
+    for timeframe in timeframes:
+        own = [each for each in candles if each.timeframe == timeframe]
+        assert sum(each.volume for each in own) == sum(Decimal(each.quantity_text) for each in kept)
+        assert sum(each.trades_count for each in own) == len(kept)
+        opens = [each.open_time_ns for each in own]
+        assert opens == sorted(set(opens))
+
+
+@given(trade_sequences())
+def test_two_timeframes_that_do_not_divide_see_the_same_trades(trades: list[Trade]) -> None:
+    """90 s isn't made of minutes: both are fed by trades, and what is late for one is late for both."""
+    candles, builder = build(trades, ["1m", "90s"])
+    for timeframe in ("1m", "90s"):
+        counted = sum(each.trades_count for each in candles if each.timeframe == timeframe)
+        assert counted == len(trades) - builder.late_trades
+
+
+@given(trade_sequences())
+def test_a_minute_is_the_sum_of_its_seconds(trades: list[Trade]) -> None:
+    """Open of the first, close of the last, extremes and sums of all."""
+    candles, _ = build(trades, ["1s", "1m"])
+    seconds = [each for each in candles if each.timeframe == "1s"]
+    for minute in (each for each in candles if each.timeframe == "1m"):
+        inside = [each for each in seconds if 0 <= each.open_time_ns - minute.open_time_ns < MINUTE]
+        assert (minute.open, minute.close) == (inside[0].open, inside[-1].close)
+        assert (minute.high, minute.low) == (max(each.high for each in inside), min(each.low for each in inside))
+        assert minute.volume == sum(each.volume for each in inside)
+        assert minute.quote_volume == sum(each.quote_volume for each in inside)

@@ -1,0 +1,41 @@
+"""Made-up markets for tests: instruments, quotes, trades and candles from the few figures that matter."""
+
+from decimal import Decimal
+
+from traderd.core.facts import Candle
+from traderd.core.market import Instrument, Quote, Side, Trade
+
+SECOND = 10**9
+MS = 10**6
+START = 1_700_000_000 * SECOND
+
+BTC = Instrument(
+    0, "binance", "BTC/USDT", "BTCUSDT", "BTC", "USDT", Decimal("0.01"), Decimal("0.00001"), notional_min=Decimal(5)
+)
+ETH = Instrument(
+    1, "binance", "ETH/USDT", "ETHUSDT", "ETH", "USDT", Decimal("0.01"), Decimal("0.0001"), notional_min=Decimal(5)
+)
+
+
+def quote(
+    bid: str, ask: str, at_ns: int, instrument: Instrument = BTC, bid_size: str = "100", ask_size: str = "100"
+) -> Quote:
+    """A quote received, and sent, at `at_ns`."""
+    sizes = float(bid_size), float(ask_size), bid, ask, bid_size, ask_size
+    return Quote(instrument, float(bid), float(ask), *sizes, 1, at_ns, at_ns)
+
+
+def trade(
+    price: str, quantity: str, at_ns: int, instrument: Instrument = BTC, side: Side = "buy", received_ns: int = 0
+) -> Trade:
+    """A trade at venue time `at_ns`, received then or at `received_ns`."""
+    figures = float(price), float(quantity), price, quantity
+    return Trade(instrument, str(at_ns), side, *figures, at_ns, received_ns or at_ns)
+
+
+def candle(close: str, at_ns: int = START, timeframe: str = "1s") -> Candle:
+    """A candle without any range."""
+    price = Decimal(close)
+    return Candle(
+        "binance", "BTC/USDT", timeframe, at_ns, price, price, price, price, Decimal(1), price, trades_count=1
+    )
