@@ -1,0 +1,58 @@
+from decimal import Decimal
+
+import pytest
+
+from made_up import BTC, MS, START, quote
+from traderd.adapters.paper_exchange import PaperExchange
+from traderd.core.matching import PaperSettings
+from traderd.core.orders import Approved, Intent, Report
+from traderd.core.ticker import TickerBoard
+from traderd.runtime.ports import Exchange
+
+
+class StandingClock:
+    """It is always START."""
+
+    def time_ns(self) -> int:
+        return START
+
+    def monotonic_ns(self) -> int:
+        return 0
+
+
+def order(number: int = 1) -> Approved:
+    return Approved(Intent(f"r-o{number}", "s", "ema", BTC, "buy", "market", Decimal(1), None, START), Decimal(1000))
+
+
+def paper() -> tuple[PaperExchange, list[Report], TickerBoard]:
+    board, reports = TickerBoard(1), list[Report]()
+    exchange = PaperExchange(PaperSettings(Decimal(10), Decimal(0), 20, 2_000), board, StandingClock())
+    exchange.report = reports.append
+    return exchange, reports, board
+
+
+async def test_an_order_is_sent_at_clock_time_and_filled_by_the_live_quotes() -> None:
+    """Every report reaches the sink, in order."""
+    exchange, reports, _ = paper()
+    port: Exchange = exchange
+    await port.send(order())
+    assert exchange.working(0)
+    exchange.on_quote(quote("999", "1000", START + 20 * MS))
+    assert [(each.kind, each.time_ns) for each in reports] == [("new", START), ("trade", START + 20 * MS)]
+    assert not exchange.working(0)
+
+
+async def test_a_beat_fills_at_the_boards_newest_quote() -> None:
+    """When nothing new is quoted."""
+    exchange, reports, board = paper()
+    board.quotes[0] = quote("999", "1000", START)
+    await exchange.send(order())
+    exchange.on_beat(START + 20 * MS)
+    assert [each.kind for each in reports] == ["new", "trade"]
+
+
+async def test_reports_without_a_listener_are_our_own_mistake() -> None:
+    """A report that nobody hears would be money that nobody counts."""
+    exchange = PaperExchange(PaperSettings(Decimal(10), Decimal(0), 20, 2_000), TickerBoard(1), StandingClock())
+    with pytest.raises(AssertionError, match="nobody listens"):
+        await exchange.send(order())
