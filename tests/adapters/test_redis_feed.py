@@ -73,7 +73,7 @@ async def heard(server: Server) -> AsyncIterator[list[tuple[str, dict[str, Any]]
     async def listen() -> None:
         async for message in listener.listen():
             heard_one = (message["channel"].decode(), orjson.loads(message["data"]))
-            messages.append(heard_one)  # noqa: PERF401 - the test looks at them meanwhile
+            messages.append(heard_one)
 
     task = asyncio.create_task(listen())
     yield messages

@@ -6,6 +6,7 @@
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 from traderd.core.errors import TraderdError
 
@@ -40,6 +41,15 @@ def resolved(address: str) -> str:
 def redacted(text: str) -> str:
     """The text with the passwords in URLs and in `password=…` pairs hidden."""
     return _PASSWORD_BY_NAME.sub(rf"\g<head>{HIDDEN}", _PASSWORD_IN_URL.sub(rf"\g<head>{HIDDEN}", text))
+
+
+def redacted_values(value: Any) -> Any:
+    """The same for every text in nested values."""
+    if isinstance(value, dict):
+        return {key: redacted_values(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [redacted_values(inner) for inner in value]
+    return redacted(value) if isinstance(value, str) else value
 
 
 def _credential(name: str) -> str:

@@ -160,7 +160,7 @@ def _fits(spec: inspect.StrType, text: str) -> bool:
 
 
 def _outside(spec: inspect.Type, limits: dict[str, Any], value: int | float | Decimal) -> Iterator[str]:
-    if not math.isfinite(value):
+    if not (value.is_finite() if isinstance(value, Decimal) else math.isfinite(value)):
         yield f"must be a finite number, got {value}"
         return
     for key, (words, within) in _LIMITS.items():

@@ -7,7 +7,7 @@ import msgspec
 from msgspec import inspect
 
 import traderd
-from traderd.config.addresses import redacted
+from traderd.config.addresses import redacted_values
 from traderd.config.checking import checked
 from traderd.config.document import Document, KeyPath
 from traderd.config.rules import contradictions
@@ -50,8 +50,8 @@ def state_path(config: Config, config_path: Path) -> Path:
 
 def shown(config: Config) -> dict[str, Any]:
     """The configuration as plain values fit to be shown: no passwords."""
-    values: dict[str, Any] = msgspec.to_builtins(config)
-    return values | {key: redacted(values[key]) for key in ("database", "redis")}
+    values: dict[str, Any] = redacted_values(msgspec.to_builtins(config))
+    return values
 
 
 class _Mistakes:
@@ -60,7 +60,7 @@ class _Mistakes:
     def __init__(self, document: Document) -> None:
         self._document = document
         self.told = list(document.mistakes)
-        self._paths: set[KeyPath] = {path for path, _, _ in self.told}
+        self._paths: set[KeyPath] = {path for path, _, _ in self.told if path}
 
     def tell(self, path: KeyPath, what: str) -> None:
         self._paths.add(path)
@@ -69,7 +69,7 @@ class _Mistakes:
 
     def touch(self, path: KeyPath) -> bool:
         """Whether the key, something in it, or its whole section is wrong already."""
-        return any(bad[: len(path)] == path or (bad and path[: len(bad)] == bad) for bad in self._paths)
+        return any(bad[: len(path)] == path or path[: len(bad)] == bad for bad in self._paths)
 
     def ordered(self) -> list[tuple[int, str, str]]:
         ranked = sorted(self.told, key=lambda mistake: mistake[1])

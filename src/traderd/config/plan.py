@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from traderd.config.addresses import redacted
+from traderd.config.addresses import redacted_values
 from traderd.config.loading import state_path
 from traderd.config.schema import Config, Venue
 from traderd.venues.dialect import Endpoint
@@ -15,12 +15,12 @@ from traderd.venues.registry import dialect
 def plan(config: Config, config_path: Path) -> dict[str, Any]:
     """Services, venues with their addresses, strategies and limits."""
     state_dir = state_path(config, config_path)
-    return {
+    outline: dict[str, Any] = {
         "config": str(config_path.resolve()),
         "mode": config.mode,
         "state_dir": str(state_dir),
-        "database": "PostgreSQL of our own" if config.database == "embedded" else redacted(config.database),
-        "redis": "Redis of our own" if config.redis == "embedded" else redacted(config.redis),
+        "database": "PostgreSQL of our own" if config.database == "embedded" else config.database,
+        "redis": "Redis of our own" if config.redis == "embedded" else config.redis,
         "http": f"http://{config.http.host}:{config.http.port or '(any free port)'}",
         "venues": [_venue(venue) for venue in config.venues],
         "strategies": [msgspec.to_builtins(strategy) for strategy in config.strategies],
@@ -30,6 +30,8 @@ def plan(config: Config, config_path: Path) -> dict[str, Any]:
         },
         "paper": msgspec.to_builtins(config.paper),
     }
+    shown: dict[str, Any] = redacted_values(outline)
+    return shown
 
 
 def endpoint(venue: Venue) -> Endpoint | None:

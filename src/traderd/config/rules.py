@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from urllib.parse import urlsplit
 
 from traderd.config.addresses import AddressError, resolved
-from traderd.config.checking import suggestion
+from traderd.config.checking import display, suggestion
 from traderd.config.document import KeyPath
 from traderd.config.schema import Config, Strategy, Venue
 
@@ -62,7 +62,7 @@ def _address_fault(address: str, schemes: tuple[str, ...]) -> str:
 def _loopback(config: Config) -> Iterator[Contradiction]:
     if not is_loopback(config.http.host):
         wrong = "must be a loopback address such as 127.0.0.1 (nothing there asks who is calling), got"
-        yield (("http", "host"),), f"{wrong} {config.http.host!r}"
+        yield (("http", "host"),), f"{wrong} {display(config.http.host)}"
 
 
 def _venues(config: Config) -> Iterator[Contradiction]:
@@ -85,13 +85,13 @@ def _endpoint(venue: Venue, at: KeyPath) -> Iterator[Contradiction]:
     address = venue.endpoint not in ("sim", "live")
     if address and not _is_url(venue.endpoint, ("ws", "wss")):
         hint = suggestion(venue.endpoint, ["sim", "live"])
-        yield (endpoint,), f"expected `sim`, `live`, or a ws:// or wss:// address, got {venue.endpoint!r}{hint}"
+        yield (endpoint,), f"expected `sim`, `live`, or a ws:// or wss:// address, got {display(venue.endpoint)}{hint}"
     elif venue.endpoint == "sim" and venue.name != "binance":
         yield (endpoint, name), f"the simulated exchange speaks binance's protocol, not {venue.name}'s"
     elif venue.rest and not address:
         yield (rest, endpoint), f"may only be given where endpoint is an address, and it is `{venue.endpoint}`"
     if venue.rest and not _is_url(venue.rest, ("http", "https")):
-        yield (rest,), f"expected an http:// or https:// address, got {venue.rest!r}"
+        yield (rest,), f"expected an http:// or https:// address, got {display(venue.rest)}"
 
 
 def _is_url(address: str, schemes: tuple[str, ...]) -> bool:
@@ -133,7 +133,7 @@ def _strategies(config: Config) -> Iterator[Contradiction]:
             yield from _its_venue(strategy, at, *venue)
         elif venues:
             keys = ((*at, "exchange"), *(("venues", index, "name") for index, _ in venues.values()))
-            yield keys, f"no venue is called {strategy.exchange!r}{suggestion(strategy.exchange, list(venues))}"
+            yield keys, f"no venue is called {display(strategy.exchange)}{suggestion(strategy.exchange, list(venues))}"
 
 
 def _one_strategy(config: Config, strategy: Strategy, at: KeyPath) -> Iterator[Contradiction]:
