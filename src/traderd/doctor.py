@@ -22,6 +22,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from traderd.adapters.http_api import announced
 from traderd.adapters.migrations import pending
@@ -82,12 +83,8 @@ def show(findings: list[Finding]) -> None:
         return
     table = Table(box=None, show_header=False)
     for finding in findings:
-        style = _STYLES[finding.state]
-        table.add_row(
-            f"[{style}]{finding.state}[/]",
-            finding.check,
-            finding.text + ("\n→ " + finding.advice) * bool(finding.advice),
-        )
+        seen = Text(finding.text + f"\n→ {finding.advice}" * bool(finding.advice))
+        table.add_row(Text(finding.state, style=_STYLES[finding.state]), finding.check, seen)
     console.print(table)
 
 
