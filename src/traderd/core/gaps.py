@@ -11,7 +11,8 @@ class GapLedger:
 
     def __init__(self, run: str) -> None:
         self._run = run
-        self._count = 0
+        self.count = 0
+        """Gaps opened so far."""
         self._open: dict[tuple[str, str, str, str], Gap] = {}
 
     def opened(
@@ -21,8 +22,8 @@ class GapLedger:
         key = (exchange, symbol, channel, reason)
         if key in self._open:
             return None
-        self._count += 1
-        gap = Gap(f"{self._run}-g{self._count}", exchange, symbol, channel, reason, from_ns, 0, 0, detail)
+        self.count += 1
+        gap = Gap(f"{self._run}-g{self.count}", exchange, symbol, channel, reason, from_ns, 0, 0, detail)
         self._open[key] = gap
         return gap
 

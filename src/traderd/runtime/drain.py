@@ -75,6 +75,11 @@ class Drain:
         self._more.set()
 
     @property
+    def cursor(self) -> int:
+        """How far the database is, as far as is known now; -1 while it isn't."""
+        return self._cursor
+
+    @property
     def caught_up(self) -> bool:
         """Whether the database has all that the journal has."""
         return self._cursor >= self._journal.position

@@ -152,6 +152,8 @@ class Pipeline:
         self._clock = clock
         self._gaps = gaps
         self._journalled = journalled
+        self.beaten_ns = 0
+        """When the last beat was through."""
         self._facts: list[bytes] = []
 
     def stream(self, exchange: str, symbols: Sequence[str]) -> Stream:
@@ -166,6 +168,7 @@ class Pipeline:
         self.carry_out(self.engine.on_beat(Beat(now)), now)
         self.matching.on_beat(now)
         self.flush()
+        self.beaten_ns = now
 
     def on_report(self, report: Report) -> None:
         """An exchange said what happened to an order."""

@@ -1,0 +1,153 @@
+"""What the conductors tell, into metrics and log lines: one place where an event of the daemon gets its name.
+
+A flood of the same trouble is one line with a count. Nothing here is called for every tick.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from structlog.typing import FilteringBoundLogger
+
+from traderd.adapters.logs import RateLimited
+from traderd.adapters.metrics import Metrics
+from traderd.core.facts import Alert, Execution, Fact, Gap, Order, Signal
+from traderd.runtime.pipeline import Pipeline
+from traderd.runtime.ports import JournalRecord
+
+_SHOWN_BYTES = 200
+
+
+class Telemetry:
+    """Observer of pipeline, drains, sessions and listings."""
+
+    def __init__(self, metrics: Metrics, log: FilteringBoundLogger, start_position: int) -> None:
+        """`start_position`: of the tick journal when this run began; what lies before it is an earlier run's."""
+        self._metrics = metrics
+        self._log = log
+        self._limited = RateLimited(log, lines_max=3, interval_s=10.0)
+        self._start_position = start_position
+        self._database_up: bool | None = None
+        self.stored_rows: Counter[tuple[str, str, str]] = Counter()
+        """Rows of this run that the database has, by table, exchange and channel."""
+        self.recovered_rows = 0
+        """Rows of earlier runs that this run brought to the database."""
+        self.refused_rows = 0
+        self.disconnects = 0
+
+    def gathered(self, exchange: str, channel: str, received: int, journalled: int, quarantined: int) -> None:
+        """A batch was journalled."""
+        self._metrics.gathered(exchange, channel, received, journalled, quarantined)
+
+    def lost(self, exchange: str, channel: str, rows: int, reason: str) -> None:
+        """A batch could not be journalled."""
+        self._metrics.lost(exchange, channel, rows)
+        self._limited.error("ticks lost", "lost", venue=exchange, channel=channel, rows=rows, reason=reason)
+
+    def latency(self, exchange: str, seconds: float) -> None:
+        """Venue time to receive time."""
+        self._metrics.latency(exchange, seconds)
+
+    def tick_to_order(self, seconds: float) -> None:
+        """A tick became an order that left."""
+        self._metrics.tick_to_order(seconds)
+
+    def fact(self, fact: Fact) -> None:
+        """A fact was recorded: the ones that an operator wants to see are log lines too."""
+        self._metrics.fact(fact)
+        match fact:
+            case Signal():
+                self._log.info("signal", strategy=fact.strategy, symbol=fact.symbol, type=fact.signal_type)
+            case Order() if fact.status != "pending":
+                self._log.info(
+                    "order",
+                    order=fact.client_order_id,
+                    symbol=fact.symbol,
+                    side=fact.side,
+                    status=fact.status,
+                    reason=fact.reason,
+                )
+            case Execution():
+                self._log.info(
+                    "fill",
+                    order=fact.client_order_id,
+                    symbol=fact.symbol,
+                    side=fact.side,
+                    quantity=str(fact.quantity),
+                    price=str(fact.price),
+                )
+            case Alert():
+                self._log.warning("alert", type=fact.alert_type, severity=fact.severity, message=fact.message)
+            case Gap():
+                state = "closed" if fact.to_ns else "opened"
+                self._log.warning(f"gap {state}", venue=fact.exchange, symbol=fact.symbol, reason=fact.reason)
+
+    def fault(self, reason: str) -> None:
+        """Something can't be recorded."""
+        self._limited.error("journal fault", "journal", reason=reason)
+
+    def stored(self, records: Sequence[JournalRecord], seconds: float, refused: int) -> None:
+        """A transaction was committed. Facts are not counted as ticks."""
+        self.refused_rows += refused
+        rows: Counter[tuple[str, str]] = Counter()
+        for record in records:
+            table, _, stream = record.label.partition(":")
+            if not stream:
+                continue
+            exchange, _, channel = stream.partition(":")
+            rows[exchange, channel] += record.rows
+            if record.position > self._start_position:
+                self.stored_rows[table, exchange, channel] += record.rows
+            else:
+                self.recovered_rows += record.rows
+        if rows:
+            self._metrics.stored(rows, seconds)
+        if refused:
+            self._limited.error("rows refused by the database", "refused", rows=refused)
+
+    def unavailable(self, reason: str) -> None:
+        """The database takes nothing now; what arrives is journalled."""
+        self._metrics.database_up.set(0)
+        self._database_up = False
+        self._limited.warning("database is away, journalling", "database", reason=reason)
+
+    def available(self) -> None:
+        """The database answers."""
+        self._metrics.database_up.set(1)
+        if self._database_up is False:
+            self._log.info("database is back")
+        self._database_up = True
+
+    def connected(self, exchange: str) -> None:
+        """A venue's link is up."""
+        self._metrics.connected(exchange)
+        self._log.info("connected", venue=exchange)
+
+    def disconnected(self, exchange: str, reason: str, delay_s: float) -> None:
+        """A venue's link is gone, or could not be made."""
+        self.disconnects += 1
+        self._metrics.disconnected(exchange)
+        self._limited.warning("disconnected", exchange, venue=exchange, reason=reason, retry_s=round(delay_s, 2))
+
+    def bad_frame(self, exchange: str, reason: str, frame: bytes) -> None:
+        """A frame isn't the venue's protocol; it goes to quarantine."""
+        self._metrics.bad_frames.labels(exchange, reason).inc()
+        shown = frame[:_SHOWN_BYTES].decode(errors="replace")
+        self._limited.warning("bad frame", f"{exchange} {reason}", venue=exchange, reason=reason, frame=shown)
+
+    def refused(self, exchange: str, channel: str, symbol: str, reason: str) -> None:
+        """The venue refused a subscription, a symbol or a snapshot."""
+        self._limited.warning("refused", exchange, venue=exchange, channel=channel, symbol=symbol, reason=reason)
+
+    def resync(self, exchange: str, symbol: str, verdict: str) -> None:
+        """A book broke and is made whole again."""
+        self._metrics.book_resyncs.labels(exchange, verdict).inc()
+        self._limited.warning("book resync", exchange, venue=exchange, symbol=symbol, reason=verdict)
+
+    def measured(self, pipeline: Pipeline, ticks_bytes: int, facts_bytes: int, facts_rows: int) -> None:
+        """The gauges, once a beat."""
+        journalled = 0
+        for stream in pipeline.streams:
+            self._metrics.pending_rows.labels(stream.exchange).set(stream.pending)
+            journalled += sum(counts.journalled + counts.quarantined for counts in stream.counts.values())
+        self._metrics.backlog("ticks", max(0, journalled - self.stored_rows.total()), ticks_bytes)
+        self._metrics.backlog("facts", facts_rows, facts_bytes)

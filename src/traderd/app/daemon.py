@@ -1,0 +1,398 @@
+"""One run of the daemon: starts everything, stops everything.
+
+Order of a start: journals and HTTP at once, then the servers of our own, then the sessions (what arrives is journalled
+from the first tick on) beside the schema, the recovery of the portfolio, and only then trading: a start is a recovery.
+Order of a stop: sessions, the last flush, the drains until the database has everything (or the time is up: then the
+rest waits in the journal), the servers of our own.
+"""
+
+import asyncio
+import contextlib
+import gc
+import os
+import random
+import signal
+import uuid
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import uvloop
+
+from traderd.adapters.capture import Header, Recorder
+from traderd.adapters.clock import SystemClock
+from traderd.adapters.embedded import EmbeddedPostgres, EmbeddedRedis, StateLock
+from traderd.adapters.fact_store import PostgresFactStore
+from traderd.adapters.http_api import Announcement, HttpApi, announce, withdraw
+from traderd.adapters.journal import FileJournal
+from traderd.adapters.logs import configure_logs, logger
+from traderd.adapters.metrics import Metrics, watch_loop_lag
+from traderd.adapters.migrations import migrate
+from traderd.adapters.paper_exchange import PaperExchange
+from traderd.adapters.redis_feed import NoFeed, RedisFeed
+from traderd.adapters.rest import HttpRest
+from traderd.adapters.systemd import Systemd
+from traderd.adapters.telemetry import Telemetry
+from traderd.adapters.tick_rows import TickRows
+from traderd.adapters.tick_store import CopyTickStore
+from traderd.adapters.websocket import PicowsConnector
+from traderd.app.account import account
+from traderd.app.report import Summary, show, status_of, summary_of
+from traderd.config import Config, redacted, resolved, state_path
+from traderd.config.engine import engine_settings, paper_settings
+from traderd.core.backoff import Backoff
+from traderd.core.engine import Engine
+from traderd.core.errors import StoreUnavailableError
+from traderd.core.gaps import GapLedger
+from traderd.runtime.drain import Drain
+from traderd.runtime.facts import FactRecords
+from traderd.runtime.gateway import Gateway
+from traderd.runtime.listing import listed
+from traderd.runtime.pipeline import Pipeline
+from traderd.runtime.ports import RecordStore
+from traderd.runtime.session import Session
+from traderd.sim.server import SimulatedExchange
+from traderd.venues.dialect import Endpoint
+from traderd.venues.roster import Seat, seats
+
+_STOP_S_MAX = 14.0
+"""How long a stop waits for the database; with the rest of the stop it stays under 20 s."""
+_READY_S_MAX = 10.0
+"""After this READY is said even if something is still away: what arrives is journalled."""
+_ORDER_TIMEOUT_S = 10.0
+
+T = TypeVar("T")
+
+
+def run(config: Config, config_path: Path, run_for_s: float | None, record_dir: Path | None) -> int:
+    """Run the daemon until a signal, or for `run_for_s` and a summary; returns the exit code."""
+    configure_logs(config.log.level, config.log.format)
+    state_dir = state_path(config, config_path)
+    with StateLock(state_dir):
+        daemon = Daemon(config, state_dir, record_dir)
+        try:
+            uvloop.run(daemon.run(run_for_s))
+        except BaseExceptionGroup as group:
+            # Every task lives in one group: the first mistake ends all, and is what is told.
+            raise _first(group) from group
+        if run_for_s is not None:
+            show(daemon.summary())
+    return 0
+
+
+class Daemon:
+    """Everything of one run."""
+
+    def __init__(self, config: Config, state_dir: Path, record_dir: Path | None) -> None:
+        self._config = config
+        self._state_dir = state_dir
+        self._record_dir = record_dir
+        self._clock = SystemClock()
+        self._started_ns = self._clock.time_ns()
+        self._run = f"{self._started_ns // 1_000_000:x}{uuid.uuid4().hex[:4]}"
+        self._log = logger()
+        self._metrics = Metrics()
+        self._systemd = Systemd()
+        self._rest = HttpRest()
+        self._seats = seats((venue.name, venue.symbols, venue.channels, venue.book_depth) for venue in config.venues)
+        self._addresses = {str(venue.name): (venue.endpoint, venue.rest) for venue in config.venues}
+        self._sessions: dict[str, Session] = {}
+        self._closing: list[Callable[[], Coroutine[Any, Any, None]]] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self._draining: list[asyncio.Task[None]] = []
+        self._waiting_for = {"database": "not reached yet"} | {seat.name: "not connected yet" for seat in self._seats}
+
+    async def run(self, run_for_s: float | None) -> None:
+        """From start to stop; a task that dies takes everything with it."""
+        self._stopping = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(signum, self._stopping.set)
+        try:
+            async with asyncio.TaskGroup() as group:
+                await self._start(group)
+                await self._until_stopped(run_for_s)
+                await self._wind_down()
+        finally:
+            for close in reversed(self._closing):
+                await close()
+
+    def summary(self) -> Summary:
+        """What the run came to."""
+        return summary_of(
+            account(self._pipeline, self._telemetry),
+            self._engine,
+            seconds=(self._clock.time_ns() - self._started_ns) / 1e9,
+            recovered=self._telemetry.recovered_rows,
+            gaps=self._gaps.count,
+            database=redacted(self._dsn),
+            redis=redacted(self._redis_url),
+        )
+
+    async def _start(self, group: asyncio.TaskGroup) -> None:
+        """Everything that can be started without the database."""
+        self._tick_journal = self._open_journal("ticks")
+        self._fact_journal = self._open_journal("facts")
+        self._telemetry = Telemetry(self._metrics, self._log, self._tick_journal.position)
+        await self._start_servers(group)
+        self._build(group)
+        await self._start_http()
+        self._tasks += [
+            group.create_task(self._beat(), name="beat"),
+            group.create_task(self._sync_ticks(), name="sync"),
+            group.create_task(self._bring_up_storage(group), name="storage"),
+            group.create_task(watch_loop_lag(self._metrics, 0.1), name="loop lag"),
+        ]
+        self._feeding = [group.create_task(self._feed_from(seat), name=f"venue {seat.name}") for seat in self._seats]
+        # What lives from here on lives long: young garbage is looked through rarely, old never.
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 100)
+
+    def _open_journal(self, name: str) -> FileJournal:
+        settings = self._config.journal
+        return FileJournal(
+            self._state_dir / name,
+            settings.segment_bytes_max,
+            settings.disk_bytes_max,
+            lambda damage: self._log.error("journal damaged", journal=name, **damage._asdict()),
+        )
+
+    async def _start_http(self) -> None:
+        http = HttpApi(
+            self._config.http.host, self._config.http.port, self._metrics, self._status, self._not_ready, self._unwell
+        )
+        await http.start()
+        self._closing.append(http.stop)
+        self._http_url = http.url
+
+    async def _start_servers(self, group: asyncio.TaskGroup) -> None:
+        """The servers of our own: PostgreSQL, Redis, the simulated exchange."""
+        config = self._config
+        self._dsn, self._redis_url = resolved(config.database), resolved(config.redis)
+        if config.database == "embedded":
+            postgres = EmbeddedPostgres(self._state_dir)
+            self._closing.append(postgres.stop)
+            self._dsn = await postgres.start()
+        if config.redis == "embedded":
+            redis = EmbeddedRedis(self._state_dir)
+            self._closing.append(redis.stop)
+            self._redis_url = await redis.start()
+        if any(venue.endpoint == "sim" for venue in config.venues):
+            self._sim = SimulatedExchange(config.sim)
+            await self._sim.start()
+            self._closing.append(self._sim.stop)
+            self._tasks.append(group.create_task(self._sim.wait(), name="simulated exchange"))
+
+    def _build(self, group: asyncio.TaskGroup) -> None:
+        """Wire the path of a tick, and the way of an order."""
+        config, timeout_s = self._config, self._config.store.statement_timeout_s
+        self._instruments = [instrument for seat in self._seats for instrument in seat.instruments]
+        self._engine = Engine(engine_settings(config, self._run), self._instruments)
+        self._feed = (
+            NoFeed() if config.redis == "off" else RedisFeed(self._redis_url, self._metrics, self._engine.board.trades)
+        )
+        self._gaps = GapLedger(self._run)
+        exchange = PaperExchange(paper_settings(config), self._engine.board, self._clock)
+        self._pipeline = Pipeline(
+            self._engine,
+            TickRows(self._instruments),
+            self._tick_journal,
+            self._fact_journal,
+            self._feed,
+            exchange,
+            self._telemetry,
+            self._clock,
+            self._gaps,
+            config.store.flush_rows_max,
+            self._wake,
+        )
+        exchange.report = self._pipeline.on_report
+        gateway = Gateway(exchange, self._pipeline.on_report, self._clock, _ORDER_TIMEOUT_S, group.create_task)
+        self._pipeline.send = gateway.send
+        self._pipeline.fault = self._telemetry.fault
+        self._facts = PostgresFactStore(self._dsn, timeout_s)
+        if isinstance(self._feed, RedisFeed):
+            self._closing.append(self._feed.close)
+            self._tasks.append(group.create_task(self._feed.run(), name="redis feed"))
+        self._tick_drain = self._drain(self._tick_journal, CopyTickStore(self._dsn, timeout_s))
+        self._fact_drain = self._drain(self._fact_journal, FactRecords(self._facts))
+
+    def _drain(self, journal: FileJournal, store: RecordStore) -> Drain:
+        size, backoff = self._config.store.transaction_bytes_max, Backoff(0.1, 2.0, 10.0)
+        return Drain(journal, store, size, backoff, random.random, self._clock, self._telemetry)
+
+    def _wake(self) -> None:
+        self._tick_drain.wake()
+        self._fact_drain.wake()
+
+    async def _bring_up_storage(self, group: asyncio.TaskGroup) -> None:
+        """Schema, drains, recovery; then trading may begin. Tried until the database is there."""
+        report = await self._until_there(partial(migrate, self._dsn))
+        self._log.info("schema is up to date", backend=report.backend, applied=len(report.applied))
+        self._draining = [
+            group.create_task(self._tick_drain.run(), name="tick drain"),
+            group.create_task(self._fact_drain.run(), name="fact drain"),
+        ]
+        await self._fact_drain.wait_caught_up()
+        await self._until_there(partial(self._facts.save_instruments, self._instruments))
+        state = await self._until_there(partial(self._facts.load_portfolio, self._config.paper.portfolio))
+        now = self._clock.time_ns()
+        self._pipeline.carry_out(self._engine.resume(now, state), now)
+        del self._waiting_for["database"]
+
+    async def _until_there(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """The outcome, as soon as the database gives one."""
+        backoff = Backoff(0.2, 2.0, 60.0)
+        while True:
+            try:
+                return await attempt()
+            except StoreUnavailableError as error:
+                self._telemetry.unavailable(str(error))
+                await asyncio.sleep(backoff.delay(random.random()))
+
+    async def _feed_from(self, seat: Seat) -> None:
+        """Learn what the venue lists, then stay connected."""
+        name, backoff, endpoint = seat.name, Backoff(0.25, 30.0, 60.0), self._endpoint(seat)
+        stream = self._pipeline.stream(name, [instrument.symbol for instrument in seat.instruments])
+        if self._tick_journal.newest_ns:
+            self._pipeline.gap_opened(name, "", "", "restart", self._tick_journal.newest_ns)
+        args = (self._rest, backoff, random.random, self._telemetry)
+        instruments = await listed(seat.dialect, endpoint, seat.instruments, *args)
+        seat.dialect.bind(instruments)
+        for instrument in instruments:
+            self._instruments[instrument.index] = instrument
+            self._engine.describe(instrument)
+        session = Session(
+            seat.dialect,
+            endpoint,
+            seat.channels,
+            instruments,
+            stream,
+            self._pipeline,
+            PicowsConnector(),
+            self._rest,
+            self._clock,
+            backoff,
+            random.random,
+            self._telemetry,
+            self._tape(seat),
+        )
+        self._sessions[name] = session
+        await session.run()
+
+    def _endpoint(self, seat: Seat) -> Endpoint:
+        address, rest = self._addresses[seat.name]
+        if address == "sim":
+            return Endpoint(self._sim.url, self._sim.rest_url)
+        return seat.dialect.live if address == "live" else Endpoint(address, rest or address.replace("ws", "http", 1))
+
+    def _tape(self, seat: Seat) -> Recorder | None:
+        if self._record_dir is None:
+            return None
+        header = Header(1, seat.name, "spot", tuple(instrument.venue_symbol for instrument in seat.instruments))
+        recorder = Recorder(self._record_dir, header, self._started_ns)
+
+        async def close() -> None:
+            recorder.close()
+
+        self._closing.append(close)
+        return recorder
+
+    async def _beat(self) -> None:
+        """Time passes. The watchdog is fed from here, after the pipeline has done its round."""
+        interval_s = self._config.store.flush_age_ms_max / 1000
+        while True:
+            await asyncio.sleep(interval_s)
+            self._pipeline.on_beat()
+            for name, session in self._sessions.items():
+                if session.live:
+                    self._waiting_for.pop(name, None)
+                else:
+                    self._waiting_for[name] = "disconnected"
+            self._measure()
+            self._systemd.watchdog()
+
+    def _measure(self) -> None:
+        facts = self._fact_journal.position - self._fact_drain.cursor
+        self._telemetry.measured(self._pipeline, self._tick_journal.size, self._fact_journal.size, max(0, facts))
+
+    async def _sync_ticks(self) -> None:
+        """Ticks are forced to the disk at intervals, beside the loop."""
+        while True:
+            await asyncio.sleep(self._config.journal.sync_interval_ms / 1000)
+            await asyncio.to_thread(self._tick_journal.detached_sync())
+
+    async def _until_stopped(self, run_for_s: float | None) -> None:
+        """Say READY when it is true, then wait for the end."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(run_for_s):
+                await self._until_ready()
+                await self._stopping.wait()
+        self._systemd.stopping()
+        self._log.info("stopping")
+
+    async def _until_ready(self) -> None:
+        announce(
+            self._state_dir,
+            Announcement(
+                pid=os.getpid(),
+                http=self._http_url,
+                started_ns=self._started_ns,
+                database=redacted(self._dsn),
+                redis=redacted(self._redis_url),
+            ),
+        )
+        since = self._clock.monotonic_ns()
+        while self._waiting_for and not self._stopping.is_set():
+            if self._clock.monotonic_ns() - since > _READY_S_MAX * 1e9:
+                break
+            await asyncio.sleep(0.02)
+        self._systemd.ready("; ".join(self._not_ready()) or "running")
+        self._log.info("ready", http=self._http_url, waiting_for=self._not_ready())
+
+    async def _wind_down(self) -> None:
+        """No more ticks, everything journalled, the database as far as it gets."""
+        for task in self._feeding:
+            task.cancel()
+        await asyncio.gather(*self._feeding, return_exceptions=True)
+        self._pipeline.flush()
+        if self._draining:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_STOP_S_MAX):
+                    await self._tick_drain.wait_caught_up()
+                    await self._fact_drain.wait_caught_up()
+        for task in (*self._tasks, *self._draining):
+            task.cancel()
+        self._tick_journal.close()
+        self._fact_journal.close()
+        await self._rest.close()
+        withdraw(self._state_dir)
+
+    def _status(self) -> dict[str, Any]:
+        """For /status and `traderd status`."""
+        return {
+            "run": self._run,
+            "mode": self._config.mode,
+            "started_ns": self._started_ns,
+            "not_ready": self._not_ready(),
+            "database": redacted(self._dsn),
+            "redis": redacted(self._redis_url),
+            "venues": {name: {"live": session.live} for name, session in self._sessions.items()},
+            "journals": {"ticks": self._tick_journal.size, "facts": self._fact_journal.size},
+        } | status_of(account(self._pipeline, self._telemetry), self._engine, self._gaps.open_gaps())
+
+    def _not_ready(self) -> list[str]:
+        return [f"{name}: {reason}" for name, reason in self._waiting_for.items()]
+
+    def _unwell(self) -> list[str]:
+        late_s = (self._clock.time_ns() - self._pipeline.beaten_ns) / 1e9
+        return [f"the pipeline has not moved for {late_s:.0f} s"] if self._pipeline.beaten_ns and late_s > 5 else []
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first mistake of many."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -1,0 +1,306 @@
+"""`traderd replay`: recorded frames through the same dialects, engine and store, and an exact report of them.
+
+A file is read twice. First alone, for the report: a file that can't be read to its end stores nothing. Then, unless
+`--no-store`, through the pipeline, its journals in a throw-away folder; rows that the database has already are left
+out, so that the same file stores nothing twice. Time is the recording's: the decisions are those of that day, and
+its portfolio bears the file's own name.
+"""
+
+import asyncio
+import hashlib
+import random
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import orjson
+import uvloop
+from msgspec import Struct, structs
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from traderd.adapters.capture import Capture
+from traderd.adapters.clock import SystemClock
+from traderd.adapters.embedded import EmbeddedPostgres, StateLock
+from traderd.adapters.fact_store import PostgresFactStore
+from traderd.adapters.journal import FileJournal
+from traderd.adapters.logs import configure_logs, logger
+from traderd.adapters.metrics import Metrics
+from traderd.adapters.migrations import migrate
+from traderd.adapters.paper_exchange import PaperExchange
+from traderd.adapters.redis_feed import NoFeed
+from traderd.adapters.server_process import EmbeddedServerError
+from traderd.adapters.telemetry import Telemetry
+from traderd.adapters.tick_rows import TickRows
+from traderd.adapters.tick_store import CopyTickStore
+from traderd.config import Config, resolved, state_path
+from traderd.config.engine import engine_settings, paper_settings
+from traderd.core.backoff import Backoff
+from traderd.core.engine import Engine
+from traderd.core.errors import BadFrameError
+from traderd.core.gaps import GapLedger
+from traderd.core.market import Instrument, MarketEvent, Quote, Trade, VenueEvent
+from traderd.core.orders import Approved
+from traderd.core.tally import Tally
+from traderd.runtime.drain import Drain
+from traderd.runtime.facts import FactRecords
+from traderd.runtime.pipeline import Pipeline
+from traderd.runtime.ports import PortfolioState
+from traderd.venues.playback import Recorded, events_of
+from traderd.venues.registry import dialect as dialect_of
+
+_BEAT_NS = 100_000_000
+_BACKLOG_BYTES_MAX = 32 * 1024 * 1024
+
+
+def replay(
+    files: list[Path], config: Config, config_path: Path, store: bool, speed: float | None, as_json: bool
+) -> int:
+    """Replay every file in turn; the report goes to stdout, everything else to stderr."""
+    configure_logs(config.log.level, config.log.format, stream=sys.stderr)
+    reports: dict[str, dict[str, Any]] = {}
+    for file in files:
+        survey = _survey(file)
+        reports[str(file)] = survey.tally.report()
+        kept = uvloop.run(_store(file, survey, config, config_path, speed)) if store else None
+        if not as_json:
+            _print(file, survey, kept)
+    if as_json:
+        sys.stdout.write(orjson.dumps(reports, option=orjson.OPT_INDENT_2).decode() + "\n")
+    return 0
+
+
+class Survey(Struct):
+    """What a file holds."""
+
+    tally: Tally
+    records: int
+    bad_frames: dict[str, int]
+    instruments: list[Instrument]
+    first_ns: int
+    digest: str
+
+
+class Kept(Struct):
+    """What became of it in the database."""
+
+    stored: int
+    already_there: int
+    signals: int
+    orders: int
+    fills: int
+
+
+class RecordedClock:
+    """The recording's time."""
+
+    def __init__(self) -> None:
+        self.now_ns = 0
+
+    def time_ns(self) -> int:
+        """The newest record's receive time."""
+        return self.now_ns
+
+    def monotonic_ns(self) -> int:
+        """The same: it never runs back here."""
+        return self.now_ns
+
+
+def _survey(file: Path) -> Survey:
+    """Decode everything once, for the report and the instruments."""
+    survey = Survey(Tally(), 0, {}, [], 0, hashlib.sha256(file.read_bytes()).hexdigest() if file.exists() else "")
+    instruments: dict[int, Instrument] = {}
+    with Capture(file) as capture, Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(file.name, total=None)
+        for record, events in _decoded(capture, survey.bad_frames):
+            survey.records += record.kind == "frame"
+            survey.first_ns = survey.first_ns or record.received_ns
+            for event in events:
+                survey.tally.add(event)
+                if isinstance(event, MarketEvent):
+                    instruments[event.instrument.index] = event.instrument
+            if survey.records % 1_000 == 0:
+                progress.update(task, completed=survey.records)
+    survey.instruments = [instruments[index] for index in sorted(instruments)]
+    return survey
+
+
+def _decoded(capture: Capture, bad: dict[str, int]) -> Iterator[tuple[Recorded, list[VenueEvent]]]:
+    """Every record with its events; bad frames are counted by reason."""
+    dialect = dialect_of(capture.header.venue, 10)
+    dialect.discover()
+    for record in capture:
+        try:
+            yield record, list(events_of(dialect, record))
+        except BadFrameError as error:
+            bad[error.reason] = bad.get(error.reason, 0) + 1
+            yield record, []
+
+
+async def _store(file: Path, survey: Survey, config: Config, config_path: Path, speed: float | None) -> Kept:
+    """The file through pipeline and store."""
+    state_dir = state_path(config, config_path)
+    async with AsyncExitStack() as stack:
+        dsn = resolved(config.database) if config.database != "embedded" else await _embedded(stack, state_dir)
+        await migrate(dsn)
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="traderd-replay-")))
+        run = _Run(config, dsn, folder, survey)
+        try:
+            await run.play(file, speed)
+        finally:
+            await run.close()
+        return run.kept()
+
+
+async def _embedded(stack: AsyncExitStack, state_dir: Path) -> str:
+    """The embedded database; a daemon that runs it already keeps it."""
+    postgres = EmbeddedPostgres(state_dir)
+    try:
+        stack.enter_context(StateLock(state_dir))
+        stack.push_async_callback(postgres.stop)
+    except EmbeddedServerError:
+        logger("replay").info("the daemon of this state folder is running: its database is used")
+    return await postgres.start()
+
+
+class _Run:
+    """One file's way through engine, journals and drains."""
+
+    def __init__(self, config: Config, dsn: str, folder: Path, survey: Survey) -> None:
+        name = survey.digest[:12]
+        self._clock = RecordedClock()
+        self._survey = survey
+        self._ticks = FileJournal(folder / "ticks", 64 * 1024 * 1024, 2**40)
+        self._facts = FileJournal(folder / "facts", 64 * 1024 * 1024, 2**40)
+        self._tick_store = CopyTickStore(dsn, config.store.statement_timeout_s, careful=True)
+        self._fact_store = PostgresFactStore(dsn, config.store.statement_timeout_s)
+        telemetry = Telemetry(Metrics(), logger("replay"), 0)
+        settings = structs.replace(engine_settings(config, f"r{name}"), portfolio=f"replay-{name}")
+        self._engine = Engine(settings, survey.instruments)
+        exchange = PaperExchange(paper_settings(config), self._engine.board, self._clock)
+        self._pipeline = Pipeline(
+            self._engine,
+            TickRows(survey.instruments),
+            self._ticks,
+            self._facts,
+            NoFeed(),
+            exchange,
+            telemetry,
+            self._clock,
+            GapLedger(f"r{name}"),
+            config.store.flush_rows_max,
+            self._wake,
+        )
+        exchange.report = self._pipeline.on_report
+        self._orders: list[Approved] = []
+        self._pipeline.send = self._orders.append
+        self._exchange = exchange
+        backoff, size = Backoff(0.1, 2.0, 10.0), config.store.transaction_bytes_max
+        real = SystemClock()
+        self._drains = [
+            Drain(self._ticks, self._tick_store, size, backoff, random.random, real, telemetry),
+            Drain(self._facts, FactRecords(self._fact_store), size, backoff, random.random, real, telemetry),
+        ]
+
+    async def play(self, file: Path, speed: float | None) -> None:
+        """Every record in the file's order, then wait until the database has everything."""
+        await self._fact_store.save_instruments(self._survey.instruments)
+        running = [asyncio.create_task(drain.run()) for drain in self._drains]
+        first_ns = self._clock.now_ns = self._survey.first_ns
+        empty = PortfolioState([], "", "", "", "", [])
+        self._pipeline.carry_out(self._engine.resume(first_ns, empty), first_ns)
+        started, stream = asyncio.get_running_loop().time(), None
+        next_beat_ns = first_ns
+        with Capture(file) as capture:
+            stream = self._pipeline.stream(capture.header.venue, [])
+            for record, events in _decoded(capture, {}):
+                if speed:
+                    due = started + (record.received_ns - first_ns) / 1e9 / speed
+                    await asyncio.sleep(max(0.0, due - asyncio.get_running_loop().time()))
+                self._clock.now_ns = max(self._clock.now_ns, record.received_ns)
+                stream.on_events([event for event in events if isinstance(event, Quote | Trade)])
+                if self._orders or record.received_ns >= next_beat_ns:
+                    next_beat_ns = self._clock.now_ns + _BEAT_NS
+                    await self._turn()
+        await self._turn()
+        self._pipeline.flush()
+        for drain in self._drains:
+            await drain.wait_caught_up()
+        for task in running:
+            task.cancel()
+
+    async def _turn(self) -> None:
+        """Send what was approved, let time pass, and wait for a database that lags far behind."""
+        while self._orders:
+            await self._exchange.send(self._orders.pop(0))
+        self._pipeline.on_beat()
+        if self._ticks.size > _BACKLOG_BYTES_MAX:
+            await self._drains[0].wait_caught_up()
+        await asyncio.sleep(0)
+
+    async def close(self) -> None:
+        """The throw-away journals leave no trace in the database."""
+        await self._tick_store.forget(self._ticks.journal_id)
+        await self._tick_store.forget(self._facts.journal_id)
+        await self._tick_store.close()
+        await self._fact_store.close()
+
+    def kept(self) -> Kept:
+        """What the database was given."""
+        counts = self._engine.counts
+        rows = sum(channel.journalled for stream in self._pipeline.streams for channel in stream.counts.values())
+        there = self._tick_store.duplicates
+        return Kept(rows - there, there, counts.signals, counts.orders, counts.fills)
+
+    def _wake(self) -> None:
+        for drain in self._drains:
+            drain.wake()
+
+
+def _print(file: Path, survey: Survey, kept: Kept | None) -> None:
+    """The report for people."""
+    console = Console()
+    report = survey.tally.report()
+    table = Table(title=f"{file.name}: {survey.records:,} frames, bad: {survey.bad_frames or 'none'}")
+    for heading in (
+        "symbol",
+        "quotes",
+        "trades",
+        "quantity",
+        "notional",
+        "OHLC",
+        "book",
+        "gaps",
+        "checksums",
+        "bid / ask",
+    ):
+        table.add_column(heading)
+    for symbol in sorted({*report["books"], *report["trades"], *report["bookTicker"]}):
+        table.add_row(symbol, *_cells(report, symbol))
+    console.print(table)
+    if kept is not None:
+        console.print(
+            f"stored {kept.stored:,} rows, {kept.already_there:,} were there already;"
+            f" {kept.signals} signals, {kept.orders} paper orders, {kept.fills} fills"
+        )
+
+
+def _cells(report: dict[str, Any], symbol: str) -> list[str]:
+    trades, book = report["trades"].get(symbol), report["books"].get(symbol)
+    cells = [str(report["bookTicker"].get(symbol, 0))]
+    if trades:
+        cells += [str(trades["trades"]), trades["qty"], trades["notional"]]
+        cells.append(" ".join(trades[key] for key in ("first", "high", "low", "last")))
+    else:
+        cells += ["0", "", "", ""]
+    if not book:
+        return [*cells, "", "", "", ""]
+    cells.append(f"{book['book_msgs']} messages, {book['final_bid_levels']}+{book['final_ask_levels']} levels")
+    cells.append(str(book["seq_gaps"]))
+    cells.append(f"{book.get('checksums_ok', '-')}/{book.get('checksums_bad', '-')}")
+    cells.append(f"{(book['best_bid'] or ['-'])[0]} / {(book['best_ask'] or ['-'])[0]}")
+    return cells
