@@ -365,6 +365,18 @@ def test_a_drawdown_trips_the_breaker_and_only_an_operator_resets_it() -> None:
     assert isinstance(last, Equity) and last.drawdown == 0 and last.peak_equity == last.equity
 
 
+def test_a_held_position_whose_quote_went_stale_keeps_trading_off_until_a_fresh_one() -> None:
+    """Equity is still recorded at the newest quote, but neither the breaker nor the peak believes it."""
+    market = filled_long()
+    peak = market.engine.portfolio.peak_equity
+    market.engine.board.quotes[0] = quote("900", "901", market.now_ns)
+    market.take(market.engine.on_beat(Beat(market.now_ns + 2_001 * MS)))
+    assert market.engine.refusal == "breaker waiting: a position has no fresh quote"
+    assert market.all(Equity) and market.engine.portfolio.peak_equity == peak
+    market.steps("102", "102", "102")
+    assert market.engine.refusal == ""
+
+
 def test_equity_is_recorded_once_an_interval() -> None:
     """However often time is told."""
     engine = Engine(configured(), [BTC, ETH])
