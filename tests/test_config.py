@@ -360,7 +360,7 @@ def test_the_default_file_holds_the_defaults() -> None:
     assert config == Config(venues=config.venues, strategies=config.strategies)
     assert [venue.endpoint for venue in config.venues] == ["sim"]
     assert len(config.venues[0].symbols) == config.sim.symbols
-    assert {strategy.symbol for strategy in config.strategies} == {"BTC/USDT", "ETH/USDT", "SOL/USDT"}
+    assert {strategy.symbol for strategy in config.strategies} <= set(config.venues[0].symbols)
 
 
 def test_the_default_file_mentions_every_key() -> None:

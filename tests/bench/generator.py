@@ -173,7 +173,7 @@ class Exchange:
 
     async def _send_all(self, writer: asyncio.StreamWriter) -> None:
         """`seconds` ends when the last frame is handed to the socket, not when the client has read it."""
-        began, cpu, sent = time.monotonic(), _cpu_s(), 0
+        started, began, cpu, sent = time.time(), time.monotonic(), _cpu_s(), 0
         try:
             for piece, frames in self._paced() if self._rate else self._whole():
                 due = began + sent / self._rate if self._rate else 0.0
@@ -186,6 +186,7 @@ class Exchange:
             seconds, cpu_s = time.monotonic() - began, _cpu_s() - cpu
             self.report.set_result(
                 {
+                    "started": started,
                     "frames_sent": sent,
                     "seconds": round(seconds, 3),
                     "frames_per_s": round(sent / seconds),

@@ -11,6 +11,7 @@ Without --dsn a private TimescaleDB is used, as in the tests.
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import subprocess
@@ -19,11 +20,16 @@ import tempfile
 import time
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from servers import make_server, with_database
+
+from traderd.adapters.copy_columns import HEADER, TRAILER
+from traderd.adapters.tick_store import split_rows
+from traderd.sim.prices import listings
 
 TABLES = ("tick_data", "public_trades")
 CHUNK_BYTES = 4 * 1024 * 1024
@@ -108,28 +114,32 @@ async def daemon(folder: Path, dsn: str, frames: int, symbols: int) -> dict[str,
     assert generator.stdout is not None
     hello = json.loads(generator.stdout.readline())
     config = folder / "config.yaml"
-    config.write_text(configuration(folder, dsn, hello["websocket"], hello["symbols"]))
+    config.write_text(configuration(folder, dsn, hello["url"], [listing.symbol for listing in listings(symbols)]))
     process = subprocess.Popen([sys.executable, "-m", "traderd", "run", str(config)])
     try:
-        before = await until_counting(folder, process)
-        connection = await asyncpg.connect(dsn)
-        while await stored(connection) < frames:
-            await asyncio.sleep(0.05)
+        await until_counting(folder, process)
+        before = cpu_s(process.pid)
+        already = status(folder)["ticks"]["received"]
+        while (ticks := status(folder)["ticks"])["stored"] < frames:
+            await asyncio.sleep(0.1)
             assert process.poll() is None, "the daemon died"
+            assert not ticks["lost"], ticks
         ended = time.time()
         after = cpu_s(process.pid)
         sent = json.loads(generator.stdout.readline())
-        rows = await stored(connection)
-        await connection.close()
         rss = int(Path(f"/proc/{process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE") / 2**20
     finally:
         process.terminate()
         process.wait(30)
         generator.kill()
+    connection = await asyncpg.connect(dsn)
+    rows = await stored(connection)
+    await connection.close()
+    assert rows == frames, f"{rows} rows of {frames} frames"
     return {
         "rows": rows,
         "daemon_rows_s": rows / (ended - sent["started"]),
-        "daemon_us": (after - before) / rows * 1e6,
+        "daemon_us": (after - before) / (rows - already) * 1e6,
         "generator_us": sent["cpu_us_per_frame"],
         "rss_mib": rss,
     }
@@ -143,20 +153,31 @@ def configuration(folder: Path, dsn: str, websocket: str, symbols: list[str]) ->
     )
 
 
-async def until_counting(folder: Path, process: subprocess.Popen[bytes]) -> float:
-    """Wait until the daemon takes frames; its CPU seconds until then."""
+async def until_counting(folder: Path, process: subprocess.Popen[bytes]) -> None:
+    """Wait until the daemon takes frames: what its start costs is not the ticks'."""
     while True:
         assert process.poll() is None, "the daemon died"
-        spent = cpu_s(process.pid)
-        if (folder / "state" / "ticks").exists() and any(
-            segment.stat().st_size for segment in (folder / "state" / "ticks").glob("*.seg")
-        ):
-            return spent
+        with contextlib.suppress(OSError, KeyError):
+            if status(folder)["ticks"]["received"]:
+                return
         await asyncio.sleep(0.01)
 
 
+def status(folder: Path) -> dict[str, Any]:
+    """The daemon's own figures."""
+    address = json.loads((folder / "state" / "daemon.json").read_text())["http"]
+    with urllib.request.urlopen(f"{address}/status") as answer:
+        return json.load(answer)
+
+
+def cpu_s(pid: int) -> float:
+    """CPU seconds of one process so far, user and system."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 async def stored(connection: asyncpg.Connection) -> int:
-    """Rows committed so far, by the cursor's table first: cheap; exact count only near the end."""
+    """Rows in both tables."""
     return sum([int(await connection.fetchval(f"SELECT count(*) FROM {table}")) for table in TABLES])
 
 
@@ -166,8 +187,9 @@ async def ceiling(dsn: str) -> dict[str, float]:
     encoded = {}
     for table in TABLES:
         chunks: list[bytes] = []
-        await connection.copy_from_table(table, output=collect(chunks), format="binary")
+        await connection.copy_from_query(f"SELECT * FROM {table}", output=collect(chunks), format="binary")
         encoded[table] = b"".join(chunks)
+        assert len(encoded[table]) > len(HEADER) + len(TRAILER), table
     rows = await stored(connection)
     seconds = 0.0
     for table, body in encoded.items():
@@ -193,9 +215,6 @@ def collect(chunks: list[bytes]):
 
 def split(body: bytes) -> list[bytes]:
     """COPY OUT's bytes (header, rows, trailer) cut into whole transactions at row bounds."""
-    from traderd.adapters.copy_columns import HEADER, TRAILER
-    from traderd.adapters.tick_store import split_rows
-
     rows = split_rows(body[len(HEADER) : -len(TRAILER)])
     parts: list[list[bytes]] = [[]]
     size = 0
