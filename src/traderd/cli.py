@@ -138,12 +138,13 @@ def commands() -> None:
 @click.option(
     "--record", "record_dir", type=click.Path(file_okay=False, path_type=Path), help="Record all traffic here."
 )
-def run(config_path: Path | None, run_for_s: float | None, record_dir: Path | None) -> int:
+@click.option("--reset-breaker", is_flag=True, help="Accept the drawdown that tripped the breaker, and trade again.")
+def run(config_path: Path | None, run_for_s: float | None, record_dir: Path | None, reset_breaker: bool) -> int:
     """Run the daemon until SIGTERM or Ctrl-C."""
     config, path = _load(config_path)
     from traderd import app  # noqa: PLC0415 - the other commands do without its weight
 
-    return app.run(config, path, run_for_s, record_dir)
+    return app.run(config, path, run_for_s, record_dir, reset_breaker)
 
 
 @commands.command()

@@ -250,6 +250,22 @@ async def test_a_portfolio_that_nobody_knows_is_new(plain_store: PostgresFactSto
     assert (state.cash, state.fees, state.positions, state.open_orders) == ("", "0", [], [])
 
 
+async def test_a_tripped_breaker_is_remembered_until_somebody_resets_it(plain_store: PostgresFactStore) -> None:
+    """Of its own portfolio only: a replay's trip stops nobody else."""
+
+    def breaker(number: int, what: str, portfolio: str) -> Alert:
+        name = f"breaker_{what}"
+        return Alert(
+            f"b{number}", T0 + number, name, "critical", "t", what, entity_type="portfolio", entity_id=portfolio
+        )
+
+    await plain_store.store("j", 1, [breaker(1_000, "tripped", "paper"), breaker(9_000, "tripped", "replay-1")])
+    assert (await plain_store.load_portfolio("paper")).breaker_tripped == "tripped"
+    await plain_store.store("j", 2, [breaker(2_000, "reset", "paper")])
+    assert (await plain_store.load_portfolio("paper")).breaker_tripped == ""
+    assert (await plain_store.load_portfolio("replay-1")).breaker_tripped == "tripped"
+
+
 async def test_a_gap_is_closed_by_its_second_fact(plain_store: PostgresFactStore, plain_database: Database) -> None:
     """One row, with its end and what it cost."""
     await plain_store.store(JOURNAL, 1, [GAP])

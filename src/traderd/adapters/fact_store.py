@@ -57,6 +57,10 @@ _OPEN_ORDERS = """
 _POSITIONS = """
     SELECT p.*, s.name AS strategy FROM positions p LEFT JOIN strategies s ON s.id = p.strategy_id
     WHERE p.portfolio_id = $1 ORDER BY p.exchange, p.symbol"""
+_BREAKER = """
+    SELECT alert_type, message FROM alerts
+    WHERE entity_type = 'portfolio' AND entity_id = $1 AND alert_type IN ('breaker_tripped', 'breaker_reset')
+    ORDER BY time DESC, created_at DESC LIMIT 1"""
 _BALANCE = """
     SELECT cash_balance::text, realized_pnl::text, fees::text, peak_equity::text
     FROM portfolios WHERE id = $1 AND cash_balance IS NOT NULL"""
@@ -106,6 +110,7 @@ class PostgresFactStore:
             balance = await connection.fetchrow(_BALANCE, key)
             positions = await connection.fetch(_POSITIONS, key)
             orders = await connection.fetch(_OPEN_ORDERS, key)
+            breaker = await connection.fetchrow(_BREAKER, portfolio)
         cash, realized_pnl, fees, peak_equity = balance or ("", "0", "0", "0")
         return PortfolioState(
             positions=[_position(portfolio, row) for row in positions],
@@ -114,6 +119,7 @@ class PostgresFactStore:
             fees=fees,
             peak_equity=peak_equity,
             open_orders=[_order(portfolio, row) for row in orders],
+            breaker_tripped=breaker["message"] if breaker and breaker["alert_type"] == "breaker_tripped" else "",
         )
 
     async def save_instruments(self, instruments: Iterable[Instrument]) -> None:

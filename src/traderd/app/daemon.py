@@ -65,12 +65,14 @@ _ORDER_TIMEOUT_S = 10.0
 T = TypeVar("T")
 
 
-def run(config: Config, config_path: Path, run_for_s: float | None, record_dir: Path | None) -> int:
+def run(
+    config: Config, config_path: Path, run_for_s: float | None, record_dir: Path | None, reset_breaker: bool
+) -> int:
     """Run the daemon until a signal, or for `run_for_s` and a summary; returns the exit code."""
     configure_logs(config.log.level, config.log.format)
     state_dir = state_path(config, config_path)
     with StateLock(state_dir):
-        daemon = Daemon(config, state_dir, record_dir)
+        daemon = Daemon(config, state_dir, record_dir, reset_breaker)
         try:
             uvloop.run(daemon.run(run_for_s))
         except BaseExceptionGroup as group:
@@ -84,10 +86,11 @@ def run(config: Config, config_path: Path, run_for_s: float | None, record_dir: 
 class Daemon:
     """Everything of one run."""
 
-    def __init__(self, config: Config, state_dir: Path, record_dir: Path | None) -> None:
+    def __init__(self, config: Config, state_dir: Path, record_dir: Path | None, reset_breaker: bool) -> None:
         self._config = config
         self._state_dir = state_dir
         self._record_dir = record_dir
+        self._reset_breaker = reset_breaker
         self._clock = SystemClock()
         self._started_ns = self._clock.time_ns()
         self._run = f"{self._started_ns // 1_000_000:x}{uuid.uuid4().hex[:4]}"
@@ -238,7 +241,9 @@ class Daemon:
         await self._until_there(partial(self._facts.save_instruments, self._instruments))
         state = await self._until_there(partial(self._facts.load_portfolio, self._config.paper.portfolio))
         now = self._clock.time_ns()
-        self._pipeline.carry_out(self._engine.resume(now, state), now)
+        self._pipeline.carry_out(self._engine.resume(now, state, state.breaker_tripped), now)
+        if self._reset_breaker:
+            self._pipeline.carry_out(self._engine.reset_breaker(), now)
         del self._waiting_for["database"]
 
     async def _until_there(self, attempt: Callable[[], Awaitable[T]]) -> T:

@@ -1,6 +1,7 @@
 """Numbers the alerts and keeps a repeated one from flooding whoever reads them.
 
 Refuses the same alert (type and title) within a minute of its last, and says in the next one how many there were.
+Critical ones are never refused: what stopped trading must be on record.
 """
 
 from traderd.core.facts import Alert, Severity
@@ -26,10 +27,11 @@ class AlertLog:
         exchange: str = "",
         symbol: str = "",
         order: str = "",
+        portfolio: str = "",
     ) -> list[Alert]:
-        """The alert, or nothing while it is muted. `order` is the client order id that it is about, if any."""
+        """The alert, or nothing while it is muted. It is about that order, or that portfolio, or the system."""
         last_ns, muted = self._heard.get((alert_type, title), (-MUTED_NS, 0))
-        if time_ns - last_ns < MUTED_NS:
+        if time_ns - last_ns < MUTED_NS and severity != "critical":
             self._heard[alert_type, title] = (last_ns, muted + 1)
             return []
         self._heard[alert_type, title] = (time_ns, 0)
@@ -44,8 +46,8 @@ class AlertLog:
                 message=message,
                 exchange=exchange,
                 symbol=symbol,
-                entity_type="order" if order else "system",
-                entity_id=order,
+                entity_type="order" if order else "portfolio" if portfolio else "system",
+                entity_id=order or portfolio,
                 metadata={"muted_before": muted} if muted else {},
             )
         ]

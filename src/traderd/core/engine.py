@@ -241,7 +241,12 @@ class Engine:
             return _NOTHING
         self.portfolio.forget_peak()
         return self._alerts.note(
-            self._now_ns, "breaker_reset", "warning", "The drawdown breaker was reset", change.reason
+            self._now_ns,
+            "breaker_reset",
+            "critical",
+            "The drawdown breaker was reset",
+            change.reason,
+            portfolio=self.portfolio.name,
         )
 
     def _on_candles(self, index: int, candles: Sequence[Candle], now_ns: int) -> list[Effect]:
@@ -375,7 +380,12 @@ class Engine:
             effects.append(self.portfolio.equity(valuation, now_ns, self._settings.environment))
         if change and change.after == "tripped":
             effects += self._alerts.note(
-                now_ns, "breaker_tripped", "critical", "Drawdown breaker tripped", change.reason
+                now_ns,
+                "breaker_tripped",
+                "critical",
+                "Drawdown breaker tripped",
+                change.reason,
+                portfolio=self.portfolio.name,
             )
         return effects
 

@@ -166,6 +166,8 @@ class PortfolioState(Struct, frozen=True):
     fees: str
     peak_equity: str
     open_orders: list[Order]
+    breaker_tripped: str = ""
+    """Why the breaker tripped, if nobody has reset it since."""
 
 
 class FactStore(Protocol):
