@@ -175,18 +175,21 @@ class FileJournal:
     def _rotate(self) -> None:
         try:
             os.fdatasync(self._fd)
-            os.close(self._fd)
-            self._fd = self._create(self._position + 1)
+            full, self._fd = self._fd, self._create(self._position + 1)
+            os.close(full)
         except OSError as error:
             raise JournalError(f"journal {self._folder}: {error.strerror}") from error
 
     def _create(self, first: int) -> int:
+        """A fresh segment's descriptor. Nothing has changed here when it can't be had."""
+        folder = os.open(self._folder, os.O_RDONLY)
+        try:
+            fd = os.open(self._path(first), os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o640)
+            os.fsync(folder)
+        finally:
+            os.close(folder)
         self._active = first
         self._sizes[first] = 0
-        fd = os.open(self._path(first), os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o640)
-        folder = os.open(self._folder, os.O_RDONLY)
-        os.fsync(folder)
-        os.close(folder)
         return fd
 
     def _open_last(self) -> int:
