@@ -14,11 +14,14 @@ from msgspec import Struct
 
 from traderd.core.engine import Engine
 from traderd.core.errors import JournalError
-from traderd.core.facts import Fact, encode_fact
+from traderd.core.facts import Candle, Equity, Fact, encode_fact
 from traderd.core.gaps import GapLedger
 from traderd.core.market import Beat, Quote, Trade, VenueEvent
 from traderd.core.orders import Approved, Report
 from traderd.runtime.ports import Batch, Clock, Feed, Journal, Reject, RowEncoder
+
+_FACTS_WAITING_MAX = 10_000
+"""Facts kept in memory for a journal that takes none: beyond it measurements (candles, equity) are dropped."""
 
 
 class Observer(Protocol):
@@ -69,6 +72,8 @@ class Counts(Struct):
     """Appended to the journal, stored or not yet."""
     quarantined: int = 0
     lost: int = 0
+    lost_in_gap: int = 0
+    """Of these since the gap opened that is open now."""
 
 
 class Stream:
@@ -189,7 +194,10 @@ class Pipeline:
 
     def record(self, fact: Fact) -> None:
         """Keep one fact, and tell the outside."""
-        self._facts.append(encode_fact(fact))
+        if len(self._facts) < _FACTS_WAITING_MAX or not isinstance(fact, Candle | Equity):
+            self._facts.append(encode_fact(fact))
+        else:
+            self.fault("the fact journal has taken nothing for long: candles and equity are dropped")
         self.feed.fact(fact)
         self._observer.fact(fact)
 
@@ -255,6 +263,7 @@ class Pipeline:
             self._tick_journal.append(label, batch.rows, batch.payload, batch.first_ns, batch.last_ns)
         except JournalError as error:
             counts.lost += batch.rows
+            counts.lost_in_gap += batch.rows
             self._observer.lost(stream.exchange, channel, batch.rows, str(error))
             self.gap_opened(stream.exchange, "", channel, "lost", batch.first_ns, str(error))
             self.fault(str(error))
@@ -266,14 +275,15 @@ class Pipeline:
         self._observer.gathered(
             stream.exchange, channel, batch.rows, 0 if quarantine else batch.rows, batch.rows if quarantine else 0
         )
-        self.gap_closed(stream.exchange, "", channel, "lost", batch.last_ns, counts.lost)
+        self.gap_closed(stream.exchange, "", channel, "lost", batch.last_ns, counts.lost_in_gap)
+        counts.lost_in_gap = 0
         self._journalled()
 
     def _stop_trading(self, reason: str) -> None:
-        """What cannot be recorded must not be done."""
-        for effect in self.engine.halt(reason):
-            if not isinstance(effect, Approved):
-                self.feed.fact(effect)
+        """What cannot be recorded must not be done. The alert waits with the other facts until the journal takes them."""
+        for alert in self.engine.halt(reason):
+            assert not isinstance(alert, Approved), "a halt orders nothing"
+            self.record(alert)
         self.fault(reason)
 
 
