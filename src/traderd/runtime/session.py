@@ -6,8 +6,8 @@ Ends only by being cancelled, or by a mistake of our own.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Protocol
 
 from traderd.core.backoff import Backoff
 from traderd.core.book import Book, Verdict
@@ -23,6 +23,7 @@ _WATCH_S = 0.5
 _SNAPSHOT_ATTEMPTS = 20
 _CONNECTION = "ws1"
 _TICKS = frozenset({Quote, Trade})
+_MARKET = frozenset({Quote, Trade, BookSnapshot, BookDelta})
 
 
 class SessionObserver(Protocol):
@@ -89,7 +90,8 @@ class Session:
         self._resyncs: dict[int, asyncio.Task[None]] = {}
         self._last_frame_ns = 0
         self._whole = False
-        self._watch_verdict = ""
+        self._verdict = ""  # why we closed the link, if it was us
+        self._mistake: BaseException | None = None
         self._next_delay_s = 0.0
         self._broken: dict[int, str] = {}
         self.books: dict[int, Book] = {}
@@ -115,6 +117,7 @@ class Session:
         if self._tape is not None:
             self._tape.connected(self._clock.time_ns(), _CONNECTION, url)
         self._whole = False
+        self._verdict = ""
         self._link = link = await self._connector.connect(url, self._on_frame, _CONNECT_TIMEOUT_S)
         self._last_frame_ns = self._clock.time_ns()
         for frame in self._dialect.subscribe_frames(self._instruments, self._channels):
@@ -126,16 +129,18 @@ class Session:
                     self._start_resync(instrument)
         self.live = True
         self._observer.connected(self._exchange)
-        watch = asyncio.create_task(self._watch(link))
+        watch = self._spawn(self._watch(link))
         try:
-            return await link.wait_closed() or self._watch_verdict
+            reason = await link.wait_closed()
         finally:
             watch.cancel()
+        if self._mistake is not None:
+            raise self._mistake
+        return self._verdict or reason
 
     async def _watch(self, link: Link) -> None:
         """Send heartbeats; close a link from which nothing comes."""
         beat = self._dialect.heartbeat
-        self._watch_verdict = ""
         sent = self._clock.monotonic_ns()
         while True:
             await asyncio.sleep(_WATCH_S)
@@ -144,8 +149,7 @@ class Session:
                 self._send(link, beat.frame)
             silence_s = (self._clock.time_ns() - self._last_frame_ns) / 1e9
             if silence_s > beat.silence_max_s:
-                self._watch_verdict = f"silent for {silence_s:.1f} s"
-                link.close()
+                self._hang_up(link, f"silent for {silence_s:.1f} s")
                 return
 
     def _on_frame(self, frame: bytes, received_ns: int) -> None:
@@ -159,7 +163,7 @@ class Session:
             self._observer.bad_frame(self._exchange, error.reason, frame)
             self._stream.on_bad_frame("", error.reason, frame, received_ns)
             return
-        if not self._whole and events:
+        if not self._whole and any(type(event) in _MARKET for event in events):
             self._heal(received_ns)
         if events and type(events[0]) in _TICKS:
             self._stream.on_events(events)
@@ -183,7 +187,7 @@ class Session:
         """Heed what became of a book message: a broken book is resynchronised, a whole one closes its gap."""
         if verdict.needs_snapshot:
             self._observer.resync(self._exchange, instrument.symbol, verdict.value)
-            if verdict is not Verdict.OLD_SNAPSHOT:
+            if verdict is not Verdict.OLD_SNAPSHOT and instrument.index not in self._broken:
                 self._pipeline.gap_opened(self._exchange, instrument.symbol, "book", verdict.value, received_ns)
                 self._broken[instrument.index] = verdict.value
             self._start_resync(instrument)
@@ -195,7 +199,7 @@ class Session:
         """One resync at a time for each instrument."""
         running = self._resyncs.get(instrument.index)
         if running is None or running.done():
-            self._resyncs[instrument.index] = asyncio.create_task(self._resync(instrument))
+            self._resyncs[instrument.index] = self._spawn(self._resync(instrument))
 
     async def _resync(self, instrument: Instrument) -> None:
         """Ask for a snapshot until the book is usable; the venue is never asked more than once a second."""
@@ -212,7 +216,7 @@ class Session:
             if book.usable:
                 return
         if self._link is not None:
-            self._link.close()
+            self._hang_up(self._link, f"the book of {instrument.symbol} can't be made whole")
 
     async def _fetch_snapshot(self, instrument: Instrument) -> None:
         url = self._dialect.snapshot_url(self._endpoint, instrument)
@@ -248,13 +252,28 @@ class Session:
         for task in self._resyncs.values():
             task.cancel()
         self._resyncs.clear()
-        self._broken.clear()
         for book in self.books.values():
             book.reset()
         self.live = False
         if self._link is not None:
             self._link.close()
             self._link = None
+
+    def _hang_up(self, link: Link, verdict: str) -> None:
+        self._verdict = verdict
+        link.close()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """A task beside the link. A mistake in it ends the session: nothing goes on half alive."""
+        task = asyncio.create_task(work)
+        task.add_done_callback(self._heed)
+        return task
+
+    def _heed(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (mistake := task.exception()) is not None:
+            self._mistake = mistake
+            if self._link is not None:
+                self._link.close()
 
     def _send(self, link: Link, frame: str) -> None:
         if self._tape is not None:
