@@ -10,6 +10,8 @@ from typing import Any
 from traderd.core.orders import Approved, Report
 from traderd.runtime.ports import Clock, Exchange
 
+_SENT_MAX = 65_536
+
 Spawn = Callable[[Coroutine[Any, Any, None]], object]
 
 
@@ -24,14 +26,16 @@ class Gateway:
         self._clock = clock
         self._timeout_s = timeout_s
         self._spawn = spawn
-        self._sent: set[str] = set()
+        self._sent: dict[str, None] = {}  # the newest ids, oldest first
 
     def send(self, approved: Approved) -> None:
         """Send without waiting for the answer. The caller has the intent on disk already."""
         order = approved.intent.client_order_id
         if order in self._sent:
             raise AssertionError(f"order {order} would be sent twice")
-        self._sent.add(order)
+        self._sent[order] = None
+        if len(self._sent) > _SENT_MAX:
+            del self._sent[next(iter(self._sent))]
         self._spawn(self._send(approved))
 
     async def _send(self, approved: Approved) -> None:
@@ -42,5 +46,3 @@ class Gateway:
         except (ConnectionError, TimeoutError) as error:
             reason = f"no answer to the order: {error or 'timed out'}"
             self._on_report(Report(order, "unknown", self._clock.time_ns(), reason=reason))
-        finally:
-            self._sent.discard(order)
