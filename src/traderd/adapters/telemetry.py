@@ -87,7 +87,6 @@ class Telemetry:
 
     def stored(self, records: Sequence[JournalRecord], seconds: float, refused: int) -> None:
         """A transaction was committed. Facts are not counted as ticks."""
-        self.refused_rows += refused
         rows: Counter[tuple[str, str]] = Counter()
         for record in records:
             table, _, stream = record.label.partition(":")
@@ -101,6 +100,7 @@ class Telemetry:
                 self.recovered_rows += record.rows
         if rows:
             self._metrics.stored(rows, seconds)
+            self.refused_rows += refused if records[-1].position > self._start_position else 0
         if refused:
             self._limited.error("rows refused by the database", "refused", rows=refused)
 
