@@ -18,14 +18,25 @@ class HttpRest:
         try:
             timeout = aiohttp.ClientTimeout(total=timeout_s)
             async with self._session.get(url, timeout=timeout, max_line_size=65_536) as answer:
-                body = await answer.content.read(_BODY_BYTES_MAX) if answer.status != 200 else await answer.read()
+                body = bytearray()
+                async for piece in answer.content.iter_any():
+                    body += piece
+                    if len(body) > _BODY_BYTES_MAX:
+                        break
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise ConnectionError(f"{url}: {error or 'timed out'}") from error
+            raise ConnectionError(f"{url}: {_line(str(error)) or 'timed out'}") from error
+        if len(body) > _BODY_BYTES_MAX:
+            raise ConnectionError(f"{url}: more than {_BODY_BYTES_MAX} bytes")
         if answer.status != 200:
-            raise ConnectionError(f"{url}: HTTP {answer.status}: {body[:200].decode(errors='replace')}")
-        return body
+            raise ConnectionError(f"{url}: HTTP {answer.status}: {_line(body[:200].decode(errors='replace'))}")
+        return bytes(body)
 
     async def close(self) -> None:
         """Close what was opened."""
         if self._session is not None:
             await self._session.close()
+
+
+def _line(text: str) -> str:
+    """The same words on one line."""
+    return " ".join(text.split())

@@ -69,6 +69,7 @@ class _Listener(WSListener):
         self.reason = ""
         self._on_frame = on_frame
         self._parts: list[bytes] = []
+        self._parts_bytes = 0
         self._stamp = 0
         self._fresh = True
 
@@ -81,20 +82,32 @@ class _Listener(WSListener):
         kind = frame.msg_type
         if kind is WSMsgType.TEXT or kind is WSMsgType.CONTINUATION or kind is WSMsgType.BINARY:
             body = frame.get_payload_as_bytes()
-            if not frame.fin or self._parts:
-                self._parts.append(body)
-                if not frame.fin:
-                    return
-                body = b"".join(self._parts)
-                self._parts = []
-            try:
-                self._on_frame(body, self._stamp)
-            except BaseException as error:  # our own mistake: ends the link, and through wait_closed the process
-                self.mistake = error
-                transport.disconnect()
+            if frame.fin and not self._parts:
+                self._hand_over(transport, body)
+            else:
+                self._assemble(transport, frame.fin, body)
         elif kind is WSMsgType.CLOSE:
             self.reason = f"closed by the venue: {frame.get_close_code()} {frame.get_close_reason() or ''}".strip()
             transport.send_close(frame.get_close_code(), frame.get_close_message())
+            transport.disconnect()
+
+    def _assemble(self, transport: WSTransport, fin: bool, body: bytes) -> None:
+        """A message in parts, bounded as a whole one is."""
+        self._parts.append(body)
+        self._parts_bytes += len(body)
+        if self._parts_bytes > _FRAME_BYTES_MAX:
+            self.reason = f"a message larger than {_FRAME_BYTES_MAX} bytes"
+            transport.disconnect()
+        elif fin:
+            body = b"".join(self._parts)
+            self._parts, self._parts_bytes = [], 0
+            self._hand_over(transport, body)
+
+    def _hand_over(self, transport: WSTransport, message: bytes) -> None:
+        try:
+            self._on_frame(message, self._stamp)
+        except BaseException as error:  # our own mistake: ends the link, and through wait_closed the process
+            self.mistake = self.mistake or error
             transport.disconnect()
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
