@@ -1,7 +1,8 @@
 """`traderd replay`: recorded frames through the same dialects, engine and store, and an exact report of them.
 
-A file is read twice. First alone, for the report: a file that can't be read to its end stores nothing. Then, unless
-`--no-store`, through the pipeline, its journals in a throw-away folder; rows that the database has already are left
+A file is read twice. First, with all the others, for the report: when one of them can't be read, nothing is stored. A
+file that is torn off in the middle, as a killed writer leaves it, is read as far as it goes. Then, unless `--no-store`,
+it goes through the pipeline, its journals in a throw-away folder; rows that the database has already are left
 out, so that the same file stores nothing twice. Time is the recording's: the decisions are those of that day, and
 its portfolio bears the file's own name.
 """
@@ -23,7 +24,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from traderd.adapters.capture import Capture
+from traderd.adapters.capture import Capture, CaptureError
 from traderd.adapters.clock import SystemClock
 from traderd.adapters.embedded import EmbeddedPostgres, StateLock
 from traderd.adapters.fact_store import PostgresFactStore
@@ -50,6 +51,7 @@ from traderd.runtime.drain import Drain
 from traderd.runtime.facts import FactRecords
 from traderd.runtime.pipeline import Pipeline
 from traderd.runtime.ports import PortfolioState
+from traderd.venues.dialect import Dialect
 from traderd.venues.playback import Recorded, events_of
 from traderd.venues.registry import dialect as dialect_of
 
@@ -62,14 +64,13 @@ def replay(
 ) -> int:
     """Replay every file in turn; the report goes to stdout, everything else to stderr."""
     configure_logs(config.log.level, config.log.format, stream=sys.stderr)
-    reports: dict[str, dict[str, Any]] = {}
-    for file in files:
-        survey = _survey(file)
-        reports[str(file)] = survey.tally.report()
+    surveys = {file: _survey(file) for file in files}
+    for file, survey in surveys.items():
         kept = uvloop.run(_store(file, survey, config, config_path, speed)) if store else None
         if not as_json:
             _print(file, survey, kept)
     if as_json:
+        reports = {str(file): survey.tally.report() for file, survey in surveys.items()}
         sys.stdout.write(orjson.dumps(reports, option=orjson.OPT_INDENT_2).decode() + "\n")
     return 0
 
@@ -112,8 +113,8 @@ class RecordedClock:
 
 def _survey(file: Path) -> Survey:
     """Decode everything once, for the report and the instruments."""
-    survey = Survey(Tally(), 0, {}, [], 0, hashlib.sha256(file.read_bytes()).hexdigest() if file.exists() else "")
-    instruments: dict[int, Instrument] = {}
+    survey = Survey(Tally(), 0, {}, [], 0, "")
+    instruments: dict[str, Instrument] = {}
     with Capture(file) as capture, Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(file.name, total=None)
         for record, events in _decoded(capture, survey.bad_frames):
@@ -122,23 +123,45 @@ def _survey(file: Path) -> Survey:
             for event in events:
                 survey.tally.add(event)
                 if isinstance(event, MarketEvent):
-                    instruments[event.instrument.index] = event.instrument
+                    instruments.setdefault(event.instrument.venue_symbol, event.instrument)
             if survey.records % 1_000 == 0:
                 progress.update(task, completed=survey.records)
-    survey.instruments = [instruments[index] for index in sorted(instruments)]
+    if capture.torn:
+        logger("replay").warning("the capture is torn off: what is whole was read", file=str(file))
+    # Numbered anew: a symbol that only an answer or a bad frame named has no place in rows and engine.
+    survey.instruments = [structs.replace(each, index=at) for at, each in enumerate(instruments.values())]
+    with file.open("rb") as opened:
+        survey.digest = hashlib.file_digest(opened, "sha256").hexdigest()
     return survey
 
 
-def _decoded(capture: Capture, bad: dict[str, int]) -> Iterator[tuple[Recorded, list[VenueEvent]]]:
-    """Every record with its events; bad frames are counted by reason."""
-    dialect = dialect_of(capture.header.venue, 10)
-    dialect.discover()
+def _decoded(
+    capture: Capture, bad: dict[str, int], instruments: list[Instrument] | None = None
+) -> Iterator[tuple[Recorded, list[VenueEvent]]]:
+    """Every record with its events, of these instruments or of whatever comes; bad frames are counted by reason."""
+    dialect = _dialect(capture)
+    if instruments is None:
+        dialect.discover()
+    else:
+        dialect.bind(instruments)
     for record in capture:
         try:
             yield record, list(events_of(dialect, record))
         except BadFrameError as error:
             bad[error.reason] = bad.get(error.reason, 0) + 1
             yield record, []
+
+
+def _dialect(capture: Capture) -> Dialect:
+    header = capture.header
+    try:
+        spoken = dialect_of(header.venue, 10)
+    except KeyError:
+        spoken = None
+    if spoken is None or header.market not in {"", "spot"}:
+        what = f"{header.venue} {header.market}".strip()
+        raise CaptureError(f"{capture.path}:1: {what} isn't spoken here")
+    return spoken
 
 
 async def _store(file: Path, survey: Survey, config: Config, config_path: Path, speed: float | None) -> Kept:
@@ -217,7 +240,7 @@ class _Run:
         next_beat_ns = first_ns
         with Capture(file) as capture:
             stream = self._pipeline.stream(capture.header.venue, [])
-            for record, events in _decoded(capture, {}):
+            for record, events in _decoded(capture, {}, self._survey.instruments):
                 if speed:
                     due = started + (record.received_ns - first_ns) / 1e9 / speed
                     await asyncio.sleep(max(0.0, due - asyncio.get_running_loop().time()))
