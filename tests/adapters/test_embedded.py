@@ -161,8 +161,7 @@ def test_an_ordinary_user_needs_no_rights() -> None:
     become += [f"--inh-caps={reading}", f"--ambient-caps={reading}", f"--bounding-set={reading}"]
     program = (
         "import asyncio, pathlib, sys\n"
-        "from traderd.adapters import embedded
-from traderd.adapters.embedded import EmbeddedPostgres, EmbeddedRedis\n"
+        "from traderd.adapters.embedded import EmbeddedPostgres, EmbeddedRedis\n"
         "async def main(state):\n"
         "    servers = EmbeddedPostgres(state), EmbeddedRedis(state)\n"
         "    for server in servers: await server.start()\n"
