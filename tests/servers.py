@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 import psutil
+import pytest
 
 from traderd.adapters.embedded import EmbeddedPostgres
 from traderd.adapters.server_process import clean_environment, is_alive, spawn, stop
@@ -171,10 +172,10 @@ class ForeignServer:
         """It runs on."""
 
     def pause(self) -> None:
-        raise NotPossibleHereError("a server given by DSN can't be paused by a test")
+        pytest.skip("a server given by DSN can't be paused by a test")
 
     def resume(self) -> None:
-        raise NotPossibleHereError("a server given by DSN can't be resumed by a test")
+        pytest.skip("a server given by DSN can't be resumed by a test")
 
     def remove(self) -> None:
         """It isn't ours."""
