@@ -280,7 +280,7 @@ class Pipeline:
         self._journalled()
 
     def _stop_trading(self, reason: str) -> None:
-        """What cannot be recorded must not be done. The alert waits with the other facts until the journal takes them."""
+        """What cannot be recorded must not be done. The alert waits, as all facts do, until the journal takes it."""
         for alert in self.engine.halt(reason):
             assert not isinstance(alert, Approved), "a halt orders nothing"
             self.record(alert)
