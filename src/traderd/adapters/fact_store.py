@@ -7,10 +7,8 @@ Cash comes back exact also after a crash: an equity fact sets the portfolio's ca
 moves it on, by the same sum as the books did (a fee counts when it is in the portfolio's own currency).
 """
 
-import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import asyncpg
@@ -26,7 +24,7 @@ from traderd.adapters.fact_tables import (
     ns_of,
     time_of,
 )
-from traderd.adapters.postgres import connect, translate
+from traderd.adapters.postgres import Reconnecting, translate
 from traderd.core.errors import StoreRefusedError
 from traderd.core.facts import Candle, Equity, Execution, Fact, Order, Position, encode_fact
 from traderd.core.market import Instrument
@@ -70,14 +68,11 @@ class PostgresFactStore:
     """A FactStore over one connection; it reconnects by itself at the next call after a fault."""
 
     def __init__(self, dsn: str, timeout_s: float) -> None:
-        self._dsn = dsn
-        self._timeout_s = timeout_s
-        self._connection: asyncpg.Connection | None = None
-        self._one_at_a_time = asyncio.Lock()
+        self._database = Reconnecting(dsn, "traderd facts", timeout_s)
 
     async def cursor(self, journal_id: str) -> int:
         """The position up to which the database has every fact; 0 for a journal that it doesn't know."""
-        async with self._session() as connection:
+        async with self._database.use() as connection:
             position = await connection.fetchval(
                 "SELECT position FROM journal_cursors WHERE journal_id = $1", journal_id
             )
@@ -88,7 +83,7 @@ class PostgresFactStore:
 
         Returns how many facts were refused and went to quarantine. Raises StoreUnavailableError.
         """
-        async with self._session() as connection:
+        async with self._database.use() as connection:
             try:
                 async with connection.transaction():
                     if await _advance(connection, journal_id, position):
@@ -106,7 +101,10 @@ class PostgresFactStore:
     async def load_portfolio(self, portfolio: str) -> PortfolioState:
         """The portfolio as the facts stored so far leave it; the flat positions are among its positions."""
         key = key_of("portfolio", portfolio)
-        async with self._session() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+        async with (
+            self._database.use() as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
             balance = await connection.fetchrow(_BALANCE, key)
             positions = await connection.fetch(_POSITIONS, key)
             orders = await connection.fetch(_OPEN_ORDERS, key)
@@ -124,30 +122,12 @@ class PostgresFactStore:
 
     async def save_instruments(self, instruments: Iterable[Instrument]) -> None:
         """Remember what the venues trade; rows that say the same already aren't touched."""
-        async with self._session() as connection:
+        async with self._database.use() as connection:
             await _insert(connection, INSTRUMENTS, list(instruments))
 
     async def close(self) -> None:
         """Close the connection, if there is one."""
-        if self._connection is not None:
-            self._connection.terminate()
-            self._connection = None
-
-    @asynccontextmanager
-    async def _session(self) -> AsyncIterator[asyncpg.Connection]:
-        """One use of the connection: opened if needed, bounded in time, dropped after any fault."""
-        async with self._one_at_a_time:
-            try:
-                async with asyncio.timeout(self._timeout_s):
-                    if self._connection is None or self._connection.is_closed():
-                        self._connection = await connect(self._dsn, name="traderd facts", timeout_s=self._timeout_s)
-                    yield self._connection
-            except BaseException as error:
-                await self.close()
-                translated = translate(error)
-                if translated is None:
-                    raise
-                raise translated from error
+        await self._database.close()
 
 
 async def _advance(connection: asyncpg.Connection, journal_id: str, position: int) -> bool:

@@ -5,7 +5,10 @@ A fault is either the rows' own (StoreRefusedError: repeating them will not help
 wait in the journal are not lost. Refuses to wait without end, and never shows a password. Retries are the caller's.
 """
 
+import asyncio
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Final
 
 import asyncpg
@@ -41,6 +44,42 @@ async def connect(dsn: str, name: str = "traderd", timeout_s: float = 30.0) -> a
         if translated is None:
             raise
         raise type(translated)(f"{redact(dsn)}: {translated}") from error
+
+
+class Reconnecting:
+    """One connection for one caller at a time: opened when needed, bounded in time, dropped after any fault."""
+
+    def __init__(self, dsn: str, name: str, timeout_s: float) -> None:
+        self._dsn = dsn
+        self._name = name
+        self._timeout_s = timeout_s
+        self._connection: asyncpg.Connection | None = None
+        self._one_at_a_time = asyncio.Lock()
+        self.connected = 0
+        """How many times it was opened: what a session knew is gone with it."""
+
+    @asynccontextmanager
+    async def use(self) -> AsyncIterator[asyncpg.Connection]:
+        """The connection, for one piece of work. Raises TraderdError in place of the database's own faults."""
+        async with self._one_at_a_time:
+            try:
+                async with asyncio.timeout(self._timeout_s):
+                    if self._connection is None or self._connection.is_closed():
+                        self._connection = await connect(self._dsn, self._name, self._timeout_s)
+                        self.connected += 1
+                    yield self._connection
+            except BaseException as error:
+                await self.close()
+                translated = translate(error)
+                if translated is None:
+                    raise
+                raise translated from error
+
+    async def close(self) -> None:
+        """Close it, if it is open."""
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None
 
 
 def translate(error: BaseException) -> TraderdError | None:

@@ -119,7 +119,7 @@ class RedisFeed:
                 self._backoff.healthy(loop.time() - well_since)
             else:
                 well_since = 0.0
-                await asyncio.sleep(self._backoff.delay(random.random()))  # noqa: S311 - spreads retries, keeps no secret
+                await asyncio.sleep(self._backoff.delay(random.random()))
 
     async def flush(self) -> bool:
         """Hand over what gathered until now; False if Redis didn't take it. Raises nothing of Redis' own.

@@ -6,16 +6,14 @@ written twice. A row that the database refuses is found by halving the batch und
 the server's words.
 """
 
-import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 import asyncpg
 
 from traderd.adapters.copy_columns import HEADER, TRAILER
-from traderd.adapters.postgres import connect, translate
+from traderd.adapters.postgres import Reconnecting, translate
 from traderd.adapters.tick_rows import COLUMNS
 from traderd.core.errors import StoreRefusedError, StoreUnavailableError
 from traderd.runtime.ports import JournalRecord
@@ -34,17 +32,16 @@ class CopyTickStore:
     """
 
     def __init__(self, dsn: str, timeout_s: float, careful: bool = False) -> None:
-        self._dsn = dsn
+        self._database = Reconnecting(dsn, "traderd ticks", timeout_s)
         self._timeout_s = timeout_s
         self._careful = careful
-        self._connection: asyncpg.Connection | None = None
-        self._partitions: set[tuple[str, int]] = set()
+        self._partitions: set[tuple[int, str, int]] = set()
         self.duplicates = 0
         """Rows left out because they were stored already."""
 
     async def cursor(self, journal_id: str) -> int:
         """The position up to which the database has everything. Raises StoreUnavailableError."""
-        async with self._session() as connection:
+        async with self._database.use() as connection:
             position = await connection.fetchval(
                 "INSERT INTO journal_cursors (journal_id, position) VALUES ($1, 0)"
                 " ON CONFLICT (journal_id) DO UPDATE SET position = journal_cursors.position RETURNING position",
@@ -54,7 +51,7 @@ class CopyTickStore:
 
     async def store(self, journal_id: str, records: Sequence[JournalRecord]) -> int:
         """Write the records and move the cursor, both or neither; returns the rows refused one by one."""
-        async with self._session() as connection:
+        async with self._database.use() as connection:
             tables = _by_table(records)
             await self._ensure_partitions(connection, records)
             try:
@@ -67,30 +64,12 @@ class CopyTickStore:
 
     async def forget(self, journal_id: str) -> None:
         """Drop the cursor of a journal that will never be read again."""
-        async with self._session() as connection:
+        async with self._database.use() as connection:
             await connection.execute("DELETE FROM journal_cursors WHERE journal_id = $1", journal_id)
 
     async def close(self) -> None:
         """Close the connection, if there is one."""
-        if self._connection is not None:
-            self._connection.terminate()
-            self._connection = None
-
-    @asynccontextmanager
-    async def _session(self) -> AsyncIterator[asyncpg.Connection]:
-        """One use of the connection: opened if needed, bounded in time, dropped after any fault."""
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                if self._connection is None or self._connection.is_closed():
-                    self._connection = await connect(self._dsn, name="traderd ticks", timeout_s=self._timeout_s)
-                    self._partitions.clear()
-                yield self._connection
-        except BaseException as error:
-            await self.close()
-            translated = translate(error)
-            if translated is None:
-                raise
-            raise translated from error
+        await self._database.close()
 
     async def _write(
         self,
@@ -143,15 +122,17 @@ class CopyTickStore:
         return 0
 
     async def _ensure_partitions(self, connection: asyncpg.Connection, records: Sequence[JournalRecord]) -> None:
+        """The partitions that the rows need are there; asked once a day, table and connection."""
+        opened = self._database.connected
         for record in records:
             table = record.label.partition(":")[0]
-            first, last = record.first_ns // _DAY_NS, record.last_ns // _DAY_NS
-            if (table, first) in self._partitions and (table, last) in self._partitions:
-                continue
-            await connection.execute(
-                "SELECT ensure_partitions($1::text::regclass, $2, $3)", table, _time(first), _time(last + 1)
-            )
-            self._partitions |= {(table, day) for day in range(first, last + 1)}
+            days = {
+                (opened, table, day) for day in range(record.first_ns // _DAY_NS, record.last_ns // _DAY_NS + 1)
+            } - self._partitions
+            if days:
+                first, last = _time(record.first_ns // _DAY_NS), _time(record.last_ns // _DAY_NS + 1)
+                await connection.execute("SELECT ensure_partitions($1::text::regclass, $2, $3)", table, first, last)
+                self._partitions |= days
 
 
 async def _advance(connection: asyncpg.Connection, journal_id: str, records: Sequence[JournalRecord]) -> None:
