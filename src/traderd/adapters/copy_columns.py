@@ -2,7 +2,8 @@
 
 No row ever becomes a Python tuple: rows whose fields have the same widths are one structured array, and that array's
 memory is the COPY payload. Formats: PostgreSQL manual, "COPY: Binary Format"; NUMERIC's from `numeric_send` in
-numeric.c: number of base-10000 digits, weight of the first, sign, display scale, digits. The server strips zeros at both ends.
+numeric.c: number of base-10000 digits, weight of the first, sign, display scale, digits. The server strips zeros at
+both ends.
 
 Numbers are exact or absent: the text that the venue sent decides, and one that doesn't fit is reported, never rounded.
 """
