@@ -243,6 +243,9 @@ class Pipeline:
         gap = self._gaps.opened(exchange, symbol, channel, reason, from_ns, detail)
         if gap is not None:
             self.record(gap)
+            if reason == "lost":
+                title, name = "Ticks are being lost", f"{gap.gap_id}-alert"
+                self.record(Alert(name, from_ns, "ticks_lost", "critical", title, detail, exchange, symbol))
 
     def gap_closed(self, exchange: str, symbol: str, channel: str, reason: str, to_ns: int, rows_lost: int = 0) -> None:
         """From here on it is whole again."""
