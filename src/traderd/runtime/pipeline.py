@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from traderd.core.engine import Engine
 from traderd.core.errors import JournalError
-from traderd.core.facts import Candle, Equity, Fact, encode_fact
+from traderd.core.facts import Alert, Candle, Equity, Fact, encode_fact
 from traderd.core.gaps import GapLedger
 from traderd.core.market import Beat, Quote, Trade, VenueEvent
 from traderd.core.orders import Approved, Report
