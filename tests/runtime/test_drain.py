@@ -77,6 +77,7 @@ async def test_every_record_is_stored_once_whatever_the_database_does(tmp_path: 
         await drain.wait_caught_up()
     running.cancel()
     assert store.stored == expected
+    assert heard.rows == len(expected), "a commit that nobody confirmed is a commit all the same"
     assert heard.faults > 0
     assert drain.caught_up
 
@@ -94,3 +95,32 @@ async def test_the_cursor_in_the_database_decides_where_a_new_process_goes_on(tm
         await drain.wait_caught_up()
     running.cancel()
     assert store.stored == [b"6", b"7", b"8", b"9"]
+
+
+async def test_a_database_that_takes_nothing_is_noticed_and_an_idle_journal_is_not(tmp_path: Path) -> None:
+    """Stalled counts from the moment when there was something to take and nobody took it."""
+    journal = FileJournal(tmp_path, 10**6, 10**9)
+    frozen = asyncio.Event()
+
+    class Frozen(TreacherousStore):
+        async def cursor(self, journal_id: str) -> int:
+            return self.position
+
+        async def store(self, journal_id: str, records: Sequence[JournalRecord]) -> int:
+            await frozen.wait()
+            self.position = records[-1].position
+            return 0
+
+    drain = Drain(journal, Frozen(1), 10**6, Backoff(1e-4, 1e-3, 1.0), Random(1).random, SystemClock(), Heard())
+    running = asyncio.create_task(drain.run())
+    await asyncio.sleep(0.2)
+    assert drain.stalled_s == 0.0
+    journal.append("tick_data:v:quote", 1, b"1", 0, 0)
+    drain.wake()
+    await asyncio.sleep(0.2)
+    assert drain.stalled_s > 0.1
+    frozen.set()
+    async with asyncio.timeout(10):
+        await drain.wait_caught_up()
+    assert drain.stalled_s == 0.0
+    running.cancel()

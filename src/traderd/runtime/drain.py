@@ -67,6 +67,8 @@ class Drain:
         self._clock = clock
         self._observer = observer
         self._cursor = -1
+        self._in_doubt: list[JournalRecord] = []
+        self._moved_ns = clock.monotonic_ns()
         self._more = asyncio.Event()
         self._empty = asyncio.Event()
 
@@ -83,6 +85,11 @@ class Drain:
     def caught_up(self) -> bool:
         """Whether the database has all that the journal has."""
         return self._cursor >= self._journal.position
+
+    @property
+    def stalled_s(self) -> float:
+        """For how long the database has taken nothing although there was something to take."""
+        return 0.0 if self.caught_up else (self._clock.monotonic_ns() - self._moved_ns) / 1e9
 
     async def wait_caught_up(self) -> None:
         """Wait until the database has all that the journal has now."""
@@ -108,6 +115,10 @@ class Drain:
         self._journal.resume_at(cursor)
         self._journal.release(cursor)
         self._cursor = cursor
+        if self._in_doubt and self._in_doubt[-1].position <= cursor:
+            # The commit arrived, its confirmation didn't.
+            self._observer.stored(self._in_doubt, 0.0, 0)
+        self._in_doubt = []
         self._observer.available()
 
     async def _follow(self) -> None:
@@ -119,10 +130,13 @@ class Drain:
                 self._cursor = max(self._cursor, self._journal.position)
                 self._empty.set()
                 await self._more.wait()
+                self._moved_ns = self._clock.monotonic_ns()
                 continue
+            self._in_doubt = records
             started = self._clock.monotonic_ns()
             refused = await self._store.store(self._journal.journal_id, records)
-            ended = self._clock.monotonic_ns()
+            ended = self._moved_ns = self._clock.monotonic_ns()
+            self._in_doubt = []
             self._cursor = records[-1].position
             self._journal.release(self._cursor)
             self._observer.stored(records, (ended - started) / 1e9, refused)
