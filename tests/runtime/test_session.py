@@ -1,0 +1,596 @@
+"""One venue's connection over real sockets: the simulated exchange, and venues that misbehave on purpose."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from http import HTTPStatus
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.http11 import Request, Response
+
+from traderd.adapters.capture import Capture, Header, Recorder
+from traderd.adapters.clock import SystemClock
+from traderd.adapters.journal import FileJournal
+from traderd.adapters.paper_exchange import PaperExchange
+from traderd.adapters.redis_feed import NoFeed
+from traderd.adapters.rest import HttpRest
+from traderd.adapters.tick_rows import TickRows
+from traderd.adapters.websocket import PicowsConnector
+from traderd.config import Sim
+from traderd.core.backoff import Backoff
+from traderd.core.engine import Engine, EngineSettings
+from traderd.core.facts import Fact, Gap, decode_fact
+from traderd.core.gaps import GapLedger
+from traderd.core.market import Instrument, Quote, Trade
+from traderd.core.matching import PaperSettings
+from traderd.core.risk import RiskSettings
+from traderd.core.tally import Tally
+from traderd.runtime.pipeline import Pipeline
+from traderd.runtime.ports import Rest
+from traderd.runtime.session import Session
+from traderd.sim.pit import DepthChanged
+from traderd.sim.server import SimulatedExchange
+from traderd.sim.wire import level_texts
+from traderd.venues.binance import Binance
+from traderd.venues.dialect import Channel, Dialect, Endpoint, Heartbeating
+from traderd.venues.kraken import Kraken
+from traderd.venues.playback import events_of
+
+CAPTURES = Path(__file__).parents[2].parent / "shared" / "captures"
+SECOND = 10**9
+ALL: tuple[Channel, ...] = ("quote", "trade", "book")
+
+
+class Seen:
+    """Observer of session and pipeline."""
+
+    def __init__(self) -> None:
+        self.connects = 0
+        self.disconnects: list[tuple[str, float]] = []
+        self.bad: list[str] = []
+        self.refusals: list[tuple[str, str, str]] = []
+        self.resyncs: list[tuple[str, str]] = []
+
+    def connected(self, exchange: str) -> None:
+        self.connects += 1
+
+    def disconnected(self, exchange: str, reason: str, delay_s: float) -> None:
+        self.disconnects.append((reason, delay_s))
+
+    def bad_frame(self, exchange: str, reason: str, frame: bytes) -> None:
+        self.bad.append(reason)
+
+    def refused(self, exchange: str, channel: str, symbol: str, reason: str) -> None:
+        self.refusals.append((channel, symbol, reason))
+
+    def resync(self, exchange: str, symbol: str, verdict: str) -> None:
+        self.resyncs.append((symbol, verdict))
+
+    def gathered(self, exchange: str, channel: str, received: int, journalled: int, quarantined: int) -> None: ...
+
+    def lost(self, exchange: str, channel: str, rows: int, reason: str) -> None: ...
+
+    def latency(self, exchange: str, seconds: float) -> None: ...
+
+    def tick_to_order(self, seconds: float) -> None: ...
+
+    def fact(self, fact: Fact) -> None: ...
+
+
+def instruments_of(dialect: Dialect, *symbols: str) -> list[Instrument]:
+    return [
+        Instrument(at, dialect.exchange, symbol, dialect.symbol_to_venue(symbol), *symbol.split("/"))
+        for at, symbol in enumerate(symbols)
+    ]
+
+
+class Line:
+    """A session on a pipeline with real journals; run it with `running`."""
+
+    def __init__(
+        self,
+        folder: Path,
+        dialect: Dialect,
+        endpoint: Endpoint,
+        symbols: Sequence[str],
+        *,
+        channels: Sequence[Channel] = ALL,
+        backoff: Backoff | None = None,
+        uniform: Callable[[], float] = lambda: 0.5,
+        rest: Rest | None = None,
+        record: bool = False,
+    ) -> None:
+        self.instruments = instruments_of(dialect, *symbols)
+        dialect.bind(self.instruments)
+        clock = SystemClock()
+        risk = RiskSettings(Decimal(5_000), Decimal(20_000), Decimal(100), 2_000, Decimal(10))
+        engine = Engine(
+            EngineSettings("r", "paper", "USDT", Decimal(1), ("1s",), 500, 1.0, Decimal(10), risk), self.instruments
+        )
+        self.ticks = FileJournal(folder / "ticks", 2**24, 2**30)
+        self.facts = FileJournal(folder / "facts", 2**24, 2**30)
+        self.seen = Seen()
+        self.gaps = GapLedger("r")
+        self.pipeline = Pipeline(
+            engine,
+            TickRows(self.instruments),
+            self.ticks,
+            self.facts,
+            NoFeed(),
+            PaperExchange(PaperSettings(Decimal(0), Decimal(0), 0, 2_000), engine.board, clock),
+            self.seen,
+            clock,
+            self.gaps,
+            1_000,
+            lambda: None,
+        )
+        self.stream = self.pipeline.stream(dialect.exchange, symbols)
+        self.rest = HttpRest()
+        self.recorder: Recorder | None = None
+        if record:
+            header = Header(1, dialect.exchange, "spot", tuple(each.venue_symbol for each in self.instruments))
+            self.recorder = Recorder(folder / "record", header, clock.time_ns())
+        self.session = Session(
+            dialect,
+            endpoint,
+            channels,
+            self.instruments,
+            self.stream,
+            self.pipeline,
+            PicowsConnector(),
+            rest or self.rest,
+            clock,
+            backoff or Backoff(0.01, 0.05, 60.0),
+            uniform,
+            self.seen,
+            self.recorder,
+        )
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["asyncio.Task[None]"]:
+        """The session at work; its own mistake is the test's failure."""
+        task = asyncio.create_task(self.session.run())
+        try:
+            yield task
+            assert not task.done() or task.result()
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await self.rest.close()
+            if self.recorder is not None:
+                self.recorder.close()
+
+    def received(self, channel: str) -> int:
+        """Rows handed over so far."""
+        pending = {"quote": self.stream.quotes, "trade": self.stream.trades, "": self.stream.bad}[channel]
+        return self.stream.counts[channel].received + len(pending)
+
+    def recorded_gaps(self) -> list[Gap]:
+        self.pipeline.flush()
+        facts = [decode_fact(line) for record in self.facts.read(0, 2**24) for line in record.payload.split(b"\n")]
+        return [fact for fact in facts if isinstance(fact, Gap)]
+
+    def whole(self) -> bool:
+        books = self.session.books
+        return len(books) == len(self.instruments) and all(book.usable for book in books.values())
+
+
+async def until(condition: Callable[[], object], timeout_s: float = 10.0) -> None:
+    """Wait until it holds; the assertion tells what didn't."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        await asyncio.sleep(0.005)
+
+
+class Venue:
+    """A server that does what the test says: frames by `tell`, REST answers by path."""
+
+    def __init__(self) -> None:
+        self.connections: list[ServerConnection] = []
+        self.heard: list[str] = []
+        self.asked: list[str] = []
+        self.answer: Callable[[str], tuple[int, bytes]] = lambda path: (404, b"nothing here")
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Endpoint]:
+        async with serve(
+            self._converse, "127.0.0.1", 0, process_request=self._request, compression=None, close_timeout=0.2
+        ) as server:
+            port = next(iter(server.sockets)).getsockname()[1]
+            yield Endpoint(f"ws://127.0.0.1:{port}", f"http://127.0.0.1:{port}")
+
+    async def tell(self, *frames: str | bytes) -> None:
+        for frame in frames:
+            await self.connections[-1].send(frame if isinstance(frame, str) else frame.decode())
+
+    async def _converse(self, connection: ServerConnection) -> None:
+        self.connections.append(connection)
+        async for message in connection:
+            assert isinstance(message, str)
+            self.heard.append(message)
+
+    def _request(self, connection: ServerConnection, request: Request) -> Response | None:
+        if "Upgrade" in request.headers:
+            return None
+        self.asked.append(request.path)
+        status, body = self.answer(request.path)
+        response = connection.respond(HTTPStatus(status), "")
+        response.body = body
+        del response.headers["Content-Length"]
+        response.headers["Content-Length"] = str(len(body))
+        return response
+
+
+def quote_frame(update_id: int, bid: str = "100.1", symbol: str = "BTCUSDT") -> str:
+    payload = {"u": update_id, "s": symbol, "b": bid, "B": "1", "a": "200.5", "A": "2"}
+    return json.dumps({"stream": f"{symbol.lower()}@bookTicker", "data": payload})
+
+
+def depth_frame(first: int, last: int, bid: str = "100.0", quantity: str = "1") -> str:
+    changes = {"U": first, "u": last, "b": [[bid, quantity]], "a": []}
+    payload = {"e": "depthUpdate", "E": 1_700_000_000_000, "s": "BTCUSDT", **changes}
+    return json.dumps({"stream": "btcusdt@depth@100ms", "data": payload})
+
+
+def depth_answer(update_id: int) -> tuple[int, bytes]:
+    body = {"lastUpdateId": update_id, "bids": [["99.0", "5"]], "asks": [["101.0", "7"]]}
+    return 200, json.dumps(body).encode()
+
+
+class Impatient(Binance):
+    """Binance with a limit of silence that a test can wait for."""
+
+    heartbeat = Heartbeating(frame="", interval_s=20.0, silence_max_s=0.2)
+
+
+@pytest.fixture
+async def exchange() -> AsyncIterator[SimulatedExchange]:
+    """Three symbols, 400 ticks a second."""
+    running = SimulatedExchange(Sim(symbols=3, ticks_per_second=400.0))
+    await running.start()
+    yield running
+    await running.stop()
+
+
+def on_sim(folder: Path, exchange: SimulatedExchange, **options: Any) -> Line:
+    return Line(folder, Binance(), Endpoint(exchange.url, exchange.rest_url), exchange.symbols, **options)
+
+
+async def test_books_of_a_simulated_day_equal_the_exchanges_own(tmp_path: Path, exchange: SimulatedExchange) -> None:
+    """Level by level, as text, compared for each symbol at a moment when its last change has just been sent."""
+    line = on_sim(tmp_path, exchange)
+    async with line.running():
+        await until(lambda: line.whole() and line.received("quote") > 200 and line.received("trade") > 20)
+        assert exchange._pump is not None
+        exchange._pump.cancel()
+        for instrument in line.instruments:
+            pit = exchange.market.pits[instrument.venue_symbol]
+            while True:  # time passes by hand, a millisecond at a time, until this symbol's news ends with a diff
+                events = exchange.market.advance(exchange.market.elapsed_us + 1_000)
+                exchange.broadcast.publish(events)
+                ours = [event for event in events if event.listing is pit.listing]
+                if ours and isinstance(ours[-1], DepthChanged) and ours[-1].stream.endswith("@100ms"):
+                    break
+            book = line.session.books[instrument.index]
+            bids = level_texts(pit.book.bids.levels(1_000), pit.listing)
+            asks = level_texts(pit.book.asks.levels(1_000), pit.listing)
+            await until(lambda book=book, wanted=(bids, asks): (book.bids(), book.asks()) == wanted)  # type: ignore[misc]  # mypy can't infer a lambda's defaults
+            assert len(bids) > 10 and len(asks) > 10
+    assert line.seen.bad == [] and line.seen.refusals == []
+    assert line.recorded_gaps() == []
+
+
+async def test_the_tape_replays_into_the_same_figures(tmp_path: Path, exchange: SimulatedExchange) -> None:
+    """Address, frames and REST answers: what was recorded holds every tick that was handed on, and whole books."""
+    line = on_sim(tmp_path, exchange, record=True)
+    async with line.running():
+        await until(lambda: line.whole() and line.received("quote") > 200)
+    assert line.recorder is not None
+    dialect, tally, kinds = Binance(), Tally(), set()
+    dialect.bind(line.instruments)
+    ticks = {Quote: 0, Trade: 0}
+    with Capture(line.recorder.path) as capture:
+        for record in capture:
+            kinds.add(record.kind)
+            for event in events_of(dialect, record):
+                tally.add(event)
+                if type(event) in ticks:
+                    ticks[type(event)] += 1
+    assert kinds == {"connect", "frame", "http"}
+    assert (ticks[Quote], ticks[Trade]) == (line.received("quote"), line.received("trade"))
+    books = tally.report()["books"]
+    assert len(books) == 3 and all(book["snapshots"] and book["best_bid"] for book in books.values())
+
+
+async def test_a_closed_connection_is_a_gap_from_the_last_frame_to_the_next(
+    tmp_path: Path, exchange: SimulatedExchange
+) -> None:
+    """It comes back by itself, twice; each gap says why; the books are made whole anew."""
+    line = on_sim(tmp_path, exchange)
+    async with line.running():
+        for number in range(1, 3):
+            await until(lambda: line.whole() and line.session.live and not line.gaps.open_gaps())
+            closed_ns = time.time_ns()
+            for listener in list(exchange.broadcast._listeners):
+                await listener.connection.close(1012, "restart")
+            await until(lambda number=number: line.seen.connects == number + 1)  # type: ignore[misc]  # see above
+            await until(lambda: line.whole() and not line.gaps.open_gaps())
+            opened, healed = line.recorded_gaps()[-2:]
+            assert opened.gap_id == healed.gap_id and opened.reason == "disconnect"
+            assert (opened.symbol, opened.channel, opened.to_ns) == ("", "", 0)
+            assert "1012 restart" in opened.detail
+            assert closed_ns - SECOND < opened.from_ns < healed.to_ns < time.time_ns()
+            assert closed_ns < healed.to_ns
+    assert line.gaps.count == 2
+    assert [reason for reason, _ in line.seen.disconnects] == ["closed by the venue: 1012 restart"] * 2
+
+
+async def test_a_venue_that_is_not_there_is_asked_ever_more_rarely(tmp_path: Path) -> None:
+    """Every delay is the jitter's share of a ceiling that doubles up to its cap; nothing is a gap before any data."""
+    shares = [0.9, 0.1, 0.5, 0.99, 0.3, 0.7]
+    drawn: Iterator[float] = iter([*shares, *[1.0] * 100])
+    line = Line(
+        tmp_path,
+        Binance(),
+        Endpoint("ws://127.0.0.1:1", "http://127.0.0.1:1"),
+        ["BTC/USDT"],
+        backoff=Backoff(0.02, 0.1, 60.0),
+        uniform=lambda: next(drawn),
+    )
+    begun = time.monotonic()
+    async with line.running():
+        await until(lambda: len(line.seen.disconnects) > len(shares))
+        waited_s = time.monotonic() - begun
+    delays = [delay for _, delay in line.seen.disconnects[: len(shares)]]
+    ceilings = [0.02, 0.04, 0.08, 0.1, 0.1, 0.1]
+    assert delays == pytest.approx([share * ceiling for share, ceiling in zip(shares, ceilings, strict=True)])
+    assert waited_s >= sum(delays)
+    assert line.recorded_gaps() == [] and line.seen.connects == 0
+
+
+async def test_a_link_that_connects_and_says_nothing_is_left(tmp_path: Path) -> None:
+    """Whatever TCP says; coming back is not forgiven, since nothing ever flowed."""
+    venue = Venue()
+    async with venue.open() as endpoint:
+        line = Line(
+            tmp_path, Impatient(), endpoint, ["BTC/USDT"], channels=("quote",), backoff=Backoff(0.01, 10.0, 0.001)
+        )
+        async with line.running():
+            await until(lambda: len(line.seen.disconnects) == 2)
+        for reason, _ in line.seen.disconnects:
+            assert reason.startswith("silent for")
+            assert 0.2 < float(reason.split()[2]) < 5
+        assert [delay for _, delay in line.seen.disconnects] == [0.005, 0.01]
+        (gap,) = line.recorded_gaps()
+        assert gap.reason == "disconnect" and gap.to_ns == 0, "nothing has healed it"
+
+
+async def test_a_link_with_traffic_is_not_silent(tmp_path: Path) -> None:
+    """A frame now and then is enough."""
+    venue = Venue()
+    async with venue.open() as endpoint:
+        line = Line(tmp_path, Impatient(), endpoint, ["BTC/USDT"], channels=("quote",))
+        async with line.running():
+            await until(lambda: venue.connections)
+            for number in range(12):
+                await venue.tell(quote_frame(number))
+                await asyncio.sleep(0.1)
+        assert line.seen.disconnects == []
+        assert line.received("quote") == 12
+
+
+async def test_a_skipped_diff_breaks_the_book_until_a_snapshot_mends_it(tmp_path: Path) -> None:
+    """Nothing of a broken book is shown; the hole has a row, closed when the book is whole; other ticks flow on."""
+    venue = Venue()
+    snapshots = iter([100, 106])
+    venue.answer = lambda path: depth_answer(next(snapshots))
+    async with venue.open() as endpoint:
+        line = Line(tmp_path, Binance(), endpoint, ["BTC/USDT"])
+        async with line.running():
+            await until(line.whole)
+            await venue.tell(depth_frame(101, 102, "100.0", "3"))
+            book = line.session.books[0]
+            await until(lambda: book.best_bid() == ("100.0", "3"))
+            await venue.tell(quote_frame(1), depth_frame(105, 106), quote_frame(2))
+            await until(lambda: line.seen.resyncs == [("BTC/USDT", "gap")])
+            assert not book.usable and book.bids() == [] and book.asks() == []
+            await until(lambda: book.usable)
+            assert book.bids() == [("99.0", "5")]
+            await venue.tell(depth_frame(107, 107, "100.5", "2"))
+            await until(lambda: book.best_bid() == ("100.5", "2"))
+        opened, healed = line.recorded_gaps()
+        assert (opened.symbol, opened.channel, opened.reason, opened.to_ns) == ("BTC/USDT", "book", "gap", 0)
+        assert opened.gap_id == healed.gap_id and healed.to_ns > opened.from_ns
+        assert line.received("quote") == 2
+        assert [path.partition("?")[0] for path in venue.asked] == ["/api/v3/depth"] * 2
+        assert line.seen.connects == 1
+
+
+async def test_a_hole_in_a_book_outlives_a_reconnect_and_is_closed_all_the_same(tmp_path: Path) -> None:
+    """The venue breaks the book, refuses the snapshot and hangs up: one gap, closed once the book is whole again."""
+    venue = Venue()
+    venue.answer = lambda path: depth_answer(100)
+    async with venue.open() as endpoint:
+        line = Line(tmp_path, Binance(), endpoint, ["BTC/USDT"])
+        async with line.running():
+            await until(line.whole)
+            await venue.tell(depth_frame(101, 101))
+            venue.answer = lambda path: (503, b"busy")
+            await venue.tell(depth_frame(105, 106))
+            await until(lambda: line.seen.refusals)
+            assert "HTTP 503: busy" in line.seen.refusals[0][2]
+            await venue.connections[-1].close(1001, "")
+            venue.answer = lambda path: depth_answer(200)
+            await until(lambda: line.seen.connects == 2 and line.whole())
+            await venue.tell(depth_frame(201, 201), quote_frame(1))
+            await until(lambda: line.received("quote") == 1)
+        gaps = {gap.gap_id: gap for gap in line.recorded_gaps()}
+        assert sorted((gap.reason, gap.to_ns > 0) for gap in gaps.values()) == [("disconnect", True), ("gap", True)]
+        assert line.gaps.open_gaps() == []
+
+
+async def test_frames_that_are_not_the_protocol_are_counted_quarantined_and_passed_over(tmp_path: Path) -> None:
+    """The stream goes on, and what came is kept as it came."""
+    bad = ["{", "[]", "\u0000", quote_frame(1, bid="NaN"), quote_frame(1, bid="0"), quote_frame(1, symbol="NOPE")]
+    venue = Venue()
+    async with venue.open() as endpoint:
+        line = Line(tmp_path, Binance(), endpoint, ["BTC/USDT"], channels=("quote", "trade"))
+        async with line.running():
+            await until(lambda: venue.connections)
+            for number, frame in enumerate(bad):
+                await venue.tell(frame, quote_frame(number + 1))
+            await until(lambda: line.received("quote") == len(bad))
+        assert line.seen.bad[3:] == ["bad_number", "bad_number", "unknown_symbol"]
+        line.pipeline.flush()
+        assert (line.stream.counts[""].received, line.stream.counts[""].quarantined) == (6, 6)
+        assert line.stream.counts["quote"].journalled == 6
+        (record,) = [each for each in line.ticks.read(0, 2**20) if each.label.startswith("quarantine")]
+        assert record.rows == 6 and bad[5].encode() in record.payload
+        assert line.seen.connects == 1
+
+
+class Broken:
+    """A REST with a mistake of ours in it."""
+
+    async def get(self, url: str, timeout_s: float) -> bytes:
+        raise RuntimeError("a mistake of ours")
+
+
+async def test_a_mistake_beside_the_link_ends_the_session(tmp_path: Path) -> None:
+    """Nothing goes on half alive with books that are never made whole."""
+    venue = Venue()
+    async with venue.open() as endpoint:
+        line = Line(tmp_path, Binance(), endpoint, ["BTC/USDT"], rest=Broken())
+        with pytest.raises(RuntimeError, match="a mistake of ours"):
+            await asyncio.wait_for(line.session.run(), 10)
+        assert not line.session.live
+
+
+async def test_a_mistake_on_the_way_of_a_frame_ends_the_session(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is no bad frame, and no reason to reconnect."""
+    venue = Venue()
+    async with venue.open() as endpoint:
+        line = Line(tmp_path, Binance(), endpoint, ["BTC/USDT"], channels=("quote",))
+        monkeypatch.setattr(line.stream, "on_events", lambda events: events[7])
+        running = asyncio.create_task(line.session.run())
+        await until(lambda: venue.connections)
+        await venue.tell(quote_frame(1))
+        with pytest.raises(IndexError):
+            await asyncio.wait_for(running, 10)
+        assert line.seen.bad == []
+
+
+KRAKEN = CAPTURES / "kraken" / "btcusd_depth10_resync.frames.gz"
+
+
+def kraken_frames() -> list[bytes]:
+    if not KRAKEN.exists():
+        pytest.skip(f"no captures at {CAPTURES.name}")
+    with Capture(KRAKEN) as capture:
+        return [record.text for record in capture if record.kind == "frame"]
+
+
+async def test_a_recorded_kraken_session_ends_in_the_recorded_book(tmp_path: Path) -> None:
+    """Subscribed as Kraken asks for it; 301 checksums, five snapshots on the way, and the final best levels."""
+    frames = kraken_frames()
+    venue = Venue()
+    async with venue.open() as endpoint:
+        line = Line(tmp_path, Kraken(10), endpoint, ["BTC/USD"], channels=("book",))
+        async with line.running():
+            await until(lambda: venue.heard)
+            await venue.tell(*frames)
+            await until(lambda: line.session.books[0].checksums_ok == 301)
+            book = line.session.books[0]
+            assert (book.checksums_bad, book.snapshots) == (0, 5)
+            assert (book.best_bid(), book.best_ask()) == (("63004.9", "0.01661321"), ("63005.0", "0.74804549"))
+    (subscription,) = map(json.loads, venue.heard)
+    assert subscription == {
+        "method": "subscribe",
+        "params": {"channel": "book", "symbol": ["BTC/USD"], "depth": 10},
+    }
+    assert line.seen.bad == [] and line.recorded_gaps() == []
+
+
+async def test_a_checksum_that_does_not_fit_makes_kraken_send_the_book_again(tmp_path: Path) -> None:
+    """Unsubscribe, subscribe; the book shows nothing until the new snapshot, which closes the gap."""
+    frames = kraken_frames()
+    updates = [at for at, frame in enumerate(frames) if b'"channel":"book","type":"update"' in frame]
+    broken = updates[5]
+    spoilt = json.loads(frames[broken])
+    spoilt["data"][0]["checksum"] ^= 1
+    snapshot = next(frame for frame in frames[broken:] if b'"channel":"book","type":"snapshot"' in frame)
+    venue = Venue()
+    async with venue.open() as endpoint:
+        line = Line(tmp_path, Kraken(10), endpoint, ["BTC/USD"], channels=("book",), uniform=lambda: 0.0)
+        async with line.running():
+            await until(lambda: venue.heard)
+            await venue.tell(*frames[:broken])
+            await until(lambda: line.whole() and line.session.books[0].checksums_ok == 6)
+            await venue.tell(json.dumps(spoilt))
+            await until(lambda: len(venue.heard) == 3)
+            assert not line.session.books[0].usable
+            await venue.tell(frames[updates[6]], snapshot)
+            await until(line.whole)
+    assert [json.loads(frame)["method"] for frame in venue.heard] == ["subscribe", "unsubscribe", "subscribe"]
+    assert json.loads(venue.heard[2])["params"] == {"channel": "book", "symbol": ["BTC/USD"], "depth": 10}
+    assert line.seen.resyncs == [("BTC/USD", "bad_checksum")]
+    opened, healed = line.recorded_gaps()
+    assert (opened.reason, opened.symbol, opened.gap_id) == ("bad_checksum", "BTC/USD", healed.gap_id)
+    assert opened.from_ns < healed.to_ns
+
+
+async def test_an_answer_is_not_data_and_closes_no_gap(tmp_path: Path) -> None:
+    """A venue that only acknowledges or refuses has not come back; its first quote has."""
+    quote = (
+        '{"channel":"ticker","type":"update","data":[{"symbol":"BTC/USD","bid":1.0,"bid_qty":1.0,"ask":2.0,'
+        '"ask_qty":1.0,"timestamp":"2026-08-01T00:00:00.000000Z"}]}'
+    )
+    venue = Venue()
+    async with venue.open() as endpoint:
+        line = Line(tmp_path, Kraken(10), endpoint, ["BTC/USD"], channels=("quote",))
+        async with line.running():
+            await until(lambda: venue.heard)
+            await venue.tell(quote)
+            await until(lambda: line.received("quote") == 1)
+            await venue.connections[-1].close(1001, "")
+            await until(lambda: len(venue.heard) == 2)
+            await venue.tell(
+                '{"channel":"heartbeat"}',
+                '{"method":"subscribe","success":false,"error":"Subscription busy","symbol":"BTC/USD"}',
+            )
+            await until(lambda: line.seen.refusals == [("", "BTC/USD", "Subscription busy")])
+            assert [gap.reason for gap in line.gaps.open_gaps()] == ["disconnect"]
+            await venue.tell(quote)
+            await until(lambda: not line.gaps.open_gaps())
+
+
+async def test_kraken_is_pinged_at_intervals(tmp_path: Path) -> None:
+    """By its own message, since its side of the link may be quiet for long."""
+
+    class Eager(Kraken):
+        heartbeat = Heartbeating(frame='{"method":"ping"}', interval_s=0.1, silence_max_s=60.0)
+
+    venue = Venue()
+    async with venue.open() as endpoint:
+        line = Line(tmp_path, Eager(10), endpoint, ["BTC/USD"], channels=("quote",))
+        async with line.running():
+            await until(lambda: venue.heard.count('{"method":"ping"}') >= 2)
+
+
+async def test_receive_times_of_ticks_rise_strictly(tmp_path: Path, exchange: SimulatedExchange) -> None:
+    """Whatever came in one read: no two ticks of a session share a moment."""
+    line = on_sim(tmp_path, exchange, channels=("quote",))
+    async with line.running():
+        await until(lambda: len(line.stream.quotes) > 300)
+        times = [each.time_received_ns for each in line.stream.quotes]
+    assert all(before < after for before, after in pairwise(times))
