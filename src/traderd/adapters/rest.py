@@ -24,7 +24,7 @@ class HttpRest:
                     if len(body) > _BODY_BYTES_MAX:
                         break
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise ConnectionError(f"{url}: {_line(str(error)) or 'timed out'}") from error
+            raise ConnectionError(f"{url}: {_line(str(error)) or type(error).__name__}") from error
         if len(body) > _BODY_BYTES_MAX:
             raise ConnectionError(f"{url}: more than {_BODY_BYTES_MAX} bytes")
         if answer.status != 200:

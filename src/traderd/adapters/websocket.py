@@ -58,7 +58,7 @@ class PicowsConnector:
                     read_buffer_init_size=256 * 1024,
                 )
         except (OSError, WSError, TimeoutError) as error:
-            raise ConnectionError(f"{url.partition('?')[0]}: {error or 'timed out'}") from error
+            raise ConnectionError(f"{url.partition('?')[0]}: {str(error) or type(error).__name__}") from error
         return PicowsLink(listener, transport)
 
 

@@ -44,5 +44,5 @@ class Gateway:
             async with asyncio.timeout(self._timeout_s):
                 await self._exchange.send(approved)
         except (ConnectionError, TimeoutError) as error:
-            reason = f"no answer to the order: {error or 'timed out'}"
+            reason = f"no answer to the order: {str(error) or type(error).__name__}"
             self._on_report(Report(order, "unknown", self._clock.time_ns(), reason=reason))
