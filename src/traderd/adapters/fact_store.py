@@ -26,7 +26,7 @@ from traderd.adapters.fact_tables import (
 )
 from traderd.adapters.postgres import Reconnecting, translate
 from traderd.core.errors import StoreRefusedError
-from traderd.core.facts import Candle, Equity, Execution, Fact, Order, Position, encode_fact
+from traderd.core.facts import Candle, Equity, Execution, Fact, Gap, Order, Position, encode_fact
 from traderd.core.market import Instrument
 from traderd.runtime.ports import PortfolioState
 
@@ -119,6 +119,11 @@ class PostgresFactStore:
             open_orders=[_order(portfolio, row) for row in orders],
             breaker_tripped=breaker["message"] if breaker and breaker["alert_type"] == "breaker_tripped" else "",
         )
+
+    async def load_open_gaps(self) -> list[Gap]:
+        """Every hole in the data whose end nobody recorded."""
+        async with self._database.use() as connection:
+            return [_gap(row) for row in await connection.fetch("SELECT * FROM data_gaps WHERE time_to IS NULL")]
 
     async def save_instruments(self, instruments: Iterable[Instrument]) -> None:
         """Remember what the venues trade; rows that say the same already aren't touched."""
@@ -237,6 +242,20 @@ def _position(portfolio: str, row: asyncpg.Record) -> Position:
         strategy=row["strategy"] or "",
         opened_ns=ns_of(row["opened_at"]),
         updated_ns=row["updated_ns"],
+    )
+
+
+def _gap(row: asyncpg.Record) -> Gap:
+    return Gap(
+        gap_id=row["gap_key"],
+        exchange=row["exchange"],
+        symbol=row["symbol"] or "",
+        channel=row["channel"] or "",
+        reason=row["reason"],
+        from_ns=ns_of(row["time_from"]),
+        to_ns=0,
+        rows_lost=row["rows_lost"],
+        detail=row["detail"],
     )
 
 

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from traderd.core.engine import Engine
 from traderd.core.errors import JournalError
-from traderd.core.facts import Alert, Candle, Equity, Fact, encode_fact
+from traderd.core.facts import Alert, Candle, Equity, Fact, Gap, encode_fact
 from traderd.core.gaps import GapLedger
 from traderd.core.market import Beat, Quote, Trade, VenueEvent
 from traderd.core.orders import Approved, Report
@@ -251,6 +251,16 @@ class Pipeline:
         """From here on it is whole again."""
         gap = self._gaps.closed(exchange, symbol, channel, reason, to_ns, rows_lost)
         if gap is not None:
+            self.record(gap)
+
+    def healed(self, exchange: str, received_ns: int) -> None:
+        """Data of this venue flows, for the first time or again."""
+        for gap in self._gaps.healed(exchange, received_ns):
+            self.record(gap)
+
+    def inherit_gaps(self, gaps: Sequence[Gap]) -> None:
+        """What the database holds as open; it is for this run to end what earlier ones left."""
+        for gap in self._gaps.inherit(gaps):
             self.record(gap)
 
     def _append(self, stream: Stream, channel: str, table: str, batch: Batch, quarantine: bool = False) -> None:

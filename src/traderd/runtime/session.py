@@ -236,8 +236,7 @@ class Session:
     def _heal(self, received_ns: int) -> None:
         """Data flows again: close what the interruption opened."""
         self._whole = True
-        for reason in ("disconnect", "restart"):
-            self._pipeline.gap_closed(self._exchange, "", "", reason, received_ns)
+        self._pipeline.healed(self._exchange, received_ns)
 
     def _lost(self, reason: str, lived_s: float) -> None:
         """The link is gone: say so, open the gap, and know when to come back."""
