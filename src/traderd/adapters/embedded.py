@@ -143,10 +143,10 @@ class EmbeddedPostgres:
             raise EmbeddedServerError(f"PostgreSQL does not answer: {self._last_words()}") from None
         return server.format("traderd")
 
-    async def stop(self) -> None:
-        """Shut down: fast, and at once if that takes longer than ten seconds."""
+    async def stop(self, within_s: float = 13.0) -> None:
+        """Shut down: fast; at once, and with a recovery at the next start, if that takes too long."""
         if self._process is not None:
-            await stop(self._process, [(signal.SIGINT, 10.0), (signal.SIGQUIT, 3.0)])
+            await stop(self._process, [(signal.SIGINT, within_s * 0.75), (signal.SIGQUIT, within_s * 0.25)])
             self._process = None
 
     def _init(self, prefix: list[str], programs: Path, account: Account) -> None:
@@ -238,7 +238,7 @@ class EmbeddedRedis:
     async def stop(self) -> None:
         """Shut down; there is nothing to save."""
         if self._process is not None:
-            await stop(self._process, [(signal.SIGTERM, 5.0)])
+            await stop(self._process, [(signal.SIGTERM, 1.0)])
             self._process = None
             self._pid_file.unlink(missing_ok=True)
 

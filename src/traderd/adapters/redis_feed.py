@@ -143,10 +143,11 @@ class RedisFeed:
         return True
 
     async def close(self) -> None:
-        """Hand over the rest and hang up; a few time-outs later at most."""
+        """Hand over the rest, unless Redis is away, and hang up; a few time-outs later at most."""
         await self._hang_up()  # the connection may have been left in the middle of an answer
-        await self.flush()
-        await self._hang_up()
+        if self._up:
+            await self.flush()
+            await self._hang_up()
 
     async def _reach(self) -> None:
         if not self._up:

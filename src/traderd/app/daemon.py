@@ -13,7 +13,7 @@ import os
 import random
 import signal
 import uuid
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,7 +22,7 @@ import uvloop
 
 from traderd.adapters.capture import Header, Recorder
 from traderd.adapters.clock import SystemClock
-from traderd.adapters.embedded import EmbeddedPostgres, EmbeddedRedis, StateLock
+from traderd.adapters.embedded import StateLock
 from traderd.adapters.fact_store import PostgresFactStore
 from traderd.adapters.http_api import Announcement, HttpApi, announce, withdraw
 from traderd.adapters.journal import FileJournal
@@ -38,8 +38,10 @@ from traderd.adapters.tick_rows import TickRows
 from traderd.adapters.tick_store import CopyTickStore
 from traderd.adapters.websocket import PicowsConnector
 from traderd.app.account import account
+from traderd.app.readiness import Readiness
 from traderd.app.report import Summary, show, status_of, summary_of
-from traderd.config import Config, redacted, resolved, state_path
+from traderd.app.servers import OwnServers
+from traderd.config import Config, redacted, state_path
 from traderd.config.engine import engine_settings, paper_settings
 from traderd.core.backoff import Backoff
 from traderd.core.engine import Engine
@@ -52,12 +54,13 @@ from traderd.runtime.listing import listed
 from traderd.runtime.pipeline import Pipeline
 from traderd.runtime.ports import RecordStore
 from traderd.runtime.session import Session
-from traderd.sim.server import SimulatedExchange
 from traderd.venues.dialect import Endpoint
 from traderd.venues.roster import Seat, seats
 
-_STOP_S_MAX = 14.0
-"""How long a stop waits for the database; with the rest of the stop it stays under 20 s."""
+_STOP_S_MAX = 15.0
+"""How long a stop may take, but for killing servers that don't heed it: together under 20 s."""
+_LAST_DRAIN_S_MAX = 10.0
+"""How much of that is for the database to take the rest."""
 _READY_S_MAX = 10.0
 """After this READY is said even if something is still away: what arrives is journalled."""
 _ORDER_TIMEOUT_S = 10.0
@@ -98,13 +101,15 @@ class Daemon:
         self._metrics = Metrics()
         self._systemd = Systemd()
         self._rest = HttpRest()
+        self._servers = OwnServers(config, state_dir)
         self._seats = seats((venue.name, venue.symbols, venue.channels, venue.book_depth) for venue in config.venues)
         self._addresses = {str(venue.name): (venue.endpoint, venue.rest) for venue in config.venues}
         self._sessions: dict[str, Session] = {}
-        self._closing: list[Callable[[], Coroutine[Any, Any, None]]] = []
+        self._stop_by_ns = 0
+        self._closing = contextlib.AsyncExitStack()
         self._tasks: list[asyncio.Task[None]] = []
         self._draining: list[asyncio.Task[None]] = []
-        self._waiting_for = {"database": "not reached yet"} | {seat.name: "not connected yet" for seat in self._seats}
+        self._readiness = Readiness(seat.name for seat in self._seats)
 
     async def run(self, run_for_s: float | None) -> None:
         """From start to stop; a task that dies takes everything with it."""
@@ -112,14 +117,11 @@ class Daemon:
         loop = asyncio.get_running_loop()
         for signum in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signum, self._stopping.set)
-        try:
-            async with asyncio.TaskGroup() as group:
-                await self._start(group)
-                await self._until_stopped(run_for_s)
-                await self._wind_down()
-        finally:
-            for close in reversed(self._closing):
-                await close()
+        async with self._closing, asyncio.TaskGroup() as group:
+            self._closing.push_async_callback(self._stop_servers)
+            await self._start(group)
+            await self._until_stopped(run_for_s)
+            await self._wind_down()
 
     def summary(self) -> Summary:
         """What the run came to."""
@@ -129,8 +131,8 @@ class Daemon:
             seconds=(self._clock.time_ns() - self._started_ns) / 1e9,
             recovered=self._telemetry.recovered_rows,
             gaps=self._gaps.count,
-            database=redacted(self._dsn),
-            redis=redacted(self._redis_url),
+            database=redacted(self._servers.dsn),
+            redis=redacted(self._servers.redis_url),
         )
 
     async def _start(self, group: asyncio.TaskGroup) -> None:
@@ -138,16 +140,20 @@ class Daemon:
         self._tick_journal = self._open_journal("ticks")
         self._fact_journal = self._open_journal("facts")
         self._telemetry = Telemetry(self._metrics, self._log, self._tick_journal.position)
-        await self._start_servers(group)
+        await self._servers.start()
+        if self._servers.exchange is not None:
+            self._tasks.append(group.create_task(self._servers.exchange.wait(), name="simulated exchange"))
         self._build(group)
         await self._start_http()
         self._tasks += [
-            group.create_task(self._beat(), name="beat"),
             group.create_task(self._sync_ticks(), name="sync"),
             group.create_task(self._bring_up_storage(group), name="storage"),
             group.create_task(watch_loop_lag(self._metrics, 0.1), name="loop lag"),
         ]
-        self._feeding = [group.create_task(self._feed_from(seat), name=f"venue {seat.name}") for seat in self._seats]
+        self._deciding = [
+            group.create_task(self._beat(), name="beat"),
+            *(group.create_task(self._feed_from(seat), name=f"venue {seat.name}") for seat in self._seats),
+        ]
         # What lives from here on lives long: young garbage is looked through rarely, old never.
         gc.freeze()
         gc.set_threshold(50_000, 20, 100)
@@ -163,29 +169,16 @@ class Daemon:
 
     async def _start_http(self) -> None:
         http = HttpApi(
-            self._config.http.host, self._config.http.port, self._metrics, self._status, self._not_ready, self._unwell
+            self._config.http.host,
+            self._config.http.port,
+            self._metrics,
+            self._status,
+            lambda: self._readiness.reasons,
+            self._unwell,
         )
         await http.start()
-        self._closing.append(http.stop)
+        self._closing.push_async_callback(http.stop)
         self._http_url = http.url
-
-    async def _start_servers(self, group: asyncio.TaskGroup) -> None:
-        """The servers of our own: PostgreSQL, Redis, the simulated exchange."""
-        config = self._config
-        self._dsn, self._redis_url = resolved(config.database), resolved(config.redis)
-        if config.database == "embedded":
-            postgres = EmbeddedPostgres(self._state_dir)
-            self._closing.append(postgres.stop)
-            self._dsn = await postgres.start()
-        if config.redis == "embedded":
-            redis = EmbeddedRedis(self._state_dir)
-            self._closing.append(redis.stop)
-            self._redis_url = await redis.start()
-        if any(venue.endpoint == "sim" for venue in config.venues):
-            self._sim = SimulatedExchange(config.sim)
-            await self._sim.start()
-            self._closing.append(self._sim.stop)
-            self._tasks.append(group.create_task(self._sim.wait(), name="simulated exchange"))
 
     def _build(self, group: asyncio.TaskGroup) -> None:
         """Wire the path of a tick, and the way of an order."""
@@ -193,7 +186,9 @@ class Daemon:
         self._instruments = [instrument for seat in self._seats for instrument in seat.instruments]
         self._engine = Engine(engine_settings(config, self._run), self._instruments)
         self._feed = (
-            NoFeed() if config.redis == "off" else RedisFeed(self._redis_url, self._metrics, self._engine.board.trades)
+            NoFeed()
+            if config.redis == "off"
+            else RedisFeed(self._servers.redis_url, self._metrics, self._engine.board.trades)
         )
         self._gaps = GapLedger(self._run)
         exchange = PaperExchange(paper_settings(config), self._engine.board, self._clock)
@@ -214,11 +209,11 @@ class Daemon:
         gateway = Gateway(exchange, self._pipeline.on_report, self._clock, _ORDER_TIMEOUT_S, group.create_task)
         self._pipeline.send = gateway.send
         self._pipeline.fault = self._telemetry.fault
-        self._facts = PostgresFactStore(self._dsn, timeout_s)
+        self._facts = PostgresFactStore(self._servers.dsn, timeout_s)
         if isinstance(self._feed, RedisFeed):
-            self._closing.append(self._feed.close)
+            self._closing.push_async_callback(self._feed.close)
             self._tasks.append(group.create_task(self._feed.run(), name="redis feed"))
-        self._tick_drain = self._drain(self._tick_journal, CopyTickStore(self._dsn, timeout_s))
+        self._tick_drain = self._drain(self._tick_journal, CopyTickStore(self._servers.dsn, timeout_s))
         self._fact_drain = self._drain(self._fact_journal, FactRecords(self._facts))
 
     def _drain(self, journal: FileJournal, store: RecordStore) -> Drain:
@@ -231,7 +226,7 @@ class Daemon:
 
     async def _bring_up_storage(self, group: asyncio.TaskGroup) -> None:
         """Schema, drains, recovery; then trading may begin. Tried until the database is there."""
-        report = await self._until_there(partial(migrate, self._dsn))
+        report = await self._until_there(partial(migrate, self._servers.dsn))
         self._log.info("schema is up to date", backend=report.backend, applied=len(report.applied))
         self._draining = [
             group.create_task(self._tick_drain.run(), name="tick drain"),
@@ -244,7 +239,8 @@ class Daemon:
         self._pipeline.carry_out(self._engine.resume(now, state, state.breaker_tripped), now)
         if self._reset_breaker:
             self._pipeline.carry_out(self._engine.reset_breaker(), now)
-        del self._waiting_for["database"]
+        self._pipeline.inherit_gaps(await self._until_there(self._facts.load_open_gaps))
+        self._readiness.recovered = True
 
     async def _until_there(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """The outcome, as soon as the database gives one."""
@@ -289,7 +285,8 @@ class Daemon:
     def _endpoint(self, seat: Seat) -> Endpoint:
         address, rest = self._addresses[seat.name]
         if address == "sim":
-            return Endpoint(self._sim.url, self._sim.rest_url)
+            assert self._servers.exchange is not None
+            return Endpoint(self._servers.exchange.url, self._servers.exchange.rest_url)
         return seat.dialect.live if address == "live" else Endpoint(address, rest or address.replace("ws", "http", 1))
 
     def _tape(self, seat: Seat) -> Recorder | None:
@@ -297,11 +294,7 @@ class Daemon:
             return None
         header = Header(1, seat.name, "spot", tuple(instrument.venue_symbol for instrument in seat.instruments))
         recorder = Recorder(self._record_dir, header, self._started_ns)
-
-        async def close() -> None:
-            recorder.close()
-
-        self._closing.append(close)
+        self._closing.callback(recorder.close)
         return recorder
 
     async def _beat(self) -> None:
@@ -311,10 +304,8 @@ class Daemon:
             await asyncio.sleep(interval_s)
             self._pipeline.on_beat()
             for name, session in self._sessions.items():
-                if session.live:
-                    self._waiting_for.pop(name, None)
-                else:
-                    self._waiting_for[name] = "disconnected"
+                self._readiness.venue(name, session.live)
+            self._readiness.database(max(self._tick_drain.stalled_s, self._fact_drain.stalled_s))
             self._measure()
             self._systemd.watchdog()
 
@@ -334,6 +325,7 @@ class Daemon:
             async with asyncio.timeout(run_for_s):
                 await self._until_ready()
                 await self._stopping.wait()
+        self._stop_by_ns = self._clock.monotonic_ns() + int(_STOP_S_MAX * 1e9)
         self._systemd.stopping()
         self._log.info("stopping")
 
@@ -344,27 +336,27 @@ class Daemon:
                 pid=os.getpid(),
                 http=self._http_url,
                 started_ns=self._started_ns,
-                database=redacted(self._dsn),
-                redis=redacted(self._redis_url),
+                database=redacted(self._servers.dsn),
+                redis=redacted(self._servers.redis_url),
             ),
         )
         since = self._clock.monotonic_ns()
-        while self._waiting_for and not self._stopping.is_set():
+        while self._readiness.reasons and not self._stopping.is_set():
             if self._clock.monotonic_ns() - since > _READY_S_MAX * 1e9:
                 break
             await asyncio.sleep(0.02)
-        self._systemd.ready("; ".join(self._not_ready()) or "running")
-        self._log.info("ready", http=self._http_url, waiting_for=self._not_ready())
+        self._systemd.ready("; ".join(self._readiness.reasons) or "running")
+        self._log.info("ready", http=self._http_url, waiting_for=self._readiness.reasons)
 
     async def _wind_down(self) -> None:
-        """No more ticks, everything journalled, the database as far as it gets."""
-        for task in self._feeding:
+        """No more ticks, no more decisions, everything journalled, the database as far as it gets."""
+        for task in self._deciding:
             task.cancel()
-        await asyncio.gather(*self._feeding, return_exceptions=True)
+        await asyncio.gather(*self._deciding, return_exceptions=True)
         self._pipeline.flush()
         if self._draining:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_STOP_S_MAX):
+                async with asyncio.timeout(_LAST_DRAIN_S_MAX):
                     await self._tick_drain.wait_caught_up()
                     await self._fact_drain.wait_caught_up()
         for task in (*self._tasks, *self._draining):
@@ -374,25 +366,28 @@ class Daemon:
         await self._rest.close()
         withdraw(self._state_dir)
 
+    async def _stop_servers(self) -> None:
+        """In what is left of the time that a stop may take."""
+        left_s = (self._stop_by_ns - self._clock.monotonic_ns()) / 1e9 if self._stop_by_ns else _STOP_S_MAX
+        await self._servers.stop(max(1.0, left_s))
+
     def _status(self) -> dict[str, Any]:
         """For /status and `traderd status`."""
         return {
             "run": self._run,
             "mode": self._config.mode,
             "started_ns": self._started_ns,
-            "not_ready": self._not_ready(),
-            "database": redacted(self._dsn),
-            "redis": redacted(self._redis_url),
+            "not_ready": self._readiness.reasons,
+            "database": redacted(self._servers.dsn),
+            "redis": redacted(self._servers.redis_url),
             "venues": {name: {"live": session.live} for name, session in self._sessions.items()},
             "journals": {"ticks": self._tick_journal.size, "facts": self._fact_journal.size},
         } | status_of(account(self._pipeline, self._telemetry), self._engine, self._gaps.open_gaps())
 
-    def _not_ready(self) -> list[str]:
-        return [f"{name}: {reason}" for name, reason in self._waiting_for.items()]
-
     def _unwell(self) -> list[str]:
-        late_s = (self._clock.time_ns() - self._pipeline.beaten_ns) / 1e9
-        return [f"the pipeline has not moved for {late_s:.0f} s"] if self._pipeline.beaten_ns and late_s > 5 else []
+        beaten_ns = self._pipeline.beaten_ns
+        late_s = (self._clock.time_ns() - beaten_ns) / 1e9 if beaten_ns and not self._stop_by_ns else 0.0
+        return [f"the pipeline has not moved for {late_s:.0f} s"] if late_s > 5 else []
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

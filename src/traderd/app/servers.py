@@ -1,0 +1,40 @@
+"""The servers of our own: PostgreSQL, Redis and the simulated exchange, each where the configuration asks for it.
+
+A stop is bounded: a server that doesn't end in time is killed. Both databases are made for that.
+"""
+
+from pathlib import Path
+
+from traderd.adapters.embedded import EmbeddedPostgres, EmbeddedRedis
+from traderd.config import Config, resolved
+from traderd.sim.server import SimulatedExchange
+
+
+class OwnServers:
+    """`start` tells the addresses, also of servers that aren't ours; `stop` undoes as much as was started."""
+
+    def __init__(self, config: Config, state_dir: Path) -> None:
+        self.dsn = resolved(config.database)
+        self.redis_url = resolved(config.redis)
+        self._postgres = EmbeddedPostgres(state_dir) if config.database == "embedded" else None
+        self._redis = EmbeddedRedis(state_dir) if config.redis == "embedded" else None
+        simulated = any(venue.endpoint == "sim" for venue in config.venues)
+        self.exchange = SimulatedExchange(config.sim) if simulated else None
+
+    async def start(self) -> None:
+        """Start them. Raises EmbeddedServerError."""
+        if self._postgres is not None:
+            self.dsn = await self._postgres.start()
+        if self._redis is not None:
+            self.redis_url = await self._redis.start()
+        if self.exchange is not None:
+            await self.exchange.start()
+
+    async def stop(self, within_s: float) -> None:
+        """Stop them in about that time."""
+        if self.exchange is not None:
+            await self.exchange.stop()
+        if self._redis is not None:
+            await self._redis.stop()
+        if self._postgres is not None:
+            await self._postgres.stop(within_s)
