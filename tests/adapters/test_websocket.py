@@ -88,7 +88,7 @@ async def test_a_message_beyond_any_venues_size_ends_the_link(parts: int) -> Non
 
     frames, reason = await heard(converse)
     assert frames == []
-    assert reason != ""
+    assert "16777216" in reason
 
 
 async def test_a_line_that_is_cut_is_an_end_with_a_reason() -> None:
@@ -135,7 +135,7 @@ async def test_a_mistake_in_the_callback_surfaces_where_the_link_is_waited_for()
         raise ZeroDivisionError("ours")
 
     async def converse(connection: ServerConnection) -> None:
-        await connection.send("1")
+        connection.transport.write(b"\x81\x011\x81\x012")  # two frames in one read
         await connection.wait_closed()
 
     async with serving(converse) as url, asyncio.timeout(10):

@@ -36,6 +36,10 @@ class PicowsLink:
         await self._listener.closed
         if self._listener.mistake is not None:
             raise self._listener.mistake
+        try:
+            await self._transport.wait_disconnected()
+        except WSError as error:  # the library closed it: bytes that are no websocket's, or too many
+            return " ".join(str(arg) for arg in error.args[1:]) or type(error).__name__
         return self._listener.reason
 
 
@@ -55,7 +59,7 @@ class PicowsConnector:
                     url,
                     websocket_handshake_timeout=timeout_s,
                     max_frame_size=_FRAME_BYTES_MAX,
-                    read_buffer_init_size=256 * 1024,
+                    read_buffer_init_size=8192,
                 )
         except (OSError, WSError, TimeoutError) as error:
             raise ConnectionError(f"{url.partition('?')[0]}: {str(error) or type(error).__name__}") from error
@@ -74,6 +78,8 @@ class _Listener(WSListener):
         self._fresh = True
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        if transport.is_close_frame_sent:  # by us, or by the library that goes on reading what it refused
+            return
         if self._fresh:
             self._stamp = max(self._stamp + 1, time.time_ns())
         else:
@@ -97,6 +103,7 @@ class _Listener(WSListener):
         self._parts_bytes += len(body)
         if self._parts_bytes > _FRAME_BYTES_MAX:
             self.reason = f"a message larger than {_FRAME_BYTES_MAX} bytes"
+            transport.send_close(WSCloseCode.MESSAGE_TOO_BIG)
             transport.disconnect()
         elif fin:
             body = b"".join(self._parts)
@@ -107,7 +114,8 @@ class _Listener(WSListener):
         try:
             self._on_frame(message, self._stamp)
         except BaseException as error:  # our own mistake: ends the link, and through wait_closed the process
-            self.mistake = self.mistake or error
+            self.mistake = error
+            transport.send_close(WSCloseCode.GOING_AWAY)
             transport.disconnect()
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
