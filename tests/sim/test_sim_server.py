@@ -198,23 +198,28 @@ async def test_what_breaks_the_pump_reaches_whoever_waits(exchange: SimulatedExc
         await asyncio.wait_for(exchange.wait(), 5)
 
 
-def test_it_runs_alone_on_uvloop_at_twenty_thousand_ticks_a_second() -> None:
-    """As `traderd sim` runs it: ready with its address, heard at near the full rate, ended by cancelling."""
-    assert uvloop.run(_listen_alone()) > 15_000
+def test_it_runs_alone_on_uvloop_and_nothing_is_missing_at_a_hundred_thousand_ticks_a_second() -> None:
+    """As `traderd sim` runs it: ready with its address, every trade heard without a hole, ended by cancelling."""
+    heard = uvloop.run(_listen_alone(20_000))
+    assert len(heard) == 10
+    assert sum(map(len, heard.values())) == 20_000
+    for ids in heard.values():
+        assert ids == list(range(ids[0], ids[0] + len(ids)))
 
 
-async def _listen_alone() -> float:
+async def _listen_alone(count: int) -> dict[str, list[int]]:
+    """The ids of that many trades, by symbol. The rate itself is the market's, in simulated time."""
     address: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-    settings = Sim(ticks_per_second=20_000.0)
+    settings = Sim(ticks_per_second=100_000.0)
     alone = asyncio.create_task(serve_forever(settings, address.set_result))
     url = await asyncio.wait_for(address, 5)
-    names = "/".join(f"{symbol.replace('/', '').lower()}@bookTicker" for symbol in SimulatedExchange(settings).symbols)
-    loop = asyncio.get_running_loop()
+    names = "/".join(f"{symbol.replace('/', '').lower()}@trade" for symbol in SimulatedExchange(settings).symbols)
+    heard: dict[str, list[int]] = {}
     async with connect(f"{url}/stream?streams={names}", compression=None, max_queue=None) as websocket:
-        begun = loop.time()
-        for _ in range(20_000):
-            await websocket.recv(decode=False)
-        seconds = loop.time() - begun
+        for _ in range(count):
+            trade = json.loads(await websocket.recv())["data"]
+            heard.setdefault(trade["s"], []).append(trade["t"])
     alone.cancel()
     await asyncio.gather(alone, return_exceptions=True)
-    return 20_000 / seconds / 0.79  # quotes are 79 % of the ticks
+    assert alone.cancelled()
+    return heard
