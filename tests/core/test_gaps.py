@@ -44,3 +44,40 @@ def test_gaps_of_two_runs_never_share_an_id() -> None:
     first, second = GapLedger("a").opened("v", "", "", "lost", 1), GapLedger("b").opened("v", "", "", "lost", 1)
     assert first is not None and second is not None
     assert first.gap_id != second.gap_id
+
+
+def test_data_that_flows_ends_every_interruption_and_no_other_hole() -> None:
+    """A broken book and lost rows have ends of their own; another venue's interruption goes on."""
+    ledger = GapLedger("r")
+    ledger.opened("binance", "", "", "disconnect", 10)
+    ledger.opened("binance", "", "", "restart", 5)
+    ledger.opened("binance", "BTC/USDT", "book", "gap", 11)
+    ledger.opened("binance", "", "quote", "lost", 12)
+    ledger.opened("kraken", "", "", "disconnect", 13)
+    ended = ledger.healed("binance", 20)
+    assert {(gap.reason, gap.from_ns, gap.to_ns) for gap in ended} == {("disconnect", 10, 20), ("restart", 5, 20)}
+    assert {(gap.exchange, gap.reason) for gap in ledger.open_gaps()} == {
+        ("binance", "gap"),
+        ("binance", "lost"),
+        ("kraken", "disconnect"),
+    }
+    assert ledger.healed("binance", 30) == []
+
+
+@given(flows_first=st.booleans())
+def test_what_an_earlier_run_left_open_ends_with_the_first_data_of_its_venue(flows_first: bool) -> None:
+    """Whether data or the database's list comes first; a venue that is silent keeps its gap; our own are ours."""
+    left = [
+        Gap("q-g1", "binance", "BTC/USDT", "book", "gap", 10, 0, 0, "why"),
+        Gap("q-g2", "binance", "", "quote", "lost", 11, 0, 3),
+        Gap("q-g3", "kraken", "", "", "disconnect", 12, 0),
+    ]
+    ledger = GapLedger("r")
+    own = ledger.opened("binance", "", "trade", "lost", 15)
+    assert own is not None
+    steps = [lambda: ledger.healed("binance", 50), lambda: ledger.inherit([*left, own])]
+    ended = [gap for step in (steps if flows_first else steps[::-1]) for gap in step()]
+    assert [(gap.gap_id, gap.to_ns, gap.rows_lost) for gap in ended] == [("q-g1", 50, 0), ("q-g2", 50, 3)]
+    assert {gap.gap_id for gap in ledger.open_gaps()} == {"q-g3", own.gap_id}
+    ledger.healed("binance", 60)
+    assert [gap.gap_id for gap in ledger.healed("kraken", 70)] == ["q-g3"]
