@@ -112,7 +112,10 @@ class RedisFeed:
         """Until cancelled: hand over what gathered, once in each interval; a Redis that is away is tried again."""
         loop = asyncio.get_running_loop()
         well_since = 0.0
-        while True:
+        this = asyncio.current_task()
+        assert this is not None
+        # redis-py waits by asyncio.wait_for, which before Python 3.12 swallows a cancellation now and then.
+        while not this.cancelling():
             await asyncio.sleep(self._interval_s)
             if await self.flush():
                 well_since = well_since or loop.time()
