@@ -45,6 +45,29 @@ async def test_frames_come_in_order_at_times_that_rise_strictly() -> None:
     assert reason == "closed by the venue: 1000 enough"
 
 
+async def test_a_flood_leaves_the_rest_of_the_loop_its_turns() -> None:
+    """One read of a link that fell behind brings thousands of frames: others run in between, and none is missing."""
+    frames: list[bytes] = []
+    turns: list[int] = []
+
+    async def converse(connection: ServerConnection) -> None:
+        connection.transport.write(b"".join(b"\x81\x07%07d" % number for number in range(60_000)))
+        await connection.wait_closed()
+
+    async def others() -> None:
+        while len(frames) < 60_000:
+            turns.append(len(frames))
+            await asyncio.sleep(0)
+
+    async with serving(converse) as url:
+        link = await PicowsConnector().connect(url, lambda frame, at_ns: frames.append(frame), 5.0)
+        async with asyncio.timeout(20):
+            await others()
+        link.close()
+    assert frames == [b"%07d" % number for number in range(60_000)]
+    assert max(after - before for before, after in pairwise([*turns, 60_000])) <= 2_000
+
+
 async def test_a_message_in_parts_is_handed_on_whole() -> None:
     """Parts are put together, with a ping between them; text and binary alike; whole messages around it stay apart."""
 

@@ -8,11 +8,16 @@ session's to watch.
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable
 
 from picows import WSCloseCode, WSError, WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
 _FRAME_BYTES_MAX = 16 * 1024 * 1024
+_READ_BYTES = 64 * 1024
+_FRAMES_A_TURN = 400
+"""About two milliseconds of work, after which orders, drains and the watchdog have their turn: one read of a link that
+fell behind may bring tens of thousands."""
 
 
 class PicowsLink:
@@ -27,7 +32,8 @@ class PicowsLink:
         self._transport.send(WSMsgType.TEXT, text.encode())
 
     def close(self) -> None:
-        """Close it; `wait_closed` then returns."""
+        """Close it; `wait_closed` then returns. What was read and not handed over yet is as if never read."""
+        self._listener.waiting.clear()
         self._transport.send_close(WSCloseCode.OK)
         self._transport.disconnect()
 
@@ -59,7 +65,7 @@ class PicowsConnector:
                     url,
                     websocket_handshake_timeout=timeout_s,
                     max_frame_size=_FRAME_BYTES_MAX,
-                    read_buffer_init_size=8192,
+                    read_buffer_init_size=_READ_BYTES,
                 )
         except (OSError, WSError, TimeoutError) as error:
             raise ConnectionError(f"{url.partition('?')[0]}: {str(error) or type(error).__name__}") from error
@@ -68,7 +74,8 @@ class PicowsConnector:
 
 class _Listener(WSListener):
     def __init__(self, on_frame: Callable[[bytes, int], None]) -> None:
-        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._loop = asyncio.get_running_loop()
+        self.closed: asyncio.Future[None] = self._loop.create_future()
         self.mistake: BaseException | None = None
         self.reason = ""
         self._on_frame = on_frame
@@ -76,12 +83,15 @@ class _Listener(WSListener):
         self._parts_bytes = 0
         self._stamp = 0
         self._fresh = True
+        self._turn = 0
+        self.waiting: deque[tuple[bytes, int]] = deque()
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         if transport.is_close_frame_sent:  # by us, or by the library that goes on reading what it refused
             return
         if self._fresh:
             self._stamp = max(self._stamp + 1, time.time_ns())
+            self._turn = 0
         else:
             self._stamp += 1
         self._fresh = frame.last_in_buffer
@@ -89,7 +99,7 @@ class _Listener(WSListener):
         if kind is WSMsgType.TEXT or kind is WSMsgType.CONTINUATION or kind is WSMsgType.BINARY:
             body = frame.get_payload_as_bytes()
             if frame.fin and not self._parts:
-                self._hand_over(transport, body)
+                self._take(transport, body)
             else:
                 self._assemble(transport, frame.fin, body)
         elif kind is WSMsgType.CLOSE:
@@ -108,17 +118,41 @@ class _Listener(WSListener):
         elif fin:
             body = b"".join(self._parts)
             self._parts, self._parts_bytes = [], 0
-            self._hand_over(transport, body)
+            self._take(transport, body)
 
-    def _hand_over(self, transport: WSTransport, message: bytes) -> None:
+    def _take(self, transport: WSTransport, message: bytes) -> None:
+        """Hand over at once, but no more in one turn of the loop than others can wait for."""
+        self._turn += 1
+        if self._turn <= _FRAMES_A_TURN and not self.waiting:
+            self._hand_over(transport, message, self._stamp)
+            return
+        if not self.waiting:
+            transport.underlying_transport.pause_reading()
+            self._loop.call_soon(self._catch_up, transport)
+        self.waiting.append((message, self._stamp))
+
+    def _catch_up(self, transport: WSTransport) -> None:
+        """What one read brought too much of, a turn's worth at a time; only then is more read."""
+        for _ in range(min(_FRAMES_A_TURN, len(self.waiting))):
+            self._hand_over(transport, *self.waiting.popleft())
+        if self.waiting:
+            self._loop.call_soon(self._catch_up, transport)
+        elif not transport.is_disconnected:
+            transport.underlying_transport.resume_reading()
+
+    def _hand_over(self, transport: WSTransport, message: bytes, received_ns: int) -> None:
+        if self.mistake is not None:
+            return
         try:
-            self._on_frame(message, self._stamp)
+            self._on_frame(message, received_ns)
         except BaseException as error:  # our own mistake: ends the link, and through wait_closed the process
             self.mistake = error
             transport.send_close(WSCloseCode.GOING_AWAY)
             transport.disconnect()
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
+        while self.waiting:  # received is received
+            self._hand_over(transport, *self.waiting.popleft())
         if not self.closed.done():
             self.reason = self.reason or "connection lost"
             self.closed.set_result(None)
