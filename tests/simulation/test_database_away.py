@@ -1,9 +1,12 @@
 """The database frozen, stopped, or not there at all: nothing received is lost or doubled, and trading goes on."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import psutil
 import pytest
 from books import expect_sound_books, stored
@@ -84,11 +87,12 @@ async def test_sigterm_while_the_database_is_frozen_leaves_the_rest_to_the_next_
         where = {"database": plain_database.dsn} if foreign else {"redis": "embedded"}
         with DaemonProcess(configuration(tmp_path, sim.url, **where)) as daemon:
             daemon.start("--for", "1h")
-            await daemon.until(lambda status: caught_up(status) and status["ticks"]["stored"] > 1_000)
-            with frozen(_family(own(plain_database).pid) if foreign else daemon.servers()):
-                await daemon.until(lambda status: status["ticks"]["journalled"] > 1_000)
-                took_s = await daemon.terminate()
-                print(f"SIGTERM with a frozen database ({kind}): {took_s:.2f} s")
+            status = await daemon.until(lambda status: caught_up(status) and status["ticks"]["stored"] > 1_000)
+            async with _caught_in_the_middle(status["database"] if not foreign else plain_database.dsn):
+                with frozen(_family(own(plain_database).pid) if foreign else daemon.servers()):
+                    await daemon.until(lambda status: status["ticks"]["journalled"] > 1_000)
+                    took_s = await daemon.terminate()
+                    print(f"SIGTERM with a frozen database ({kind}): {took_s:.2f} s")
             assert "lost 0" in daemon.printed()
             first = _received(daemon)
             daemon.start("--for", "1h")
@@ -124,6 +128,18 @@ async def test_a_database_that_comes_late_gets_everything(database: Database, tm
                 await daemon.terminate()
     finally:
         await server.start()
+
+
+@asynccontextmanager
+async def _caught_in_the_middle(dsn: str) -> AsyncIterator[None]:
+    """Both drains wait for a lock in the middle of their transactions."""
+    connection = await asyncpg.connect(dsn)
+    await connection.execute("BEGIN; LOCK TABLE tick_data, public_trades, equity_history, ohlcv")
+    await asyncio.sleep(1.5)  # an equity row a second
+    try:
+        yield
+    finally:
+        connection.terminate()
 
 
 async def _live_without(daemon: DaemonProcess, outage_s: float) -> int:

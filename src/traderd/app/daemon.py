@@ -41,6 +41,7 @@ from traderd.app.account import account
 from traderd.app.readiness import Readiness
 from traderd.app.report import Summary, show, status_of, summary_of
 from traderd.app.servers import OwnServers
+from traderd.app.tasks import end, first_mistake
 from traderd.config import Config, redacted, state_path
 from traderd.config.engine import engine_settings, paper_settings
 from traderd.core.backoff import Backoff
@@ -80,7 +81,7 @@ def run(
             uvloop.run(daemon.run(run_for_s))
         except BaseExceptionGroup as group:
             # Every task lives in one group: the first mistake ends all, and is what is told.
-            raise _first(group) from group
+            raise first_mistake(group) from group
         if run_for_s is not None:
             show(daemon.summary())
     return 0
@@ -350,17 +351,14 @@ class Daemon:
 
     async def _wind_down(self) -> None:
         """No more ticks, no more decisions, everything journalled, the database as far as it gets."""
-        for task in self._deciding:
-            task.cancel()
-        await asyncio.gather(*self._deciding, return_exceptions=True)
+        await end(self._deciding)
         self._pipeline.flush()
         if self._draining:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_LAST_DRAIN_S_MAX):
                     await self._tick_drain.wait_caught_up()
                     await self._fact_drain.wait_caught_up()
-        for task in (*self._tasks, *self._draining):
-            task.cancel()
+        await end([*self._tasks, *self._draining])
         self._tick_journal.close()
         self._fact_journal.close()
         await self._rest.close()
@@ -388,11 +386,3 @@ class Daemon:
         beaten_ns = self._pipeline.beaten_ns
         late_s = (self._clock.time_ns() - beaten_ns) / 1e9 if beaten_ns and not self._stop_by_ns else 0.0
         return [f"the pipeline has not moved for {late_s:.0f} s"] if late_s > 5 else []
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The first mistake of many."""
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
