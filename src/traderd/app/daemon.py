@@ -153,7 +153,7 @@ class Daemon:
         ]
         self._deciding = [
             group.create_task(self._beat(), name="beat"),
-            *(group.create_task(self._feed_from(seat), name=f"venue {seat.name}") for seat in self._seats),
+            *(group.create_task(self._feed_from(seat, group), name=f"venue {seat.name}") for seat in self._seats),
         ]
         # What lives from here on lives long: young garbage is looked through rarely, old never.
         gc.freeze()
@@ -234,7 +234,6 @@ class Daemon:
             group.create_task(self._fact_drain.run(), name="fact drain"),
         ]
         await self._fact_drain.wait_caught_up()
-        await self._until_there(partial(self._facts.save_instruments, self._instruments))
         state = await self._until_there(partial(self._facts.load_portfolio, self._config.paper.portfolio))
         now = self._clock.time_ns()
         self._pipeline.carry_out(self._engine.resume(now, state, state.breaker_tripped), now)
@@ -253,8 +252,8 @@ class Daemon:
                 self._telemetry.unavailable(str(error))
                 await asyncio.sleep(backoff.delay(random.random()))
 
-    async def _feed_from(self, seat: Seat) -> None:
-        """Learn what the venue lists, then stay connected."""
+    async def _feed_from(self, seat: Seat, group: asyncio.TaskGroup) -> None:
+        """Learn what the venue lists, then stay connected; a venue that lists nothing of ours is left."""
         name, backoff, endpoint = seat.name, Backoff(0.25, 30.0, 60.0), self._endpoint(seat)
         stream = self._pipeline.stream(name, [instrument.symbol for instrument in seat.instruments])
         if self._tick_journal.newest_ns:
@@ -265,6 +264,10 @@ class Daemon:
         for instrument in instruments:
             self._instruments[instrument.index] = instrument
             self._engine.describe(instrument)
+        if not instruments:
+            return
+        saving = self._until_there(partial(self._facts.save_instruments, instruments))
+        self._tasks.append(group.create_task(saving, name=f"instruments of {name}"))
         session = Session(
             seat.dialect,
             endpoint,

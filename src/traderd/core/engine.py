@@ -31,7 +31,7 @@ from traderd.core.orders import (
 from traderd.core.portfolio import Portfolio
 from traderd.core.risk import RiskGate, RiskSettings
 from traderd.core.sizing import side_of, size
-from traderd.core.strategy import Opinion, StrategySlot
+from traderd.core.strategy import Opinion, StrategySlot, listening
 from traderd.core.ticker import TickerBoard
 
 Effect = Fact | Approved
@@ -105,7 +105,7 @@ class Engine:
         self._builders = [
             CandleBuilder(each, settings.timeframes, settings.candle_grace_ms * 1_000_000) for each in instruments
         ]
-        self._slots = _listening(settings, instruments)
+        self._slots = listening(settings.strategies, settings.timeframes, instruments)
         self._quotes = self.board.quotes
         self._equity_interval_ns = int(settings.equity_interval_s * 1e9)
         self._equity_due_ns = 0
@@ -388,21 +388,3 @@ class Engine:
                 portfolio=self.portfolio.name,
             )
         return effects
-
-
-def _listening(
-    settings: EngineSettings, instruments: Sequence[Instrument]
-) -> dict[tuple[int, str], list[StrategySlot]]:
-    """The strategies by instrument index and timeframe. Raises ValueError for what can't work."""
-    names = [slot.name for slot in settings.strategies]
-    if len(set(names)) < len(names):
-        raise ValueError("two strategies have the same name")
-    indices = {(each.exchange, each.symbol): each.index for each in instruments}
-    listening: dict[tuple[int, str], list[StrategySlot]] = {}
-    for slot in settings.strategies:
-        if slot.timeframe not in settings.timeframes:
-            raise ValueError(f"{slot.name} wants candles of {slot.timeframe}, which aren't made")
-        index = indices.get((slot.exchange, slot.symbol))
-        if index is not None:
-            listening.setdefault((index, slot.timeframe), []).append(slot)
-    return listening

@@ -17,7 +17,7 @@ from traderd.core.market import Quote
 from traderd.core.orders import DUPLICATE, Approved, Intent, Report
 from traderd.core.ticker import TickerBoard
 
-SEEN_MAX = 65_536
+SEEN_MAX = 16_384
 
 _ZERO = Decimal(0)
 _FEE_QUANTUM = Decimal("1e-8")
@@ -49,7 +49,7 @@ class PaperBook:
         return index in self._resting
 
     def submit(self, approved: Approved, now_ns: int) -> list[Report]:
-        """Accept or reject one order. An id seen before (the newest 65,536 are remembered) is a duplicate."""
+        """Accept or reject one order. An id seen before (the newest 16,384 are remembered) is a duplicate."""
         intent = approved.intent
         reason = DUPLICATE if intent.client_order_id in self._seen else _fault(approved)
         if reason:

@@ -18,7 +18,7 @@ from traderd.core.market import Instrument, Quote
 from traderd.core.orders import Report
 from traderd.core.ticker import TickerBoard
 
-EXECUTIONS_REMEMBERED = 65_536
+EXECUTIONS_REMEMBERED = 16_384
 
 _ZERO = Decimal(0)
 _COST_QUANTUM = Decimal("1e-16")
@@ -85,7 +85,7 @@ class Portfolio:
         self._holdings = {(each.exchange, each.symbol): self._restored(each) for each in positions}
 
     def has_booked(self, execution_id: str) -> bool:
-        """Whether this fill was applied, as far back as the newest 65,536 go."""
+        """Whether this fill was applied, as far back as the newest 16,384 go."""
         return execution_id in self._executions
 
     def accounts_for(self, report: Report) -> bool:

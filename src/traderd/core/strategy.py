@@ -5,12 +5,14 @@ today) ends in the same `Opinion`, so that a strategy on quotes needs a further 
 Refuses nothing by itself; a strategy that is not warm has no opinion.
 """
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Protocol
 
 from msgspec import Struct
 
 from traderd.core.facts import Candle, SignalType
+from traderd.core.market import Instrument
 
 
 class Opinion(Struct, frozen=True):
@@ -50,3 +52,21 @@ class StrategySlot(Struct, frozen=True):
     """Size of an opening order, in the quote currency."""
     allow_short: bool
     strategy: Strategy
+
+
+def listening(
+    slots: Sequence[StrategySlot], timeframes: Sequence[str], instruments: Sequence[Instrument]
+) -> dict[tuple[int, str], list[StrategySlot]]:
+    """The strategies by instrument index and timeframe. Raises ValueError for what can't work."""
+    names = [slot.name for slot in slots]
+    if len(set(names)) < len(names):
+        raise ValueError("two strategies have the same name")
+    indices = {(each.exchange, each.symbol): each.index for each in instruments}
+    found: dict[tuple[int, str], list[StrategySlot]] = {}
+    for slot in slots:
+        if slot.timeframe not in timeframes:
+            raise ValueError(f"{slot.name} wants candles of {slot.timeframe}, which aren't made")
+        index = indices.get((slot.exchange, slot.symbol))
+        if index is not None:
+            found.setdefault((index, slot.timeframe), []).append(slot)
+    return found
