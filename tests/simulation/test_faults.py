@@ -53,7 +53,7 @@ async def test_a_redis_that_is_away_delays_neither_ticks_nor_orders(
 
 async def _expect_business_as_usual(daemon: DaemonProcess, stored: int) -> int:
     """Ticks are stored as they come and orders are filled; returns how many."""
-    status = await daemon.until(lambda status: status["engine"]["fills"] > 2 and not status["not_ready"], 30.0)
+    status = await daemon.until(lambda status: status["engine"]["fills"] > 0 and not status["not_ready"], 30.0)
     assert status["ticks"]["stored"] > stored + 1_000
     assert status["ticks"]["journalled"] + status["ticks"]["pending"] < 500
     assert status["ticks"]["lost"] == 0

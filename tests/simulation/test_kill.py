@@ -49,7 +49,7 @@ async def test_no_journalled_tick_is_missing_or_doubled_after_twenty_kills(tmp_p
                 kill()
             await live()
             for number in range(KILLS):
-                await asyncio.sleep(random.uniform(0.0, 1.0))
+                await asyncio.sleep(random.uniform(0.0, 0.8))
                 kill()
                 if number % 2:  # and once more on the way back
                     daemon.start()
