@@ -48,6 +48,7 @@ from traderd.core.backoff import Backoff
 from traderd.core.engine import Engine
 from traderd.core.errors import StoreUnavailableError
 from traderd.core.gaps import GapLedger
+from traderd.core.market import Instrument
 from traderd.runtime.drain import Drain
 from traderd.runtime.facts import FactRecords
 from traderd.runtime.gateway import Gateway
@@ -115,6 +116,7 @@ class Daemon:
     async def run(self, run_for_s: float | None) -> None:
         """From start to stop; a task that dies takes everything with it."""
         self._stopping = asyncio.Event()
+        self._migrated = asyncio.Event()
         loop = asyncio.get_running_loop()
         for signum in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signum, self._stopping.set)
@@ -228,6 +230,7 @@ class Daemon:
     async def _bring_up_storage(self, group: asyncio.TaskGroup) -> None:
         """Schema, drains, recovery; then trading may begin. Tried until the database is there."""
         report = await self._until_there(partial(migrate, self._servers.dsn))
+        self._migrated.set()
         self._log.info("schema is up to date", backend=report.backend, applied=len(report.applied))
         self._draining = [
             group.create_task(self._tick_drain.run(), name="tick drain"),
@@ -266,8 +269,7 @@ class Daemon:
             self._engine.describe(instrument)
         if not instruments:
             return
-        saving = self._until_there(partial(self._facts.save_instruments, instruments))
-        self._tasks.append(group.create_task(saving, name=f"instruments of {name}"))
+        self._tasks.append(group.create_task(self._save(instruments), name=f"instruments of {name}"))
         session = Session(
             seat.dialect,
             endpoint,
@@ -285,6 +287,10 @@ class Daemon:
         )
         self._sessions[name] = session
         await session.run()
+
+    async def _save(self, instruments: list[Instrument]) -> None:
+        await self._migrated.wait()
+        await self._until_there(partial(self._facts.save_instruments, instruments))
 
     def _endpoint(self, seat: Seat) -> Endpoint:
         address, rest = self._addresses[seat.name]
