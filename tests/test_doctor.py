@@ -15,7 +15,7 @@ from rich.console import Console
 from conftest import Database
 from traderd import doctor
 from traderd.config import Sim, load_config
-from traderd.doctor import Finding, examine, is_problem, show
+from traderd.doctor import OPEN_FILES_MIN, Finding, examine, is_problem, show
 from traderd.sim.server import SimulatedExchange
 
 SIM = "venues: [{name: binance, endpoint: sim, symbols: [BTC/USDT]}]\n"
@@ -133,7 +133,7 @@ async def test_a_port_that_is_taken_is_a_problem(tmp_path: Path) -> None:
 async def test_too_few_open_files_are_a_problem(tmp_path: Path) -> None:
     """The limit of the process that asks."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (512, hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES_MIN - 1, hard))
     try:
         assert is_problem((await findings(tmp_path, SIM + QUIET))["open files"])
     finally:

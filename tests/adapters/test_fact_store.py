@@ -366,5 +366,5 @@ async def _everything(connection: asyncpg.Connection) -> dict[str, list[Any]]:
 async def _until_waiting(connection: asyncpg.Connection) -> None:
     waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
     async with asyncio.timeout(5):
-        while not await connection.fetchval(waiting):  # noqa: ASYNC110 - the event is in the server
+        while not await connection.fetchval(waiting):
             await asyncio.sleep(0.01)

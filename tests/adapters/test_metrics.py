@@ -106,7 +106,7 @@ async def test_a_loop_that_is_held_up_shows_its_lag() -> None:
     metrics = Metrics()
     watch = asyncio.create_task(watch_loop_lag(metrics, 0.01))
     await asyncio.sleep(0.03)
-    time.sleep(0.06)  # noqa: ASYNC251 - this is the mistake that is to be seen
+    time.sleep(0.06)
     await asyncio.sleep(0.03)
     watch.cancel()
     count, quick = (

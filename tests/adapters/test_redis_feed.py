@@ -84,7 +84,7 @@ async def heard(server: Server) -> AsyncIterator[list[tuple[str, dict[str, Any]]
 
 async def _until(condition: Any, timeout_s: float = 5.0) -> None:
     async with asyncio.timeout(timeout_s):
-        while not condition():  # noqa: ASYNC110 - another process' state has no event
+        while not condition():
             await asyncio.sleep(0.01)
 
 
@@ -277,14 +277,12 @@ async def test_the_readmes_eight_line_subscriber_hears_the_feed(server: Server) 
     (snippet,) = [code for code in re.findall(r"```python\n(.*?)```", _readme(), re.DOTALL) if "psubscribe" in code]
     assert len(snippet.strip().splitlines()) == 8
     environment = {**os.environ, "TRADERD_REDIS_URL": server.url}
-    listener = subprocess.Popen(  # noqa: ASYNC220 - starts at once
-        [sys.executable, "-c", snippet], env=environment, stdout=subprocess.PIPE, text=True
-    )
+    listener = subprocess.Popen([sys.executable, "-c", snippet], env=environment, stdout=subprocess.PIPE, text=True)
     try:
         feed = RedisFeed(server.url, Metrics())
         async with Redis.from_url(server.url) as redis:
             async with asyncio.timeout(10):
-                while not await redis.pubsub_numpat():  # noqa: ASYNC110 - another process' state has no event
+                while not await redis.pubsub_numpat():
                     await asyncio.sleep(0.02)
         feed.quote(quote(BTC, "67250.10"))
         await feed.flush()

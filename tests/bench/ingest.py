@@ -26,7 +26,6 @@ import asyncpg
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from servers import make_server, with_database
-
 from traderd.adapters.copy_columns import HEADER, TRAILER
 from traderd.adapters.tick_store import split_rows
 from traderd.sim.prices import listings
@@ -106,8 +105,11 @@ async def measure(dsn: str, frames: int, symbols: int) -> dict[str, float]:
 async def daemon(folder: Path, dsn: str, frames: int, symbols: int) -> dict[str, float]:
     """(b): generator and daemon as processes of their own."""
     generator = subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("generator.py")), "--port", "0", "--frames", str(frames)]
-        + ["--symbols", str(symbols), "--linger", "600"],
+        [
+            sys.executable,
+            str(Path(__file__).with_name("generator.py")),
+            *("--port", "0", "--frames", str(frames), "--symbols", str(symbols), "--linger", "600"),
+        ],
         stdout=subprocess.PIPE,
         text=True,
     )
