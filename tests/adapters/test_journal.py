@@ -64,6 +64,7 @@ def test_any_records_come_back_from_any_position_over_any_segments(
     again = opened(folder, segment)
     assert again.position == len(payloads)
     assert read_all(again, after, bytes_max) == expected
+    again.close()
 
 
 def test_a_reader_sees_what_is_appended_after_it_reached_the_end(tmp_path: Path) -> None:

@@ -1,10 +1,11 @@
 """The path of a tick and of a fact, with the real engine, rows and journals: nothing is lost without being counted."""
 
-from collections import Counter
+from collections import contextlib
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from pathlib import Path
 
+import Counter
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -106,6 +107,11 @@ class WatchedJournal:
         self.refused: list[JournalRecord] = []
         self._calls = calls
         self._name = name
+
+    def __del__(self) -> None:
+        """Hypothesis makes hundreds of them in one test."""
+        with contextlib.suppress(JournalError, OSError):
+            self.journal.close()
 
     @property
     def journal_id(self) -> str:
