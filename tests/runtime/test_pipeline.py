@@ -1,11 +1,11 @@
 """The path of a tick and of a fact, with the real engine, rows and journals: nothing is lost without being counted."""
 
-from collections import contextlib
+import contextlib
+from collections import Counter
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from pathlib import Path
 
-import Counter
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
