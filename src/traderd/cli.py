@@ -263,6 +263,8 @@ def replay(
     files: tuple[Path, ...], as_json: bool, no_store: bool, speed: float | None, config_path: Path | None
 ) -> int:
     """Feed recorded frames through dialects, engine and store, and report what was in them."""
+    if no_store and speed is not None:
+        raise click.UsageError("--speed paces the engine and the store, which --no-store leaves out: give one of them")
     config, path = _load(config_path)
     from traderd.replay import replay as play  # noqa: PLC0415
 

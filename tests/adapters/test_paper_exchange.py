@@ -51,6 +51,17 @@ async def test_a_beat_fills_at_the_boards_newest_quote() -> None:
     assert [each.kind for each in reports] == ["new", "trade"]
 
 
+async def test_what_still_rests_expires_when_the_venue_closes() -> None:
+    """An orderly stop leaves no order open that nobody will ever fill."""
+    exchange, reports, _ = paper()
+    await exchange.send(order(1))
+    exchange.close()
+    assert [(each.kind, each.client_order_id) for each in reports] == [("new", "r-o1"), ("expired", "r-o1")]
+    assert not exchange.working(0)
+    exchange.close()
+    assert len(reports) == 2
+
+
 async def test_reports_without_a_listener_are_our_own_mistake() -> None:
     """A report that nobody hears would be money that nobody counts."""
     exchange = PaperExchange(PaperSettings(Decimal(10), Decimal(0), 20, 2_000), TickerBoard(1), StandingClock())

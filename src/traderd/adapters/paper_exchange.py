@@ -34,6 +34,10 @@ class PaperExchange:
         """Fill what turned live without a quote since."""
         self._tell(self._book.on_beat(now_ns, self._board))
 
+    def close(self) -> None:
+        """The venue lives in memory: with the daemon it ends, and so do the orders that rest in it."""
+        self._tell(self._book.expire(self._clock.time_ns()))
+
     def _tell(self, reports: Sequence[Report]) -> None:
         for report in reports:
             self.report(report)

@@ -151,3 +151,4 @@ class Telemetry:
             journalled += sum(counts.journalled + counts.quarantined for counts in stream.counts.values())
         self._metrics.backlog("ticks", max(0, journalled - self.stored_rows.total()), ticks_bytes)
         self._metrics.backlog("facts", facts_rows, facts_bytes)
+        self._limited.flush()

@@ -194,7 +194,7 @@ class Daemon:
             else RedisFeed(self._servers.redis_url, self._metrics, self._engine.board.trades)
         )
         self._gaps = GapLedger(self._run)
-        exchange = PaperExchange(paper_settings(config), self._engine.board, self._clock)
+        self._exchange = exchange = PaperExchange(paper_settings(config), self._engine.board, self._clock)
         self._pipeline = Pipeline(
             self._engine,
             TickRows(self._instruments),
@@ -361,6 +361,7 @@ class Daemon:
     async def _wind_down(self) -> None:
         """No more ticks, no more decisions, everything journalled, the database as far as it gets."""
         await end(self._deciding)
+        self._exchange.close()
         self._pipeline.flush()
         if self._draining:
             with contextlib.suppress(TimeoutError):

@@ -82,6 +82,15 @@ class PaperBook:
                 reports += self._fill(index, quote, now_ns)
         return reports
 
+    def expire(self, now_ns: int) -> list[Report]:
+        """The venue closes: whatever still rests ends here."""
+        ended = [order for orders in self._resting.values() for order in orders]
+        self._resting.clear()
+        return [
+            Report(order.intent.client_order_id, "expired", now_ns, order.exchange_order_id, reason="the venue closed")
+            for order in ended
+        ]
+
     def _fill(self, index: int, quote: Quote, now_ns: int) -> list[Report]:
         shown = self._shown.get(index)
         if shown is None or shown.quote is not quote:

@@ -94,9 +94,7 @@ class Stream:
         """One frame's events, in the venue's order. The hot path."""
         pipeline = self._pipeline
         for event in events:
-            kind = type(event)
-            if kind is Quote:
-                assert isinstance(event, Quote)
+            if type(event) is Quote:
                 index = event.instrument.index
                 self.quotes.append(event)
                 self.lasts.append(pipeline.last_trades[index])
@@ -106,8 +104,7 @@ class Stream:
                 pipeline.feed.quote(event)
                 if pipeline.matching.working(index):
                     pipeline.matching.on_quote(event)
-            elif kind is Trade:
-                assert isinstance(event, Trade)
+            elif type(event) is Trade:
                 self.trades.append(event)
                 effects = pipeline.engine.on_trade(event)
                 if effects:
