@@ -84,7 +84,7 @@ def test_what_is_no_duration_is_bad_usage(text: str, capsys: pytest.CaptureFixtu
         ["replay", "missing.jsonl"],
         ["sim", "--port", "70000"],
         ["run", "a", "b"],
-        ["replay", "a.frames.gz", "--no-store", "--speed", "1"],
+        ["replay", __file__, "--no-store", "--speed", "1"],
     ],
 )
 def test_bad_usage_ends_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
