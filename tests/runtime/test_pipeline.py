@@ -510,6 +510,18 @@ def test_a_beat_journals_what_gathered_and_a_full_batch_does_not_wait_for_it(tmp
     assert rig.stream.newest_ns == rig.clock.now_ns - SECOND + 6 * MS
 
 
+def test_of_a_flood_of_bad_frames_few_keep_their_bytes_and_all_are_counted(tmp_path: Path) -> None:
+    """A venue gone mad must not fill the disk."""
+    rig = Rig(tmp_path)
+    for number in range(1_000):
+        rig.stream.on_bad_frame("", "malformed", b"x" * 10_000, number + 1)
+    rig.pipeline.flush()
+    assert rig.stream.counts[""].quarantined == 1_000
+    records = rig.ticks.journal.read(0, 64 * MIB)
+    assert sum(record.rows for record in records) == 1_000
+    assert 50 * 4_000 < sum(len(record.payload) for record in records) < 60 * 4_000 + 1_000 * 100
+
+
 def test_a_gateway_that_is_not_connected_is_a_mistake_and_not_a_silence(tmp_path: Path) -> None:
     """An order with no way out must not vanish."""
     rig = Rig(tmp_path, "LONG").resume()

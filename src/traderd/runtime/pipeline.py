@@ -20,6 +20,9 @@ from traderd.core.market import Beat, Quote, Trade, VenueEvent
 from traderd.core.orders import Approved, Report
 from traderd.runtime.ports import Batch, Clock, Feed, Journal, Reject, RowEncoder
 
+_FRAME_BYTES_KEPT = 4_000
+_FRAMES_KEPT = 50
+"""Bad frames of one flush that are kept with their bytes: a venue gone mad must not fill the disk."""
 _FACTS_WAITING_MAX = 10_000
 """Facts kept in memory for a journal that takes none: beyond it measurements (candles, equity) are dropped."""
 
@@ -113,8 +116,9 @@ class Stream:
             pipeline.flush_stream(self)
 
     def on_bad_frame(self, channel: str, reason: str, frame: bytes, received_ns: int) -> None:
-        """A frame that isn't what the venue's protocol says: kept as it came."""
-        self.bad.append(Reject(received_ns, self.exchange, channel, reason, frame[:4_000]))
+        """A frame that isn't what the venue's protocol says: kept as it came, of a flood only that it came and why."""
+        shown = frame[:_FRAME_BYTES_KEPT] if len(self.bad) < _FRAMES_KEPT else b""
+        self.bad.append(Reject(received_ns, self.exchange, channel, reason, shown))
 
     @property
     def pending(self) -> int:
