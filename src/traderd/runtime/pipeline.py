@@ -21,8 +21,8 @@ from traderd.core.orders import Approved, Report
 from traderd.runtime.ports import Batch, Clock, Feed, Journal, Reject, RowEncoder
 
 _FRAME_BYTES_KEPT = 4_000
-_FRAMES_KEPT = 50
-"""Bad frames of one flush that are kept with their bytes: a venue gone mad must not fill the disk."""
+_BAD_BYTES_KEPT = 256 * 1024
+"""Of the bad frames of one flush: a venue gone mad must not fill the disk."""
 _FACTS_WAITING_MAX = 10_000
 """Facts kept in memory for a journal that takes none: beyond it measurements (candles, equity) are dropped."""
 
@@ -90,6 +90,7 @@ class Stream:
         self.lasts: list[Trade | None] = []
         self.trades: list[Trade] = []
         self.bad: list[Reject] = []
+        self.bad_bytes = 0
         self.newest_ns = 0
         self._pipeline = pipeline
 
@@ -117,7 +118,8 @@ class Stream:
 
     def on_bad_frame(self, channel: str, reason: str, frame: bytes, received_ns: int) -> None:
         """A frame that isn't what the venue's protocol says: kept as it came, of a flood only that it came and why."""
-        shown = frame[:_FRAME_BYTES_KEPT] if len(self.bad) < _FRAMES_KEPT else b""
+        shown = frame[:_FRAME_BYTES_KEPT] if self.bad_bytes < _BAD_BYTES_KEPT else b""
+        self.bad_bytes += len(shown)
         self.bad.append(Reject(received_ns, self.exchange, channel, reason, shown))
 
     @property
@@ -236,7 +238,7 @@ class Pipeline:
             self._observer.latency(stream.exchange, (trades[-1].time_received_ns - trades[-1].time_venue_ns) / 1e9)
             self._append(stream, "trade", "public_trades", self._rows.trades(trades))
         if stream.bad:
-            bad, stream.bad = stream.bad, []
+            bad, stream.bad, stream.bad_bytes = stream.bad, [], 0
             self._append(stream, "", "quarantine", self._rows.rejects(bad), quarantine=True)
 
     def gap_opened(self, exchange: str, symbol: str, channel: str, reason: str, from_ns: int, detail: str = "") -> None:
