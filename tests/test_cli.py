@@ -189,7 +189,7 @@ def _ends_with(fault: BaseException, monkeypatch: pytest.MonkeyPatch) -> int:
     def load(path: Path) -> Any:
         raise fault
 
-    monkeypatch.setattr("traderd.cli.load_config", load)
+    monkeypatch.setattr("traderd.cli.options.load_config", load)
     return execute(["check"])
 
 
