@@ -12,7 +12,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import inspect
 
-from traderd.config import Config, endpoint, load_config, packaged_config, plan, redacted, resolved, shown, state_path
+from traderd.config import (
+    Config,
+    backup_path,
+    endpoint,
+    load_config,
+    packaged_config,
+    plan,
+    redacted,
+    resolved,
+    shown,
+    state_path,
+)
 from traderd.config.checking import checked
 from traderd.core.errors import ConfigError
 
@@ -105,6 +116,8 @@ engine: 5
         ("sim: {symbols: true}", "sim.symbols: expected a whole number, got true"),
         ("breaker: {drawdown_pct_max: 101}", "breaker.drawdown_pct_max: must be at most 100, got 101"),
         ("log: {level: loud}", "log.level: expected one of debug, error, info, warning, got 'loud'"),
+        ("backup: {encrypt_to: me}", "backup.encrypt_to: expected `age:RECIPIENT`, `gpg:RECIPIENT` or nothing, got 'me'"),
+        ("backup: {encrypt_to: gpg:--output=x}", "expected `age:RECIPIENT`, `gpg:RECIPIENT` or nothing"),
         ("mode: live", "mode: expected one of paper, got 'live'"),
         ("state_dir: ''", "state_dir: expected text, got ''"),
         ("state_dir:", "state_dir: expected text, got nothing"),
@@ -332,6 +345,7 @@ def test_the_state_folder_is_beside_the_file_but_never_inside_the_package(
     """With the packaged default it is in the working folder."""
     config = loaded(file, VALID)
     assert state_path(config, file) == file.parent / "state"
+    assert backup_path(config, file) == file.parent / "backups"
     (file.parent / "elsewhere").mkdir()
     monkeypatch.chdir(file.parent / "elsewhere")
     assert state_path(config, packaged_config()) == file.parent / "elsewhere" / "state"

@@ -6,9 +6,10 @@ Refuses impossible values before anything is started: all mistakes are told at o
 """
 
 from traderd.config.addresses import redacted, resolved
-from traderd.config.loading import load_config, packaged_config, shown, state_path
+from traderd.config.loading import backup_path, load_config, packaged_config, shown, state_path
 from traderd.config.plan import endpoint, plan
 from traderd.config.schema import (
+    Backup,
     Breaker,
     Config,
     EmaCross,
@@ -25,6 +26,7 @@ from traderd.config.schema import (
 )
 
 __all__ = [
+    "Backup",
     "Breaker",
     "Config",
     "EmaCross",
@@ -38,6 +40,7 @@ __all__ = [
     "Store",
     "Strategy",
     "Venue",
+    "backup_path",
     "endpoint",
     "load_config",
     "packaged_config",

@@ -43,15 +43,23 @@ def packaged_config() -> Path:
 
 def state_path(config: Config, config_path: Path) -> Path:
     """The state folder: relative to the config file, but to the working folder when that is the packaged default."""
-    config_path = config_path.resolve()
-    base = Path.cwd() if config_path == packaged_config() else config_path.parent
-    return (base / config.state_dir).resolve()
+    return (_base(config_path) / config.state_dir).resolve()
+
+
+def backup_path(config: Config, config_path: Path) -> Path:
+    """The folder for backups, relative to the same folder as the state's."""
+    return (_base(config_path) / config.backup.dir).resolve()
 
 
 def shown(config: Config) -> dict[str, Any]:
     """The configuration as plain values fit to be shown: no passwords."""
     values: dict[str, Any] = redacted_values(msgspec.to_builtins(config))
     return values
+
+
+def _base(config_path: Path) -> Path:
+    config_path = config_path.resolve()
+    return Path.cwd() if config_path == packaged_config() else config_path.parent
 
 
 class _Mistakes:

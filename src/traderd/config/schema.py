@@ -162,6 +162,23 @@ class Paper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     latency_ms: Milliseconds = 20
 
 
+class Backup(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What `traderd db backup` and `traderd db archive` write, and how much of it stays."""
+
+    dir: Annotated[str, Meta(min_length=1)] = "backups"
+    """Relative to the config file."""
+    encrypt_to: Annotated[
+        str, Meta(pattern=r"^(|(age|gpg):[^\s-]\S*)\Z", description="`age:RECIPIENT`, `gpg:RECIPIENT` or nothing")
+    ] = ""
+    """For whom dumps are encrypted; "" leaves them in clear."""
+    keep_daily: Annotated[int, Meta(ge=1, le=3_660)] = 30
+    """The newest backup of each of this many days that have one."""
+    keep_weekly: Annotated[int, Meta(ge=0, le=520)] = 12
+    """The same for ISO weeks."""
+    keep_monthly: Annotated[int, Meta(ge=0, le=120)] = 12
+    """The same for months."""
+
+
 class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The whole of config.yaml."""
 
@@ -183,6 +200,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     risk: Risk = Risk()
     breaker: Breaker = Breaker()
     paper: Paper = Paper()
+    backup: Backup = Backup()
 
     @property
     def database_dsn(self) -> str:
