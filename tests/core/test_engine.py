@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 import pytest
@@ -35,6 +35,7 @@ class Scripted:
     """A strategy that says what it is told, one word a candle."""
 
     warm = True
+    indicators: Mapping[str, float] = {}
 
     def __init__(self, words: Sequence[SignalType | None]) -> None:
         self._words = iter(words)

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 
@@ -145,6 +145,7 @@ class Scripted:
     """A strategy that says what it is told, one word a candle."""
 
     warm = True
+    indicators: Mapping[str, float] = {}
 
     def __init__(self, words: Sequence[SignalType | None]) -> None:
         self._words = iter(words)

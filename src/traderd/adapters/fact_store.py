@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import asyncpg
+import msgspec
 
 from traderd.adapters.fact_tables import (
     BALANCES,
@@ -26,7 +27,18 @@ from traderd.adapters.fact_tables import (
 )
 from traderd.adapters.postgres import Reconnecting, translate
 from traderd.core.errors import StoreRefusedError
-from traderd.core.facts import Candle, Equity, Execution, Fact, Gap, Order, Position, encode_fact
+from traderd.core.facts import (
+    BreakerEvent,
+    Candle,
+    Equity,
+    Execution,
+    Fact,
+    Gap,
+    Indicator,
+    Order,
+    Position,
+    encode_fact,
+)
 from traderd.core.market import Instrument
 from traderd.runtime.ports import PortfolioState
 
@@ -59,6 +71,9 @@ _BREAKER = """
     SELECT alert_type, message FROM alerts
     WHERE entity_type = 'portfolio' AND entity_id = $1 AND alert_type IN ('breaker_tripped', 'breaker_reset')
     ORDER BY time DESC, created_at DESC LIMIT 1"""
+_TRIP = """
+    SELECT * FROM circuit_breaker_events WHERE portfolio_id = $1 AND resolved_at IS NULL
+    ORDER BY triggered_at DESC LIMIT 1"""
 _BALANCE = """
     SELECT cash_balance::text, realized_pnl::text, fees::text, peak_equity::text
     FROM portfolios WHERE id = $1 AND cash_balance IS NOT NULL"""
@@ -109,6 +124,7 @@ class PostgresFactStore:
             positions = await connection.fetch(_POSITIONS, key)
             orders = await connection.fetch(_OPEN_ORDERS, key)
             breaker = await connection.fetchrow(_BREAKER, portfolio)
+            trip = await connection.fetchrow(_TRIP, key)
         cash, realized_pnl, fees, peak_equity = balance or ("", "0", "0", "0")
         return PortfolioState(
             positions=[_position(portfolio, row) for row in positions],
@@ -118,6 +134,7 @@ class PostgresFactStore:
             peak_equity=peak_equity,
             open_orders=[_order(portfolio, row) for row in orders],
             breaker_tripped=breaker["message"] if breaker and breaker["alert_type"] == "breaker_tripped" else "",
+            trip=_trip(portfolio, trip) if trip else None,
         )
 
     async def load_open_gaps(self) -> list[Gap]:
@@ -153,6 +170,9 @@ async def _write(connection: asyncpg.Connection, facts: Sequence[Fact]) -> None:
     for fact in facts:
         by_type[type(fact)].append(fact)
     await _ensure_partitions(connection, "ohlcv", [fact.open_time_ns for fact in facts if isinstance(fact, Candle)])
+    await _ensure_partitions(
+        connection, "technical_indicators", [fact.time_ns for fact in facts if isinstance(fact, Indicator)]
+    )
     await _ensure_partitions(connection, "equity_history", [fact.time_ns for fact in facts if isinstance(fact, Equity)])
     for fact_type, table in IN_ORDER:
         await _insert(connection, table, by_type[fact_type])
@@ -196,8 +216,8 @@ async def _write_owners(connection: asyncpg.Connection, facts: Sequence[Fact]) -
         await connection.execute(_STRATEGIES, [key_of("strategy", name) for name in strategies], strategies)
     portfolios: dict[str, str | None] = {}
     for fact in facts:
-        if isinstance(fact, (Order, Execution, Position, Equity)):
-            environment = None if isinstance(fact, Position) else fact.environment
+        if isinstance(fact, (Order, Execution, Position, Equity, BreakerEvent)):
+            environment = None if isinstance(fact, (Position, BreakerEvent)) else fact.environment
             portfolios[fact.portfolio] = environment or portfolios.get(fact.portfolio)
     if portfolios:
         keys = [key_of("portfolio", name) for name in portfolios]
@@ -242,6 +262,19 @@ def _position(portfolio: str, row: asyncpg.Record) -> Position:
         strategy=row["strategy"] or "",
         opened_ns=ns_of(row["opened_at"]),
         updated_ns=row["updated_ns"],
+    )
+
+
+def _trip(portfolio: str, row: asyncpg.Record) -> BreakerEvent:
+    return BreakerEvent(
+        event_id=row["event_key"],
+        portfolio=portfolio,
+        trigger_type=row["trigger_type"],
+        threshold=row["threshold_value"],
+        actual=row["actual_value"],
+        triggered_ns=ns_of(row["triggered_at"]),
+        reason=msgspec.json.decode(row["metadata"]).get("reason", ""),
+        actions_taken=tuple(msgspec.json.decode(row["actions_taken"])),
     )
 
 

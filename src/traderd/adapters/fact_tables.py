@@ -14,7 +14,7 @@ from uuid import UUID, uuid5
 import msgspec
 from msgspec import Struct
 
-from traderd.core.facts import Alert, Candle, Equity, Fact, Gap, Order, Position, Signal
+from traderd.core.facts import Alert, BreakerEvent, Candle, Equity, Fact, Gap, Indicator, Order, Position, Signal
 
 _NAMESPACE = UUID("5ab2a2a0-6f0c-5a8e-9d27-4b1d7c1f6e55")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -83,9 +83,14 @@ def _strategy(name: str) -> UUID | None:
     return key_of("strategy", name) if name else None
 
 
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
+
+
 _CANDLE = (
     "time timestamptz, symbol text, exchange text, timeframe text, open numeric, high numeric, low numeric, "
-    "close numeric, volume numeric, quote_volume numeric, trades_count bigint"
+    "close numeric, volume numeric, quote_volume numeric, trades_count bigint, bid numeric, ask numeric, "
+    "bid_size numeric, ask_size numeric"
 )
 CANDLES = Table(
     _insert(
@@ -97,22 +102,34 @@ CANDLES = Table(
     ),
     lambda c: (
         time_of(c.open_time_ns), c.symbol, c.exchange, c.timeframe, c.open, c.high, c.low, c.close,
-        c.volume, c.quote_volume, c.trades_count,
+        c.volume, c.quote_volume, c.trades_count, c.bid, c.ask, c.bid_size, c.ask_size,
     ),
     lambda c: (c.symbol, c.timeframe, c.open_time_ns, c.exchange),
     lambda c: int(c.trades_count),
 )  # fmt: skip
 
+_INDICATOR = "time timestamptz, symbol text, exchange text, timeframe text, indicator_name text, value numeric"
+INDICATORS = Table(
+    _insert(
+        "technical_indicators",
+        _INDICATOR,
+        "ON CONFLICT (symbol, timeframe, indicator_name, time, exchange) DO UPDATE SET value = EXCLUDED.value",
+    ),
+    lambda i: (time_of(i.time_ns), i.symbol, i.exchange, i.timeframe, i.name, i.value),
+    lambda i: (i.symbol, i.timeframe, i.name, i.time_ns, i.exchange),
+)
+
 SIGNALS = Table(
     _insert(
         "signals",
         "id uuid, signal_key text, time timestamptz, strategy_id uuid, exchange text, symbol text, signal_type text, "
-        "strength float8, confidence float8, price numeric, reason text",
+        "strength float8, confidence float8, price numeric, reason text, expires_at timestamptz",
         "ON CONFLICT DO NOTHING",
     ),
     lambda s: (
         key_of("signal", s.signal_id), s.signal_id, time_of(s.time_ns), _strategy(s.strategy), s.exchange, s.symbol,
         s.signal_type, s.strength, s.confidence, Decimal(repr(s.price)), s.reason,
+        time_of(s.expires_ns),
     ),
     lambda s: s.signal_id,
 )  # fmt: skip
@@ -124,15 +141,22 @@ _ORDER = (
     "commission numeric, commission_asset text, reason text, created_at timestamptz, updated_at timestamptz, "
     "updated_ns bigint, submitted_at timestamptz, filled_at timestamptz, cancelled_at timestamptz"
 )
+_INSERT_ORDERS = _insert(
+    "orders",
+    _ORDER,
+    "ON CONFLICT (id) DO UPDATE SET "
+    + _replacing(_ORDER, "id, client_order_id")
+    + " WHERE orders.updated_ns <= EXCLUDED.updated_ns RETURNING signal_id, status, filled_quantity",
+    signal_id="(SELECT signals.id FROM signals WHERE signals.id = fact.signal_id)",
+)
 ORDERS = Table(
-    _insert(
-        "orders",
-        _ORDER,
-        "ON CONFLICT (id) DO UPDATE SET "
-        + _replacing(_ORDER, "id, client_order_id")
-        + " WHERE orders.updated_ns <= EXCLUDED.updated_ns",
-        signal_id="(SELECT signals.id FROM signals WHERE signals.id = fact.signal_id)",
-    ),
+    # A signal is executed by its order's first fill, and cancelled when the order ends without one.
+    f"""
+    WITH written AS ({_INSERT_ORDERS})
+    UPDATE signals SET status = CASE WHEN written.filled_quantity > 0 THEN 'executed' ELSE 'cancelled' END
+    FROM written
+    WHERE signals.id = written.signal_id AND signals.status <> 'executed'
+      AND (written.filled_quantity > 0 OR written.status IN ('rejected', 'cancelled', 'expired'))""",
     lambda o: (
         key_of("order", o.client_order_id), o.client_order_id, key_of("portfolio", o.portfolio), _strategy(o.strategy),
         key_of("signal", o.signal_id) if o.signal_id else None, o.signal_id or None, o.exchange, o.symbol, o.side,
@@ -147,30 +171,39 @@ ORDERS = Table(
 _FILL = (
     "id uuid, execution_key text, client_order_id text, order_id uuid, portfolio_id uuid, strategy_id uuid, "
     "exchange text, symbol text, side text, quantity numeric, price numeric, commission numeric, "
-    "commission_asset text, realized_pnl numeric, environment text, time timestamptz"
+    "commission_asset text, realized_pnl numeric, environment text, time timestamptz, position_id uuid, "
+    "exchange_trade_id text"
 )
 FILLS = Table(
-    # One fill, two rows: as the exchange reported it, and as the books see it. Returns the fills that were new.
+    # One fill, two rows: as the exchange reported it, and as the books see it. Returns the fills that were new; what
+    # they earned is added to their strategies.
     f"""
     WITH fact AS (
         SELECT fact.*, (SELECT orders.id FROM orders WHERE orders.id = fact.order_id) AS known_order
         FROM {_rows(_FILL)}
     ), inserted AS (
         INSERT INTO executions (id, execution_key, order_id, client_order_id, portfolio_id, exchange, symbol, side,
-                                quantity, price, commission, commission_asset, environment, time)
+                                quantity, price, commission, commission_asset, environment, time, exchange_trade_id)
         SELECT id, execution_key, known_order, client_order_id, portfolio_id, exchange, symbol, side,
-               quantity, price, commission, commission_asset, environment, time
+               quantity, price, commission, commission_asset, environment, time, exchange_trade_id
         FROM fact ON CONFLICT DO NOTHING RETURNING id
+    ), earned AS (
+        UPDATE strategies SET total_pnl = total_pnl + new.pnl, num_trades = num_trades + new.fills
+        FROM (SELECT strategy_id, sum(realized_pnl) AS pnl, count(*) AS fills
+              FROM fact JOIN inserted USING (id) GROUP BY strategy_id) new
+        WHERE strategies.id = new.strategy_id
     )
     INSERT INTO trades (id, order_id, portfolio_id, strategy_id, exchange, symbol, side, quantity, price, commission,
-                        commission_asset, realized_pnl, environment, executed_at)
+                        commission_asset, realized_pnl, environment, executed_at, position_id, exchange_trade_id)
     SELECT id, known_order, portfolio_id, strategy_id, exchange, symbol, side, quantity, price, commission,
-           commission_asset, realized_pnl, environment, time
+           commission_asset, realized_pnl, environment, time,
+           (SELECT positions.id FROM positions WHERE positions.id = fact.position_id), exchange_trade_id
     FROM fact JOIN inserted USING (id) RETURNING id""",
     lambda e: (
         key_of("execution", e.execution_id), e.execution_id, e.client_order_id, key_of("order", e.client_order_id),
         key_of("portfolio", e.portfolio), _strategy(e.strategy), e.exchange, e.symbol, e.side, e.quantity, e.price,
         e.fee, e.fee_currency or None, e.realized_pnl, e.environment, time_of(e.time_ns),
+        key_of("position", e.portfolio, e.exchange, e.symbol), e.exchange_trade_id or None,
     ),
     lambda e: e.execution_id,
 )  # fmt: skip
@@ -239,9 +272,25 @@ ALERTS = Table(
     lambda a: (
         key_of("alert", a.alert_id), a.alert_id, time_of(a.time_ns), a.alert_type, a.severity, a.title, a.message,
         a.exchange or None, a.symbol or None, a.entity_type or None, a.entity_id or None,
-        msgspec.json.encode(a.metadata).decode(),
+        _json(a.metadata),
     ),
     lambda a: a.alert_id,
+)  # fmt: skip
+
+BREAKER_EVENTS = Table(
+    _insert(
+        "circuit_breaker_events",
+        "id uuid, event_key text, portfolio_id uuid, trigger_type text, threshold_value numeric, actual_value numeric, "
+        "triggered_at timestamptz, resolved_at timestamptz, actions_taken jsonb, metadata jsonb",
+        "ON CONFLICT (id) DO UPDATE SET resolved_at = EXCLUDED.resolved_at"
+        " WHERE circuit_breaker_events.resolved_at IS NULL",
+    ),
+    lambda b: (
+        key_of("breaker", b.event_id), b.event_id, key_of("portfolio", b.portfolio), b.trigger_type, b.threshold,
+        b.actual, time_of(b.triggered_ns), time_of(b.resolved_ns), _json(b.actions_taken), _json({"reason": b.reason}),
+    ),
+    lambda b: b.event_id,
+    lambda b: int(b.resolved_ns),
 )  # fmt: skip
 
 _GAP = (
@@ -278,11 +327,13 @@ INSTRUMENTS = Table(
 
 IN_ORDER: tuple[tuple[type[Fact], Table], ...] = (
     (Candle, CANDLES),
+    (Indicator, INDICATORS),
     (Signal, SIGNALS),
     (Order, ORDERS),
     (Position, POSITIONS),
     (Equity, EQUITY),
     (Alert, ALERTS),
+    (BreakerEvent, BREAKER_EVENTS),
     (Gap, GAPS),
 )
 """What is written by its one statement alone, in an order that satisfies the foreign keys."""

@@ -38,6 +38,8 @@ CHANNELS: Final[dict[type[Fact], str]] = {
     Alert: "traderd:alerts",
 }
 """Facts of other kinds aren't published: they are in the database."""
+UNPUBLISHED: Final = frozenset({"bid", "ask", "bid_size", "ask_size", "expires_ns"})
+"""Fields of facts that stand in the database alone: a candle's closing quote has the ticks' own channel."""
 _TTL_MS: Final = 10_000
 _FACTS_MAX: Final = 10_000
 _PIPELINE_MAX: Final = 100
@@ -227,7 +229,11 @@ def message_of(fact: Fact) -> bytes:
     """The fact's own fields, its kind as `type`, and times as text: `time_ns` becomes `time`, null for not yet."""
     fields: dict[str, Any] = msgspec.to_builtins(fact)
     return orjson.dumps(
-        {name.removesuffix("_ns"): iso(value) if name.endswith("_ns") else value for name, value in fields.items()}
+        {
+            name.removesuffix("_ns"): iso(value) if name.endswith("_ns") else value
+            for name, value in fields.items()
+            if name not in UNPUBLISHED
+        }
     )
 
 

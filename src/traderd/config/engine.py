@@ -37,8 +37,12 @@ def paper_settings(config: Config) -> PaperSettings:
     return PaperSettings(paper.fee_bps, paper.slippage_bps, paper.latency_ms, config.risk.quote_age_ms_max)
 
 
+def strategy_of(strategy: Strategy) -> EmaCross:
+    """A fresh one; one case for each kind."""
+    return EmaCross(strategy.fast, strategy.slow, strategy.allow_short)
+
+
 def _slot(strategy: Strategy) -> StrategySlot:
-    """One case for each kind of strategy."""
     return StrategySlot(
         name=strategy.name,
         exchange=strategy.exchange,
@@ -46,5 +50,5 @@ def _slot(strategy: Strategy) -> StrategySlot:
         timeframe=strategy.timeframe,
         order_notional=strategy.order_notional,
         allow_short=strategy.allow_short,
-        strategy=EmaCross(strategy.fast, strategy.slow, strategy.allow_short),
+        strategy=strategy_of(strategy),
     )

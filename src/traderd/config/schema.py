@@ -183,6 +183,8 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The whole of config.yaml."""
 
     mode: Literal["paper"] = "paper"
+    owner: Name = "traderd"
+    """The user whom all that is traded belongs to: one of `traderd users`, or the daemon's own account."""
     state_dir: Annotated[str, Meta(min_length=1)] = "state"
     """Relative to the config file."""
     database: str = "embedded"

@@ -10,8 +10,10 @@ import re
 from collections.abc import Sequence
 from decimal import Context, Decimal
 
+from msgspec import structs
+
 from traderd.core.facts import Candle
-from traderd.core.market import Instrument, Trade
+from traderd.core.market import Instrument, Quote, Trade
 
 EARLY_NS_MAX = 60 * 10**9
 
@@ -31,6 +33,19 @@ def timeframe_ns(text: str) -> int:
     if match is None:
         raise ValueError(f"{text!r} is not a timeframe: a whole number and s, m, h or d, such as 1m")
     return int(match[1]) * _UNIT_NS[match[2]]
+
+
+def with_quote(candle: Candle, quote: Quote | None) -> Candle:
+    """The candle and the quote at which it was closed."""
+    if quote is None:
+        return candle
+    return structs.replace(
+        candle,
+        bid=Decimal(quote.bid_text),
+        ask=Decimal(quote.ask_text),
+        bid_size=Decimal(quote.bid_size_text),
+        ask_size=Decimal(quote.ask_size_text),
+    )
 
 
 class CandleBuilder:

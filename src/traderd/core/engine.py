@@ -14,9 +14,8 @@ from msgspec import Struct, field, structs
 
 from traderd.core.alerts import AlertLog
 from traderd.core.blotter import Blotter
-from traderd.core.breaker import DrawdownBreaker
-from traderd.core.candles import CandleBuilder
-from traderd.core.facts import Candle, Environment, Fact, Order, Position, Severity, Signal
+from traderd.core.candles import CandleBuilder, timeframe_ns, with_quote
+from traderd.core.facts import BreakerEvent, Candle, Environment, Fact, Order, Position, Severity, Signal
 from traderd.core.market import Beat, Instrument, Quote, Trade
 from traderd.core.orders import (
     Approved,
@@ -31,8 +30,9 @@ from traderd.core.orders import (
 from traderd.core.portfolio import Portfolio
 from traderd.core.risk import RiskGate, RiskSettings
 from traderd.core.sizing import side_of, size
-from traderd.core.strategy import Opinion, StrategySlot, listening
+from traderd.core.strategy import Opinion, StrategySlot, listening, measured
 from traderd.core.ticker import TickerBoard
+from traderd.core.watch import EquityWatch
 
 Effect = Fact | Approved
 
@@ -96,19 +96,26 @@ class Engine:
         self.board = TickerBoard(len(instruments))
         self.portfolio = Portfolio(settings.portfolio, settings.base_currency, settings.initial_cash, instruments)
         self.blotter = Blotter()
-        self.breaker = DrawdownBreaker(settings.drawdown_pct_max)
         self.counts = Counts()
         self._settings = settings
         self._instruments = list(instruments)
         self._gate = RiskGate(settings.risk, self._instruments)
         self._alerts = AlertLog(settings.run)
+        self._watch = EquityWatch(
+            settings.run,
+            self.portfolio,
+            self.board,
+            self._alerts,
+            settings.drawdown_pct_max,
+            settings.risk.quote_age_ms_max * 1_000_000,
+            int(settings.equity_interval_s * 1e9),
+            settings.environment,
+        )
         self._builders = [
             CandleBuilder(each, settings.timeframes, settings.candle_grace_ms * 1_000_000) for each in instruments
         ]
         self._slots = listening(settings.strategies, settings.timeframes, instruments)
         self._quotes = self.board.quotes
-        self._equity_interval_ns = int(settings.equity_interval_s * 1e9)
-        self._equity_due_ns = 0
         self._now_ns = 0
         self._recovered = False
         self._halted = ""
@@ -118,7 +125,11 @@ class Engine:
     @property
     def refusal(self) -> str:
         """Why nothing may be ordered now; "" when it may."""
-        return self._halted or ("" if self._recovered else "the books are not recovered yet") or self.breaker.refusal
+        return (
+            self._halted
+            or ("" if self._recovered else "the books are not recovered yet")
+            or self._watch.breaker.refusal
+        )
 
     @property
     def late_trades(self) -> int:
@@ -154,10 +165,7 @@ class Engine:
         now_ns = beat.time_ns
         effects: list[Effect] = []
         if self._recovered:
-            due = now_ns >= self._equity_due_ns
-            if due:
-                self._equity_due_ns = now_ns - now_ns % self._equity_interval_ns + self._equity_interval_ns
-            effects += self._revalue(now_ns, record=due)
+            effects += self._watch.on_beat(now_ns)
         for index, builder in enumerate(self._builders):
             candles = builder.on_beat(now_ns)
             if candles:
@@ -185,11 +193,14 @@ class Engine:
             effects += self.halt(contradiction)
         return effects
 
-    def resume(self, now_ns: int, restored: Restored, breaker_tripped: str = "") -> Sequence[Effect]:
+    def resume(
+        self, now_ns: int, restored: Restored, breaker_tripped: str = "", trip: BreakerEvent | None = None
+    ) -> Sequence[Effect]:
         """Take over what an earlier run left and let trading begin, unless it was halted meanwhile.
 
-        `breaker_tripped` is the reason of a trip that no operator has reset. The paper exchange lives in memory, so
-        that its orders ended with the earlier run; a real venue's go on and are the reconciliation's to end.
+        `breaker_tripped` is the reason of a trip that no operator has reset, `trip` the event that it left. The paper
+        exchange lives in memory, so that its orders ended with the earlier run; a real venue's go on and are the
+        reconciliation's to end.
         """
         self._now_ns = now_ns
         if restored.cash:
@@ -201,7 +212,7 @@ class Engine:
                 restored.positions,
             )
         if breaker_tripped:
-            self.breaker.restore(breaker_tripped)
+            self._watch.restore(breaker_tripped, trip)
         effects: list[Effect] = []
         for order in restored.open_orders:
             if self._settings.environment == "paper":
@@ -218,7 +229,7 @@ class Engine:
                 )
                 effects += self._alerts.note(now_ns, "position_unknown", "error", "A position has no feed", message)
         self._recovered = True
-        return effects + self._revalue(now_ns, record=True)
+        return effects + self._watch.look(now_ns, record=True)
 
     def halt(self, reason: str) -> list[Effect]:
         """No order from here on until `lift_halt`; the first reason stands."""
@@ -236,27 +247,18 @@ class Engine:
 
     def reset_breaker(self) -> Sequence[Effect]:
         """An operator accepts the drawdown: the peak starts anew from the next fresh equity."""
-        change = self.breaker.reset()
-        if change is None:
-            return _NOTHING
-        self.portfolio.forget_peak()
-        return self._alerts.note(
-            self._now_ns,
-            "breaker_reset",
-            "critical",
-            "The drawdown breaker was reset",
-            change.reason,
-            portfolio=self.portfolio.name,
-        )
+        return self._watch.reset(self._now_ns)
 
     def _on_candles(self, index: int, candles: Sequence[Candle], now_ns: int) -> list[Effect]:
         self._now_ns = now_ns
         self.counts.candles += len(candles)
         effects: list[Effect] = []
-        for candle in candles:
-            effects.append(candle)
-            for slot in self._slots.get((index, candle.timeframe), ()):
-                opinion = slot.strategy.on_candle(candle)
+        for closed in candles:
+            candle = with_quote(closed, self._quotes[index])
+            slots = self._slots.get((index, candle.timeframe), ())
+            opinions = [(slot, slot.strategy.on_candle(candle)) for slot in slots]
+            effects += [candle, *measured(candle, slots)]
+            for slot, opinion in opinions:
                 if opinion is not None:
                     effects += self._on_opinion(slot, opinion, self._instruments[index], candle, now_ns)
         return effects
@@ -281,6 +283,7 @@ class Engine:
             confidence=opinion.confidence,
             price=float(reference),
             reason=f"{opinion.reason}; no order: {intent}" if isinstance(intent, str) else opinion.reason,
+            expires_ns=now_ns + timeframe_ns(slot.timeframe),
         )
         return [signal] if isinstance(intent, str) else [signal, *self._on_intent(intent, now_ns)]
 
@@ -344,7 +347,7 @@ class Engine:
         if updated is not order:
             effects.append(updated)
         effects.append(self.portfolio.position(order.exchange, order.symbol, self.board))
-        effects += self._revalue(report.time_ns, record=True)
+        effects += self._watch.look(report.time_ns, record=True)
         if not self.portfolio.accounts_for(report):
             effects += self.halt(f"fill {report.execution_id} has a fee in {report.fee_currency}, which isn't booked")
         return effects
@@ -366,25 +369,3 @@ class Engine:
         return self._alerts.note(
             order.updated_ns, alert_type, severity, title, message, order.exchange, order.symbol, order.client_order_id
         )
-
-    def _revalue(self, now_ns: int, record: bool) -> list[Effect]:
-        """Equity at the newest quotes; only when all of them are fresh do peak and breaker believe it."""
-        valuation = self.portfolio.value(self.board)
-        age_ns_max = self._settings.risk.quote_age_ms_max * 1_000_000
-        fresh = valuation if valuation and now_ns - valuation.oldest_quote_ns <= age_ns_max else None
-        if fresh:
-            self.portfolio.observe(fresh)
-        change = self.breaker.observe(fresh.equity if fresh else None, self.portfolio.peak_equity)
-        effects: list[Effect] = []
-        if record and valuation:
-            effects.append(self.portfolio.equity(valuation, now_ns, self._settings.environment))
-        if change and change.after == "tripped":
-            effects += self._alerts.note(
-                now_ns,
-                "breaker_tripped",
-                "critical",
-                "Drawdown breaker tripped",
-                change.reason,
-                portfolio=self.portfolio.name,
-            )
-        return effects

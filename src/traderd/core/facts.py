@@ -34,6 +34,25 @@ class Candle(Struct, frozen=True, tag="candle"):
     volume: Decimal
     quote_volume: Decimal
     trades_count: int
+    bid: Decimal | None = None
+    """The newest quote when the bar was closed, and its sizes; None where there was none."""
+    ask: Decimal | None = None
+    bid_size: Decimal | None = None
+    ask_size: Decimal | None = None
+
+
+class Indicator(Struct, frozen=True, tag="indicator"):
+    """What a strategy measured on one closed candle. Key: exchange, symbol, timeframe, name, time_ns."""
+
+    exchange: str
+    symbol: str
+    timeframe: str
+    time_ns: int
+    """The candle's open time."""
+    name: str
+    """`EMA_9`, …"""
+    value: Decimal
+    """The shortest decimal that is the float: an indicator is a measurement and no money."""
 
 
 class Signal(Struct, frozen=True, tag="signal"):
@@ -54,6 +73,8 @@ class Signal(Struct, frozen=True, tag="signal"):
     """Reference price at the moment of the signal."""
     reason: str
     """One sentence with the figures that made it."""
+    expires_ns: int = 0
+    """When the next candle may say something else; 0 for never."""
 
 
 class Order(Struct, frozen=True, tag="order"):
@@ -105,6 +126,8 @@ class Execution(Struct, frozen=True, tag="execution"):
     """What this fill realised, after its fee, in the quote currency; 0 for an opening fill but for its fee."""
     environment: Environment
     time_ns: int
+    exchange_trade_id: str = ""
+    """The exchange's own id of the trade; "" where it tells none."""
 
 
 class Position(Struct, frozen=True, tag="position"):
@@ -162,6 +185,24 @@ class Alert(Struct, frozen=True, tag="alert"):
     metadata: dict[str, Any] = {}
 
 
+class BreakerEvent(Struct, frozen=True, tag="breaker_event"):
+    """A breaker's trip. Key: event_id; written once when it trips and again when an operator resets it."""
+
+    event_id: str
+    """`{run}-b{n}`"""
+    portfolio: str
+    trigger_type: Literal["drawdown"]
+    threshold: Decimal
+    """Percent of the peak that was too far."""
+    actual: Decimal
+    """Percent that equity was below its peak, rounded to six digits."""
+    triggered_ns: int
+    reason: str
+    actions_taken: tuple[str, ...] = ("halt_trading",)
+    resolved_ns: int = 0
+    """0 while it stands."""
+
+
 class Gap(Struct, frozen=True, tag="gap"):
     """A hole in the data. Key: gap_id; written once when it opens and again when it closes."""
 
@@ -180,7 +221,7 @@ class Gap(Struct, frozen=True, tag="gap"):
     detail: str = ""
 
 
-Fact = Candle | Signal | Order | Execution | Position | Equity | Alert | Gap
+Fact = Candle | Indicator | Signal | Order | Execution | Position | Equity | Alert | BreakerEvent | Gap
 
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[Fact] = msgspec.json.Decoder(Fact)

@@ -116,17 +116,19 @@ class PaperBook:
         order.remaining -= quantity
         order.fills += 1
         shown.left[intent.side] -= quantity
+        execution_id = f"{intent.client_order_id}-x{order.fills}"
         fee = (price * quantity * self._settings.fee_bps / 10_000).quantize(_FEE_QUANTUM, ROUND_UP)
         return Report(
             client_order_id=intent.client_order_id,
             kind="trade",
             time_ns=now_ns,
             exchange_order_id=order.exchange_order_id,
-            execution_id=f"{intent.client_order_id}-x{order.fills}",
+            execution_id=execution_id,
             quantity=quantity,
             price=price,
             fee=fee,
             fee_currency=intent.instrument.quote,
+            exchange_trade_id=execution_id,
         )
 
     def _price(self, intent: Intent, quote: Quote) -> Decimal | None:

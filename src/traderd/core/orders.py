@@ -62,6 +62,8 @@ class Report(Struct, frozen=True):
     fee: Decimal = Decimal(0)
     fee_currency: str = ""
     reason: str = ""
+    exchange_trade_id: str = ""
+    """The exchange's own id of this fill, where it tells one."""
 
 
 _ANY_KNOWN: frozenset[OrderStatus] = frozenset(

@@ -261,4 +261,5 @@ def _execution(order: facts.Order, report: Report, realized: Decimal) -> facts.E
         realized_pnl=realized,
         environment=order.environment,
         time_ns=report.time_ns,
+        exchange_trade_id=report.exchange_trade_id,
     )

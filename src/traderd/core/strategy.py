@@ -5,13 +5,13 @@ today) ends in the same `Opinion`, so that a strategy on quotes needs a further 
 Refuses nothing by itself; a strategy that is not warm has no opinion.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Protocol
+from typing import Any, Protocol
 
 from msgspec import Struct
 
-from traderd.core.facts import Candle, SignalType
+from traderd.core.facts import Candle, Indicator, SignalType
 from traderd.core.market import Instrument
 
 
@@ -28,12 +28,27 @@ class Opinion(Struct, frozen=True):
     """One sentence with the figures that made it."""
 
 
+class Rules(Struct, frozen=True):
+    """A strategy's rules as data, for whoever reads about it: nothing is decided by them."""
+
+    family: str
+    """One of the kinds that the table strategies knows."""
+    entry: dict[str, Any]
+    """By the position that is entered, `long` or `short`: the condition, as left, operator and right."""
+    exit: dict[str, Any]
+
+
 class Strategy(Protocol):
     """One rule, with the state of its running indicators."""
 
     @property
     def warm(self) -> bool:
         """Whether it has seen enough to have an opinion."""
+        ...
+
+    @property
+    def indicators(self) -> Mapping[str, float]:
+        """What it measured on the newest candle, by names like `EMA_9`; only what is warm."""
         ...
 
     def on_candle(self, candle: Candle) -> Opinion | None:
@@ -70,3 +85,14 @@ def listening(
         if index is not None:
             found.setdefault((index, slot.timeframe), []).append(slot)
     return found
+
+
+def measured(candle: Candle, slots: Sequence[StrategySlot]) -> list[Indicator]:
+    """The candle's indicators, each once: strategies that have listened equally long measure the same by one name."""
+    values: dict[str, float] = {}
+    for slot in slots:
+        values |= slot.strategy.indicators
+    return [
+        Indicator(candle.exchange, candle.symbol, candle.timeframe, candle.open_time_ns, name, Decimal(repr(value)))
+        for name, value in values.items()
+    ]

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from traderd.core.engine import Engine
 from traderd.core.errors import JournalError
-from traderd.core.facts import Alert, Candle, Equity, Fact, Gap, encode_fact
+from traderd.core.facts import Alert, Candle, Equity, Fact, Gap, Indicator, encode_fact
 from traderd.core.gaps import GapLedger
 from traderd.core.market import Beat, Quote, Trade, VenueEvent
 from traderd.core.orders import Approved, Report
@@ -24,7 +24,7 @@ _FRAME_BYTES_KEPT = 4_000
 _BAD_BYTES_KEPT = 256 * 1024
 """Of the bad frames of one flush: a venue gone mad must not fill the disk."""
 _FACTS_WAITING_MAX = 10_000
-"""Facts kept in memory for a journal that takes none: beyond it measurements (candles, equity) are dropped."""
+"""Facts kept in memory for a journal that takes none: beyond it candles, indicators and equity are dropped."""
 
 
 class Observer(Protocol):
@@ -197,10 +197,10 @@ class Pipeline:
 
     def record(self, fact: Fact) -> None:
         """Keep one fact, and tell the outside."""
-        if len(self._facts) < _FACTS_WAITING_MAX or not isinstance(fact, Candle | Equity):
+        if len(self._facts) < _FACTS_WAITING_MAX or not isinstance(fact, Candle | Indicator | Equity):
             self._facts.append(encode_fact(fact))
         else:
-            self.fault("the fact journal has taken nothing for long: candles and equity are dropped")
+            self.fault("the fact journal has taken nothing for long: candles, indicators and equity are dropped")
         self.feed.fact(fact)
         self._observer.fact(fact)
 

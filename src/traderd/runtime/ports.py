@@ -8,7 +8,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from traderd.core.facts import Fact, Order, Position
+from traderd.core.facts import BreakerEvent, Fact, Order, Position
 from traderd.core.market import Quote, Trade
 from traderd.core.orders import Approved, Report
 
@@ -168,6 +168,8 @@ class PortfolioState(Struct, frozen=True):
     open_orders: list[Order]
     breaker_tripped: str = ""
     """Why the breaker tripped, if nobody has reset it since."""
+    trip: BreakerEvent | None = None
+    """The event that the trip left."""
 
 
 class FactStore(Protocol):

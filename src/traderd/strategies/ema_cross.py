@@ -3,9 +3,11 @@
 Refuses to call the first relation it sees a crossing: a trend that began before it was warm is not its own.
 """
 
+from collections.abc import Mapping
+
 from traderd.core.facts import Candle, SignalType
 from traderd.core.indicators import Ema
-from traderd.core.strategy import Opinion
+from traderd.core.strategy import Opinion, Rules
 
 STRENGTH_FULL = 0.001
 """A gap between the averages of 10 bps of the slow one counts as full strength."""
@@ -19,6 +21,7 @@ class EmaCross:
             raise ValueError(f"an EMA cross needs 1 <= fast < slow, not {fast} and {slow}")
         self._fast = Ema(fast)
         self._slow = Ema(slow)
+        self._averages = {f"EMA_{fast}": self._fast, f"EMA_{slow}": self._slow}
         self._down: SignalType = "SHORT" if allow_short else "EXIT_LONG"
         self._above: bool | None = None
 
@@ -26,6 +29,21 @@ class EmaCross:
     def warm(self) -> bool:
         """Whether both averages have a value."""
         return self._slow.value is not None
+
+    @property
+    def indicators(self) -> Mapping[str, float]:
+        """Both averages, each from when it has a value."""
+        return {name: each.value for name, each in self._averages.items() if each.value is not None}
+
+    @property
+    def rules(self) -> Rules:
+        """Entering and leaving, as data."""
+        fast, slow = self._averages
+        above = {"left": fast, "operator": "crosses_above", "right": slow}
+        below = above | {"operator": "crosses_below"}
+        if self._down == "SHORT":
+            return Rules("momentum", {"long": above, "short": below}, {"long": below, "short": above})
+        return Rules("momentum", {"long": above}, {"long": below})
 
     def on_candle(self, candle: Candle) -> Opinion | None:
         """An opinion on the candle that makes the averages cross, else None. Touching is not crossing."""

@@ -1,0 +1,104 @@
+"""The books that no fact writes: strategies and settings as config.yaml has them, balances, risk and performance.
+
+What is computed is computed by the database (sql/always/0006_books.sql). Everything here may be repeated, and changes
+nothing where nothing is new. Refuses names that belong to another user: one line, before anything is traded.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+import msgspec
+
+from traderd.adapters.fact_tables import key_of
+from traderd.adapters.postgres import Reconnecting
+from traderd.config.register import Section, StrategyEntry
+from traderd.core.errors import ConfigError
+
+_SOURCE = "config.yaml"
+_NAMES = (
+    "strategy_class", "strategy_type", "exchange", "symbol", "symbols", "timeframe", "parameters", "entry_rules",
+    "exit_rules", "risk_parameters", "trading_mode", "status", "created_by",
+)  # fmt: skip
+_COLUMNS, _STORED, _NEW = (", ".join(prefix + name for name in _NAMES) for prefix in ("", "stored.", "EXCLUDED."))
+_STRATEGY = f"""
+    INSERT INTO strategies AS stored (id, name, {_COLUMNS}, activated_at)
+    VALUES ($1, $2, $3, $4, $5, $6, ARRAY[$6], $7, $8, $9, $10, $11, $12, 'active', '{_SOURCE}', now())
+    ON CONFLICT (id) DO UPDATE SET ({_COLUMNS}) = ROW ({_NEW}),
+        activated_at = CASE WHEN stored.status = 'active' THEN coalesce(stored.activated_at, now()) ELSE now() END
+    WHERE ({_STORED}) IS DISTINCT FROM ({_NEW})"""
+_STOP_OTHERS = f"""
+    UPDATE strategies SET status = 'stopped'
+    WHERE created_by = '{_SOURCE}' AND status = 'active' AND user_id = current_user_id() AND NOT id = ANY($1::uuid[])"""
+_PORTFOLIO = """
+    INSERT INTO portfolios AS stored (id, name, environment, broker) VALUES ($1, $2, $3, $3)
+    ON CONFLICT (id) DO UPDATE SET environment = EXCLUDED.environment, broker = EXCLUDED.broker, is_active = true
+    WHERE (stored.environment, stored.broker, stored.is_active)
+          IS DISTINCT FROM (EXCLUDED.environment, EXCLUDED.broker, true)"""
+_SECTION = """
+    INSERT INTO configurations AS stored (key, value, description, updated_by) VALUES ($1, $2, $3, $4)
+    ON CONFLICT (key) DO UPDATE SET value = EXCLUDED.value, description = EXCLUDED.description,
+        updated_by = EXCLUDED.updated_by
+    WHERE (stored.value, stored.description) IS DISTINCT FROM (EXCLUDED.value, EXCLUDED.description)"""
+_KEPT = ("record_balances($1)", "record_risk_metrics($1)", "refresh_performance($1)", "expire_signals($1)")
+
+
+class Books:
+    """Over one connection; it reconnects by itself at the next call after a fault."""
+
+    def __init__(self, dsn: str, timeout_s: float) -> None:
+        self._database = Reconnecting(dsn, "traderd books", timeout_s)
+
+    async def register(self, portfolio: str, environment: str, strategies: Sequence[StrategyEntry]) -> None:
+        """The portfolio and the strategies that run from now on; what the file doesn't name any more is stopped.
+
+        A strategy whose rules are as they were gets no new version. Raises ConfigError where a name is somebody else's.
+        """
+        async with self._database.use() as connection, connection.transaction():
+            await _own(connection, "portfolio", portfolio, _PORTFOLIO, environment)
+            for entry in strategies:
+                await _own(connection, "strategy", entry.name, _STRATEGY, *_row(entry))
+            await connection.execute(_STOP_OTHERS, [key_of("strategy", entry.name) for entry in strategies])
+
+    async def configure(self, sections: Sequence[Section], run: str) -> None:
+        """What the daemon was told; a section that says the same isn't touched."""
+        rows = [(each.key, _json(each.value), each.description, run) for each in sections]
+        async with self._database.use() as connection:
+            await connection.executemany(_SECTION, rows)
+
+    async def keep(self, now: datetime) -> None:
+        """Balances, risk, performance, and the end of signals that nobody followed, each on its own."""
+        async with self._database.use() as connection:
+            for call in _KEPT:
+                await connection.execute(f"SELECT {call}", now)
+
+    async def close(self) -> None:
+        """Close the connection, if there is one."""
+        await self._database.close()
+
+
+async def _own(connection: asyncpg.Connection, kind: str, name: str, statement: str, *row: Any) -> None:
+    try:
+        await connection.execute(statement, key_of(kind, name), name, *row)
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise ConfigError([f"the {kind} {name!r} can't be kept, it may be another user's: {error}"]) from error
+
+
+def _row(entry: StrategyEntry) -> tuple[Any, ...]:
+    return (
+        entry.strategy_class,
+        entry.strategy_type,
+        entry.exchange,
+        entry.symbol,
+        entry.timeframe,
+        _json(entry.parameters),
+        _json(entry.entry_rules),
+        _json(entry.exit_rules),
+        _json(entry.risk_parameters),
+        entry.trading_mode,
+    )
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
