@@ -1,5 +1,8 @@
-DROP TABLE goal_adjustments, goal_progress, financial_goals, backtest_trades, backtests, alert_suppressions, alert_history,
-    alert_rules, circuit_breaker_events, risk_metrics, portfolio_balances, strategy_versions;
+DROP TABLE goal_adjustments, goal_progress, financial_goals, backtest_trades, backtests, alert_suppressions,
+    alert_history, alert_rules, circuit_breaker_events;
+DROP TABLE risk_metrics;
+DROP TABLE portfolio_balances;
+DROP TABLE strategy_versions;
 DELETE FROM time_partitioning WHERE table_name IN ('risk_metrics', 'portfolio_balances');
 DROP INDEX alerts_user, alerts_status, alerts_portfolio, trades_order, trades_portfolio, trades_strategy, trades_symbol,
     trades_user, positions_symbol, positions_strategy, executions_exchange_trade, executions_order, executions_portfolio,

@@ -126,11 +126,11 @@ async def test_a_file_changed_after_it_was_applied_is_refused(empty: asyncpg.Con
 async def test_a_changed_function_is_replaced_and_nothing_else(empty: asyncpg.Connection, sql: Path) -> None:
     """Only the always-file whose text changed is applied."""
     await migrate(empty, sql)
-    (sql / "always/0002_answer.sql").write_text("CREATE OR REPLACE FUNCTION answer() RETURNS int RETURN 42;")
-    assert await pending(empty, sql) == ("always/0002_answer.sql",)
+    (sql / "always/9999_answer.sql").write_text("CREATE OR REPLACE FUNCTION answer() RETURNS int RETURN 42;")
+    assert await pending(empty, sql) == ("always/9999_answer.sql",)
     await migrate(empty, sql)
-    (sql / "always/0002_answer.sql").write_text("CREATE OR REPLACE FUNCTION answer() RETURNS int RETURN 43;")
-    assert (await migrate(empty, sql)).applied == ("always/0002_answer.sql",)
+    (sql / "always/9999_answer.sql").write_text("CREATE OR REPLACE FUNCTION answer() RETURNS int RETURN 43;")
+    assert (await migrate(empty, sql)).applied == ("always/9999_answer.sql",)
     assert await empty.fetchval("SELECT answer()") == 43
 
 
@@ -144,14 +144,16 @@ async def test_a_schema_newer_than_the_program_is_refused(empty: asyncpg.Connect
 
 async def test_a_file_that_fails_leaves_nothing_behind_and_is_tried_again(empty: asyncpg.Connection, sql: Path) -> None:
     """Not the first half of it, nor its row; the files before it stay; mended, it is applied."""
-    broken = sql / "once/0004_broken.sql"
+    newest = max(f"once/{path.name}" for path in (sql / "once").iterdir())
+    broken = sql / "once/9999_broken.sql"
     broken.write_text("SELECT create_time_partitioned('half', 'time timestamptz NOT NULL', '1 day'); SELECT 1 / 0;")
-    with pytest.raises(MigrationError, match=r"^once/0004_broken.sql failed and was rolled back: [^\n]+$"):
+    with pytest.raises(MigrationError, match=r"^once/9999_broken.sql failed and was rolled back: [^\n]+$"):
         await migrate(empty, sql)
     assert await empty.fetchval("SELECT to_regclass('half')") is None
-    assert await empty.fetchval("SELECT max(name) FROM schema_migrations") == "once/0003_trading.sql"
+    assert await empty.fetchval("SELECT max(name) FROM schema_migrations") == newest
     broken.write_text("CREATE TABLE half (id int)")
-    assert (await migrate(empty, sql)).applied == ("once/0004_broken.sql", "always/0001_partitions.sql")
+    rest = tuple(name for name in ALL_FILES if name.startswith("always/"))
+    assert (await migrate(empty, sql)).applied == ("once/9999_broken.sql", *rest)
 
 
 async def test_two_migrations_at_once_take_turns(empty_database: Database) -> None:
@@ -167,7 +169,7 @@ async def test_a_role_without_rights_is_told_what_to_grant(plain_database: Datab
     clerk = await asyncpg.connect(plain_database.dsn.replace("postgres@", "clerk@"))
     try:
         assert (await migrate(clerk, sql)).applied == ()
-        (sql / "once/0004_more.sql").write_text("SELECT 1")
+        (sql / "once/9999_more.sql").write_text("SELECT 1")
         with pytest.raises(
             MigrationError, match=r'role "clerk" may not create tables in schema public .* GRANT CREATE'
         ):

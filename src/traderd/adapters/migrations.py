@@ -1,15 +1,21 @@
 """The schema, brought up to date from the numbered files in sql/.
 
-`once/` is applied once, in order, and frozen by its SHA-256; `always/` (functions, views) is applied after that,
-whenever its text has changed. Each file is one transaction together with its row in schema_migrations, all under one
-advisory lock. Refuses a server that is too old, a once-file that was changed, a file that was applied and is gone (the
-schema is newer than the program), and missing rights: one line each, and nothing is half applied.
+`bootstrap.sql` makes what the rest stands on (roles, extension) as far as the login role may. Then, as traderd_owner
+where that is possible: `once/` is applied once, in order, and frozen by its SHA-256; `always/` (functions, views) is
+applied after that, whenever its text has changed; after_migrate() gives every role its rights. `down/` undoes. Each
+file is one transaction together with its row in schema_migrations, all under one advisory lock.
+Refuses a server that is too old, a once-file that was changed, a file that was applied and is gone (the schema is newer
+than the program), and missing rights: one line each, and nothing is half applied.
 To retire an always-file, a once-file drops what it made and deletes its row.
 """
 
+import asyncio
 import hashlib
-from collections.abc import Sequence
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import asyncpg
 from msgspec import Struct
@@ -17,7 +23,7 @@ from msgspec import Struct
 from traderd.adapters.postgres import connect, translate
 from traderd.core.errors import MigrationError
 
-SERVER_MIN = 14
+SERVER_MIN = 15
 _LOCK_WAIT_MS = 60_000
 _LOCK = "hashtext('traderd'), hashtext('migrate')"
 _REGISTER = """
@@ -26,6 +32,21 @@ _REGISTER = """
         sha256     text NOT NULL,
         applied_at timestamptz NOT NULL DEFAULT clock_timestamp()
     )"""
+_REMEMBER = """
+    INSERT INTO schema_migrations (name, sha256) VALUES ($1, $2)
+    ON CONFLICT (name) DO UPDATE SET sha256 = EXCLUDED.sha256, applied_at = EXCLUDED.applied_at"""
+_AFTER = """
+    DO $$ BEGIN
+        IF to_regproc('after_migrate') IS NOT NULL THEN PERFORM after_migrate(); END IF;
+    END $$"""
+_MAY_BE_OWNER = """
+    SELECT EXISTS (
+        SELECT FROM pg_roles
+        WHERE rolname = 'traderd_owner' AND has_schema_privilege(rolname, current_schema(), 'CREATE')
+          AND pg_has_role(current_user, oid, CASE WHEN current_setting('server_version_num')::integer >= 160000
+                                             THEN 'SET' ELSE 'MEMBER' END))"""
+_MADE = re.compile(r"^CREATE (?:OR REPLACE )?(?:FUNCTION|PROCEDURE|VIEW) (\w+)", re.MULTILINE)
+_Done = TypeVar("_Done")
 
 
 class SqlFile(Struct, frozen=True):
@@ -48,27 +69,24 @@ class MigrationReport(Struct, frozen=True):
     backend: str
     """`timescaledb-community`, `timescaledb-apache` or `postgresql`."""
     server_version: str
+    notices: tuple[str, ...] = ()
+    """What the login role may not do, and what that means."""
 
 
 async def migrate(target: str | asyncpg.Connection, sql: Path | None = None) -> MigrationReport:
     """Bring the database up to date. Raises MigrationError, and StoreUnavailableError when there is no database."""
-    if isinstance(target, str):
-        connection = await connect(target, name="traderd migrate", timeout_s=0)
-        try:
-            return await migrate(connection, sql)
-        finally:
-            connection.terminate()
-    files = read_files(sql or sql_folder())
-    try:
-        await _lock(target)
-        try:
-            applied = await _apply(target, files)
-            return MigrationReport(applied, await _backend(target), _version(target))
-        finally:
-            if not target.is_closed():
-                await target.execute(f"SELECT pg_advisory_unlock({_LOCK})")
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-        raise translate(error) or error from error
+    return await _locked(target, lambda connection: _migrate(connection, sql or sql_folder()))
+
+
+async def downgrade(
+    target: str | asyncpg.Connection, steps: int | None = None, sql: Path | None = None
+) -> tuple[str, ...]:
+    """Undo the newest `steps` files of once/, None: all of them, with whatever they hold; returns their names.
+
+    Everything of always/ goes first, since it may stand on any of them: the schema then is no program's until it is
+    migrated again, by this one or by the older one that knows the files which are left. Raises as `migrate` does.
+    """
+    return await _locked(target, lambda connection: _downgrade(connection, sql or sql_folder(), steps))
 
 
 async def pending(connection: asyncpg.Connection, sql: Path | None = None) -> tuple[str, ...]:
@@ -92,6 +110,25 @@ def read_files(sql: Path) -> list[SqlFile]:
     return [SqlFile(f"{path.parent.name}/{path.name}", path.read_text(encoding="utf-8")) for path in paths]
 
 
+async def _locked(target: str | asyncpg.Connection, work: Callable[[asyncpg.Connection], Awaitable[_Done]]) -> _Done:
+    """Work on the schema that nobody else does at the same time; its faults in our words."""
+    if isinstance(target, str):
+        connection = await connect(target, name="traderd migrate", timeout_s=0)
+        try:
+            return await _locked(connection, work)
+        finally:
+            connection.terminate()
+    try:
+        await _lock(target)
+        try:
+            return await work(target)
+        finally:
+            if not target.is_closed():
+                await target.execute(f"SELECT pg_advisory_unlock({_LOCK})")
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        raise translate(error) or error from error
+
+
 async def _lock(connection: asyncpg.Connection) -> None:
     await connection.execute(f"SET lock_timeout = {_LOCK_WAIT_MS}")
     try:
@@ -102,26 +139,99 @@ async def _lock(connection: asyncpg.Connection) -> None:
         await connection.execute("RESET lock_timeout")
 
 
-async def _apply(connection: asyncpg.Connection, files: Sequence[SqlFile]) -> tuple[str, ...]:
-    todo = await _pending(connection, files)
+async def _migrate(connection: asyncpg.Connection, sql: Path) -> MigrationReport:
+    todo = await _pending(connection, read_files(sql))
+    notices: tuple[str, ...] = ()
     if todo:
-        await _check_rights(connection)
-        await connection.execute(_REGISTER)
-    for file in todo:
-        try:
-            async with connection.transaction():
-                await connection.execute(file.text)
-                await connection.execute(
-                    "INSERT INTO schema_migrations (name, sha256) VALUES ($1, $2)"
-                    " ON CONFLICT (name) DO UPDATE SET sha256 = EXCLUDED.sha256, applied_at = EXCLUDED.applied_at",
-                    file.name,
-                    file.sha256,
-                )
-        except asyncpg.PostgresError as error:
-            if connection.is_closed():
-                raise
-            raise MigrationError(f"{file.name} failed and was rolled back: {' '.join(str(error).split())}") from error
-    return tuple(file.name for file in todo)
+        notices = await _bootstrap(connection, sql)
+        async with _as_owner(connection):
+            await _check_rights(connection)
+            await connection.execute(_REGISTER)
+            for file in todo:
+                async with _step(connection, file.name):
+                    await connection.execute(file.text)
+                    await connection.execute(_REMEMBER, file.name, file.sha256)
+                    if file is todo[-1]:
+                        await connection.execute(_AFTER)
+    return MigrationReport(tuple(file.name for file in todo), await _backend(connection), _version(connection), notices)
+
+
+async def _bootstrap(connection: asyncpg.Connection, sql: Path) -> tuple[str, ...]:
+    """Roles, extension, ownership. Returns what could not be had, in the script's own words."""
+    notices: list[str] = []
+
+    def hear(_: object, message: asyncpg.PostgresLogMessage) -> None:
+        notices.append(" ".join(str(message).split()))
+
+    connection.add_log_listener(hear)
+    try:
+        async with _step(connection, "bootstrap.sql"):
+            await connection.execute((sql / "bootstrap.sql").read_text(encoding="utf-8"))
+        await asyncio.sleep(0)  # listeners are called by the loop
+    finally:
+        connection.remove_log_listener(hear)
+    return tuple(notices)
+
+
+@asynccontextmanager
+async def _as_owner(connection: asyncpg.Connection) -> AsyncIterator[None]:
+    """As traderd_owner, where that role may make tables and we may be it; else as whoever we are."""
+    if await connection.fetchval(_MAY_BE_OWNER):
+        await connection.execute("SET ROLE traderd_owner")
+    try:
+        yield
+    finally:
+        if not connection.is_closed():
+            await connection.execute("RESET ROLE")
+
+
+@asynccontextmanager
+async def _step(connection: asyncpg.Connection, name: str) -> AsyncIterator[None]:
+    """One file in one transaction."""
+    try:
+        async with connection.transaction():
+            yield
+    except asyncpg.PostgresError as error:
+        if connection.is_closed():
+            raise
+        raise MigrationError(f"{name} failed and was rolled back: {' '.join(str(error).split())}") from error
+
+
+async def _downgrade(connection: asyncpg.Connection, sql: Path, steps: int | None) -> tuple[str, ...]:
+    files = read_files(sql)
+    await _pending(connection, files)
+    applied = await _applied(connection)
+    once = [file for file in files if file.name.startswith("once/") and file.name in applied]
+    if steps is not None and not 0 < steps <= len(once):
+        raise MigrationError(f"{steps} files can't be undone: {len(once)} are applied")
+    undone = once[::-1][:steps]
+    downs = [(file.name, _counterpart(sql, file.name)) for file in undone]
+    if not applied:
+        return ()
+    async with _as_owner(connection):
+        async with _step(connection, "down/always.sql"):
+            await connection.execute("SELECT set_config('traderd.made_once', $1, true)", ",".join(_made_by(once)))
+            await connection.execute((sql / "down/always.sql").read_text(encoding="utf-8"))
+            await connection.execute("DELETE FROM schema_migrations WHERE name LIKE 'always/%'")
+        for name, text in downs:
+            async with _step(connection, name.replace("once/", "down/")):
+                await connection.execute(text)
+                await connection.execute("DELETE FROM schema_migrations WHERE name = $1", name)
+        if len(undone) == len(once):
+            await connection.execute("DROP TABLE schema_migrations")
+    return tuple(name for name, _ in downs)
+
+
+def _counterpart(sql: Path, name: str) -> str:
+    path = sql / name.replace("once/", "down/")
+    if not path.exists():
+        raise MigrationError(f"{name} can't be undone: {path} is missing")
+    return path.read_text(encoding="utf-8")
+
+
+def _made_by(files: Sequence[SqlFile]) -> list[str]:
+    """Names of the functions and views that these files make: their own counterparts drop them."""
+    return [name for file in files for name in _MADE.findall(file.text)]
 
 
 async def _pending(connection: asyncpg.Connection, files: Sequence[SqlFile]) -> list[SqlFile]:
