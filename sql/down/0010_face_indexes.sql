@@ -1,0 +1,1 @@
+DROP INDEX orders_faces, predictions_faces, ohlcv_faces;
