@@ -1,13 +1,14 @@
 """The local order book: exact, continuous, and whole or empty."""
 
+import zlib
 from decimal import Decimal
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from traderd.core.book import Book, Verdict, checksum_of
-from traderd.core.market import BookDelta, BookSnapshot, Instrument, Level
+from traderd.core.book import Book, Verdict, checksum_of, okx_checksum_of
+from traderd.core.market import SUMMED, BookDelta, BookRule, BookSnapshot, Instrument, Level
 
 ETH = Instrument(0, "binance", "ETH/USDT", "ETHUSDT", "ETH", "USDT")
 BIDS: list[Level] = [("99.5", "1.0"), ("99.0", "2.0")]
@@ -23,11 +24,11 @@ def delta(first: int, last: int, bids: list[Level] | None = None, asks: list[Lev
 
 
 def summed_snapshot(bids: list[Level], asks: list[Level], depth: int) -> BookSnapshot:
-    return BookSnapshot(ETH, bids, asks, 0, checksum_of(bids[:10], asks[:10]), 0, 0, depth)
+    return BookSnapshot(ETH, bids, asks, 0, checksum_of(bids[:10], asks[:10]), 0, 0, depth, SUMMED)
 
 
 def summed(checksum: int, bids: list[Level] | None = None, asks: list[Level] | None = None) -> BookDelta:
-    return BookDelta(ETH, bids or [], asks or [], 0, 0, checksum, 0, 0)
+    return BookDelta(ETH, bids or [], asks or [], 0, 0, checksum, 0, 0, rule=SUMMED)
 
 
 def assert_empty(book: Book) -> None:
@@ -304,3 +305,68 @@ def test_deleting_what_is_not_there_is_fine() -> None:
     book = Book()
     book.snapshot(summed_snapshot(GUIDE_BIDS, GUIDE_ASKS, 10))
     assert book.delta(summed(3310070434, [("1.0", "0.00000000")])) is Verdict.APPLIED
+
+
+def linked(previous: int, first: int, last: int, bids: list[Level] | None = None) -> BookDelta:
+    """A message that names the last id of the one before."""
+    return BookDelta(ETH, bids or [], [], first, last, None, 0, 0, previous, BookRule("links", from_rest=True))
+
+
+def test_linked_messages_are_joined_to_a_snapshot_that_lies_within_the_first() -> None:
+    """Binance's futures: what ended before the snapshot is stale, the first must span it, then pu is the last u."""
+    book = Book()
+    for message in (linked(90, 91, 95), linked(95, 97, 105, [("99.5", "7")]), linked(105, 108, 110)):
+        assert book.delta(message) is Verdict.BUFFERED
+    rule = BookRule("links", from_rest=True)
+    assert book.snapshot(BookSnapshot(ETH, BIDS, ASKS, 100, None, 0, 0, rule=rule)) is Verdict.APPLIED
+    assert book.best_bid() == ("99.5", "7")
+    assert book.book_msgs == 2
+    assert book.delta(linked(110, 111, 115)) is Verdict.APPLIED
+    assert book.delta(linked(114, 116, 117)) is Verdict.GAP
+    assert not book.usable
+    assert book.seq_gaps == 1
+
+
+def test_a_snapshot_older_than_every_linked_message_is_not_joined() -> None:
+    """Something between them is missing: another snapshot is needed."""
+    book = Book()
+    book.delta(linked(100, 101, 105))
+    rule = BookRule("links", from_rest=True)
+    assert book.snapshot(BookSnapshot(ETH, BIDS, ASKS, 99, None, 0, 0, rule=rule)) is Verdict.OLD_SNAPSHOT
+
+
+def test_messages_linked_to_a_snapshot_in_the_stream_must_follow_it_at_once() -> None:
+    """OKX: prevSeqId of the first update is the snapshot's seqId."""
+    rule = BookRule("links")
+    book = Book()
+    assert book.delta(BookDelta(ETH, [], [], 0, 4, None, 0, 0, 3, rule)) is Verdict.STALE
+    assert book.snapshot(BookSnapshot(ETH, BIDS, ASKS, 5, None, 0, 0, rule=rule)) is Verdict.APPLIED
+    assert book.delta(BookDelta(ETH, [], [], 0, 9, None, 0, 0, 5, rule)) is Verdict.APPLIED
+    assert book.delta(BookDelta(ETH, [], [], 0, 9, None, 0, 0, 9, rule)) is Verdict.APPLIED, "nothing changed"
+    assert book.delta(BookDelta(ETH, [], [], 0, 12, None, 0, 0, 10, rule)) is Verdict.GAP
+
+
+def test_ranges_after_a_snapshot_in_the_stream_must_follow_it_at_once() -> None:
+    """Bybit: each message's u is the one before + 1, the snapshot's included."""
+    rule = BookRule("ranges")
+    book = Book()
+    assert book.snapshot(BookSnapshot(ETH, BIDS, ASKS, 5, None, 0, 0, rule=rule)) is Verdict.APPLIED
+    assert book.delta(BookDelta(ETH, [], [], 6, 6, None, 0, 0, rule=rule)) is Verdict.APPLIED
+    assert book.snapshot(BookSnapshot(ETH, BIDS, ASKS, 1, None, 0, 0, rule=rule)) is Verdict.APPLIED, "it started anew"
+    assert book.delta(BookDelta(ETH, [], [], 2, 2, None, 0, 0, rule=rule)) is Verdict.APPLIED
+    assert book.delta(BookDelta(ETH, [], [], 4, 4, None, 0, 0, rule=rule)) is Verdict.GAP
+    assert book.delta(BookDelta(ETH, [], [], 5, 5, None, 0, 0, rule=rule)) is Verdict.STALE, "until the next snapshot"
+
+
+def test_okx_sums_bids_and_asks_in_turn_and_lets_the_longer_side_go_on() -> None:
+    """The two examples of its documentation."""
+    bids: list[Level] = [("3366.1", "7"), ("3366", "6")]
+    asks: list[Level] = [("3366.8", "9"), ("3368", "8")]
+    assert okx_checksum_of(bids, asks) == crc32_signed("3366.1:7:3366.8:9:3366:6:3368:8")
+    asks = [("3366.8", "9"), ("3368", "8"), ("3372", "8")]
+    assert okx_checksum_of(bids[:1], asks) == crc32_signed("3366.1:7:3366.8:9:3368:8:3372:8")
+
+
+def crc32_signed(text: str) -> int:
+    """As Java has it."""
+    return int.from_bytes(zlib.crc32(text.encode()).to_bytes(4, "big"), "big", signed=True)

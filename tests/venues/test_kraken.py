@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from traderd.core.errors import BadFrameError
-from traderd.core.market import Ack, BookDelta, BookSnapshot, Heartbeat, Instrument, Quote, Trade
+from traderd.core.market import SUMMED, Ack, BookDelta, BookSnapshot, Heartbeat, Instrument, Quote, Trade
 from traderd.venues.kraken import Kraken
 
 ETH = Instrument(0, "kraken", "ETH/USD", "ETH/USD", "ETH", "USD")
@@ -87,7 +87,7 @@ def test_trades_come_in_the_venue_s_order_with_the_taker_s_side(kraken: Kraken) 
 def test_a_book_update_is_a_delta_with_its_checksum(kraken: Kraken) -> None:
     """Texts as sent: they are what the checksum is made of."""
     levels = [("1877.61", "0.00000000"), ("1878.15", "25.61585391")]
-    assert list(kraken.decode(BOOK, NOW)) == [BookDelta(ETH, [], levels, 0, 0, 3730778136, TIME, NOW)]
+    assert list(kraken.decode(BOOK, NOW)) == [BookDelta(ETH, [], levels, 0, 0, 3730778136, TIME, NOW, rule=SUMMED)]
 
 
 def test_a_snapshot_knows_the_depth_that_the_venue_granted(kraken: Kraken) -> None:

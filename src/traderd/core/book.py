@@ -1,13 +1,17 @@
 """One instrument's local order book, exact, and whole or not there at all.
 
-Prices are ordered as decimals and kept as the text that the venue sent. Two rules of continuity, known by whether the
-venue sends checksums:
+Prices are ordered as decimals and kept as the text that the venue sent. How a reader sees that nothing is missing is
+the venue's rule (`BookRule`); a book checks whatever a message carries:
 
-* numbered (Binance): deltas that come before the snapshot are kept; after it those with last <= snapshot are stale, the
-  first that is applied must have first <= snapshot + 1 <= last, and from then on each first is the previous last + 1
-  (binance-spot-api-docs, "How to manage a local order book correctly");
-* summed (Kraken): the book is cut to its depth after every message and the ten best asks and bids are summed with
-  CRC-32, price and quantity without dot and leading zeros (docs.kraken.com, "Spot WebSocket v2 book checksum").
+* ranges (Binance spot, Bybit): each message's first id is the last one's last + 1. With a snapshot by REST, messages
+  that came before it are kept; those with last <= snapshot are stale, and the first that is applied must have
+  first <= snapshot + 1 <= last (binance-spot-api-docs, "How to manage a local order book correctly");
+* links (Binance's futures, OKX): each message names the last id of the one before. After a snapshot by REST those with
+  last < snapshot are stale, and the first that is applied must have first <= snapshot <= last
+  (developers.binance.com, "How to manage a local order book correctly" of USD-M futures);
+* checksums: the book is cut to its depth after every message and its best levels are summed with CRC-32: Kraken's ten
+  asks and bids, price and quantity without dot and leading zeros (docs.kraken.com, "Spot WebSocket v2 book checksum");
+  OKX's 25 bids and asks in turn, joined by colons, as a signed number (okx.com/docs-v5, "Checksum").
 
 Refuses to show anything of a book that broke: it is empty until a snapshot makes it whole.
 """
@@ -18,6 +22,7 @@ from collections import deque
 from collections.abc import Sequence
 from decimal import Context, Decimal
 from enum import Enum
+from itertools import chain, zip_longest
 
 from traderd.core.market import BookDelta, BookSnapshot, Level
 
@@ -25,7 +30,7 @@ EXACT = Context(prec=100_000)
 """Sums and products of venue numbers (at most 64 digits each) never round in it."""
 _PENDING_MAX = 1000
 """Deltas kept for a snapshot that hasn't come: a minute and a half at ten a second. The oldest go first."""
-_SUMMED_LEVELS = 10
+_SUMMED_LEVELS = {"kraken": 10, "okx": 25}
 
 
 class Verdict(Enum):
@@ -81,7 +86,8 @@ class Book:
 
     def snapshot(self, snapshot: BookSnapshot) -> Verdict:
         """Begin anew from a whole book, then apply what was kept for it."""
-        if self._usable and snapshot.checksum is None and snapshot.sequence < self._last:
+        rule = snapshot.rule
+        if self._usable and rule.from_rest and snapshot.sequence < self._last:
             return Verdict.STALE
         bids, asks = _keyed(snapshot.bids), _keyed(snapshot.asks)
         self._clear()
@@ -89,23 +95,23 @@ class Book:
         self._asks.change(asks)
         self._depth = snapshot.depth
         self._last = snapshot.sequence
-        self._usable, self._chained = True, False
+        self._usable, self._chained = True, not rule.from_rest
         self.snapshots += 1
-        verdict = self._verified(snapshot.checksum)
+        verdict = self._verified(snapshot)
         if verdict is not Verdict.APPLIED:
             return self._break(verdict)
-        self.book_msgs += snapshot.checksum is not None
+        self.book_msgs += not rule.from_rest
         return self._catch_up()
 
     def delta(self, delta: BookDelta) -> Verdict:
         """Apply one message of changes, wholly or not at all."""
-        if delta.checksum is not None:
-            return self._apply(delta) if self._usable else Verdict.STALE
         if not self._usable:
+            if not delta.rule.from_rest:
+                return Verdict.STALE
             self._pending.append(delta)
             return Verdict.BUFFERED
-        verdict = self._apply_numbered(delta)
-        if verdict.needs_snapshot:
+        verdict = self._follow(delta)
+        if verdict.needs_snapshot and delta.rule.from_rest:
             self._pending.append(delta)
         return verdict
 
@@ -170,45 +176,58 @@ class Book:
 
     def _catch_up(self) -> Verdict:
         while self._pending:
-            verdict = self._apply_numbered(self._pending[0])
+            verdict = self._follow(self._pending[0])
             if verdict.needs_snapshot:
                 return verdict
             self._pending.popleft()
         return Verdict.APPLIED
 
-    def _apply_numbered(self, delta: BookDelta) -> Verdict:
-        expected = self._last + 1
-        if self._chained:
-            if delta.first != expected:
-                self.seq_gaps += 1
-                return self._break(Verdict.GAP)
-        elif delta.last < expected:
-            return Verdict.STALE
-        elif delta.first > expected:
-            return self._break(Verdict.OLD_SNAPSHOT)
-        if delta.last < delta.first:
-            self.seq_gaps += 1
-            return self._break(Verdict.GAP)
+    def _follow(self, delta: BookDelta) -> Verdict:
+        """Apply it if it comes next."""
+        numbering = delta.rule.numbering
+        if numbering == "ranges":
+            verdict = self._placed(delta, self._last + 1, delta.first)
+        elif numbering == "links" and delta.previous >= 0:
+            verdict = self._placed(delta, self._last, delta.previous)
+        else:
+            return self._apply(delta)
+        if verdict is not Verdict.APPLIED:
+            return verdict if verdict is Verdict.STALE else self._break(verdict)
         self._last, self._chained = delta.last, True
         return self._apply(delta)
+
+    def _placed(self, delta: BookDelta, expected: int, told: int) -> Verdict:
+        """Whether the message is the next one; its own account of what went before must be what is expected."""
+        if self._chained:
+            verdict = Verdict.APPLIED if told == expected else Verdict.GAP
+        elif delta.last < expected:
+            return Verdict.STALE
+        else:
+            verdict = Verdict.OLD_SNAPSHOT if delta.first > expected else Verdict.APPLIED
+        if verdict is Verdict.APPLIED and delta.rule.from_rest and delta.last < delta.first:
+            verdict = Verdict.GAP
+        self.seq_gaps += verdict is Verdict.GAP
+        return verdict
 
     def _apply(self, delta: BookDelta) -> Verdict:
         bids, asks = _keyed(delta.bids), _keyed(delta.asks)
         self._bids.change(bids)
         self._asks.change(asks)
-        verdict = self._verified(delta.checksum)
+        verdict = self._verified(delta)
         if verdict is not Verdict.APPLIED:
             return self._break(verdict)
         self.book_msgs += 1
         return verdict
 
-    def _verified(self, checksum: int | None) -> Verdict:
+    def _verified(self, message: BookSnapshot | BookDelta) -> Verdict:
         bids, asks = self._bids, self._asks
         if self._depth:
             bids.cut(len(bids.keys) - self._depth, 0)
             asks.cut(len(asks.keys) - self._depth, self._depth)
-        if checksum is not None:
-            if checksum != checksum_of(bids.levels[: -_SUMMED_LEVELS - 1 : -1], asks.levels[:_SUMMED_LEVELS]):
+        kind, checksum = message.rule.checksum, message.checksum
+        if checksum is not None and kind != "none":
+            levels = _SUMMED_LEVELS[kind]
+            if checksum != _SUMS[kind](bids.levels[: -levels - 1 : -1], asks.levels[:levels]):
                 self.checksums_bad += 1
                 return Verdict.BAD_CHECKSUM
             self.checksums_ok += 1
@@ -261,6 +280,16 @@ def checksum_of(bids: Sequence[Level], asks: Sequence[Level]) -> int:
     """Kraken's CRC-32 of the ten best asks and bids, each best first."""
     texts = [text.replace(".", "").lstrip("0") for level in (*asks, *bids) for text in level]
     return zlib.crc32("".join(texts).encode())
+
+
+def okx_checksum_of(bids: Sequence[Level], asks: Sequence[Level]) -> int:
+    """OKX's CRC-32 of the 25 best bids and asks in turn, each best first; where one side ends the other goes on."""
+    pairs = zip_longest(bids, asks, fillvalue=())
+    unsigned = zlib.crc32(":".join(chain.from_iterable(chain.from_iterable(pairs))).encode())
+    return unsigned - 2**32 if unsigned >= 2**31 else unsigned
+
+
+_SUMS = {"kraken": checksum_of, "okx": okx_checksum_of}
 
 
 def exact_sum(levels: Sequence[Level]) -> Decimal:

@@ -13,6 +13,8 @@ from msgspec import Struct
 Side = Literal["buy", "sell"]
 Level = tuple[str, str]
 """One book level as the venue sent it: (price, quantity)."""
+Market = Literal["spot", "linear", "inverse"]
+"""Spot, or a contract settled in the quote currency (linear) or in the base currency (inverse)."""
 
 
 class Instrument(Struct, frozen=True, gc=False):
@@ -34,6 +36,13 @@ class Instrument(Struct, frozen=True, gc=False):
     """Smallest quantity step (lot size)."""
     notional_min: Decimal = Decimal(0)
     """Smallest order value, in the quote currency."""
+    market: Market = "spot"
+    settle: str = ""
+    """The currency that a contract is settled in: what stands behind the colon of `BTC/USDT:USDT`; "" for spot."""
+    contract_size: Decimal = Decimal(1)
+    """What one contract stands for: units of the base currency if linear, of the quote currency if inverse."""
+    expiry_ns: int = 0
+    """0 for what never expires: spot and perpetual contracts."""
 
 
 class Quote(Struct, gc=False):
@@ -68,6 +77,24 @@ class Trade(Struct, gc=False):
     time_received_ns: int
 
 
+class BookRule(Struct, frozen=True):
+    """How a venue lets a reader see that its book is whole."""
+
+    numbering: Literal["none", "ranges", "links"]
+    """ranges: each message's first id is the last one's last + 1; links: each names the id of the one before."""
+    from_rest: bool = False
+    """The snapshot comes by REST, so that messages are kept until it is there; else it comes in the stream."""
+    checksum: Literal["none", "kraken", "okx"] = "none"
+
+
+RANGES_FROM_REST = BookRule("ranges", from_rest=True)
+"""Binance spot."""
+LINKS_FROM_REST = BookRule("links", from_rest=True)
+"""Binance's futures."""
+SUMMED = BookRule("none", checksum="kraken")
+"""Kraken."""
+
+
 class BookSnapshot(Struct, gc=False):
     """A whole order book as the venue sent it; levels in the venue's order."""
 
@@ -81,6 +108,7 @@ class BookSnapshot(Struct, gc=False):
     time_received_ns: int
     depth: int = 0
     """The venue keeps this many levels a side and the book must be cut to them; 0: it keeps all."""
+    rule: BookRule = RANGES_FROM_REST
 
 
 class BookDelta(Struct, gc=False):
@@ -96,6 +124,75 @@ class BookDelta(Struct, gc=False):
     checksum: int | None
     time_venue_ns: int
     time_received_ns: int
+    previous: int = -1
+    """Binance's futures: pu, OKX: prevSeqId: the last id of the message before. -1 where the venue names none."""
+    rule: BookRule = RANGES_FROM_REST
+
+
+class VenueCandle(Struct, gc=False):
+    """A candle as the venue made it; sent again while it changes."""
+
+    instrument: Instrument
+    timeframe: str
+    """`1m`, …"""
+    open_time_ns: int
+    open: str
+    high: str
+    low: str
+    close: str
+    volume: str
+    """In the base currency, or in contracts where the venue counts those."""
+    closed: bool
+    """Whether it will change no more; False where the venue doesn't say."""
+    time_venue_ns: int
+    time_received_ns: int
+
+
+class Funding(Struct, gc=False):
+    """What longs pay to shorts at the next funding time, as a fraction of the position's value. May be negative."""
+
+    instrument: Instrument
+    rate: str
+    next_time_ns: int
+    """0 where the venue doesn't say."""
+    time_venue_ns: int
+    time_received_ns: int
+
+
+class MarkPrice(Struct, gc=False):
+    """The prices by which a contract is valued. "" where the message tells only one of them."""
+
+    instrument: Instrument
+    mark: str
+    index: str
+    time_venue_ns: int
+    time_received_ns: int
+
+
+class OpenInterest(Struct, gc=False):
+    """How many contracts are open (Bybit's and Binance's linear ones: units of the base currency)."""
+
+    instrument: Instrument
+    quantity: str
+    time_venue_ns: int
+    time_received_ns: int
+
+
+class Liquidation(Struct, gc=False):
+    """A position that was closed by force. `side` is that of the closing order: "sell" closes a long."""
+
+    instrument: Instrument
+    side: Side
+    price: str
+    quantity: str
+    time_venue_ns: int
+    time_received_ns: int
+
+
+class Numbered(Struct, gc=False):
+    """The number that the venue gives every frame of a connection: each is the one before + 1."""
+
+    number: int
 
 
 class Ack(Struct, gc=False):
@@ -118,4 +215,5 @@ class Beat(Struct, gc=False):
 
 
 MarketEvent = Quote | Trade | BookSnapshot | BookDelta
-VenueEvent = MarketEvent | Ack | Heartbeat
+DerivativeEvent = Funding | MarkPrice | OpenInterest | Liquidation
+VenueEvent = MarketEvent | VenueCandle | DerivativeEvent | Ack | Heartbeat | Numbered

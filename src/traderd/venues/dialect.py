@@ -9,9 +9,11 @@ from typing import Literal, Protocol
 
 from msgspec import Struct
 
-from traderd.core.market import BookSnapshot, Instrument, VenueEvent
+from traderd.core.market import BookSnapshot, Instrument, Trade, VenueCandle, VenueEvent
 
 Channel = Literal["quote", "trade", "book"]
+FurtherChannel = Literal["candle", "funding", "mark", "open_interest", "liquidation"]
+"""Of these funding, mark, open_interest and liquidation are the contracts' only."""
 
 
 class Heartbeating(Struct, frozen=True):
@@ -28,6 +30,56 @@ class Endpoint(Struct, frozen=True):
 
     websocket: str
     rest: str
+
+
+class Limits(Struct, frozen=True):
+    """What a venue bears, by its own documentation."""
+
+    streams_per_connection: int
+    """A stream is one channel of one symbol."""
+    frames_per_s: float
+    """Frames that we may send over one connection."""
+    streams_per_frame: int
+    """How many streams one subscription may name."""
+    connection_age_s: float
+    """After so long the venue cuts; 0: it doesn't say."""
+    connects_per_minute: float
+
+
+class Hole(Struct, frozen=True):
+    """What is missing of an instrument's public trades. Ids are "" where they aren't known."""
+
+    from_ns: int
+    to_ns: int
+    after_id: str = ""
+    """The newest trade before the hole."""
+    before_id: str = ""
+    """The oldest trade after it."""
+
+
+class History(Protocol):
+    """What a venue can be asked for again, by REST."""
+
+    trades_paged: Literal["forward", "backward", "none"]
+    """forward: a page begins after `after_id` or `from_ns`; backward: it ends before `before_id` or `to_ns`."""
+
+    def trades_url(self, endpoint: Endpoint, instrument: Instrument, hole: Hole) -> str:
+        """The address of one page of the trades in a hole; "" where the venue doesn't serve them."""
+        ...
+
+    def decode_trades(self, body: bytes, instrument: Instrument, received_ns: int) -> list[Trade]:
+        """That address's answer, oldest first, with the ids that the stream has too. Raises BadFrameError."""
+        ...
+
+    def candles_url(self, endpoint: Endpoint, instrument: Instrument, timeframe: str, from_ns: int, to_ns: int) -> str:
+        """The address of the candles that open in [from_ns, to_ns); "" where the venue has none of this timeframe."""
+        ...
+
+    def decode_candles(
+        self, body: bytes, instrument: Instrument, timeframe: str, received_ns: int
+    ) -> list[VenueCandle]:
+        """That address's answer, oldest first. Raises BadFrameError."""
+        ...
 
 
 class Dialect(Protocol):

@@ -15,6 +15,7 @@ from msgspec import Meta, Raw, Struct, field
 
 from traderd.core.errors import BadFrameError
 from traderd.core.market import (
+    SUMMED,
     Ack,
     BookDelta,
     BookSnapshot,
@@ -297,8 +298,8 @@ class Kraken:
 
     def _delta(self, book: _Book, received_ns: int) -> BookDelta:
         time_ns = self._clock.ns(book.timestamp)
-        instrument = self._bound[book.symbol]
-        return BookDelta(instrument, _levels(book.bids), _levels(book.asks), 0, 0, book.checksum, time_ns, received_ns)
+        instrument, bids, asks = self._bound[book.symbol], _levels(book.bids), _levels(book.asks)
+        return BookDelta(instrument, bids, asks, 0, 0, book.checksum, time_ns, received_ns, rule=SUMMED)
 
     def _snapshot(self, book: _Book, received_ns: int) -> BookSnapshot:
         return BookSnapshot(
@@ -310,6 +311,7 @@ class Kraken:
             self._clock.ns(book.timestamp),
             received_ns,
             self._depths.get(book.symbol, self._book_depth),
+            SUMMED,
         )
 
     def _answer(self, frame: bytes, error: Exception) -> Sequence[VenueEvent]:
