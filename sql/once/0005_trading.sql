@@ -129,6 +129,10 @@ CREATE INDEX trades_portfolio ON trades (portfolio_id, executed_at DESC);
 CREATE INDEX trades_strategy ON trades (strategy_id, executed_at DESC);
 CREATE INDEX trades_symbol ON trades (symbol, executed_at DESC);
 CREATE INDEX trades_user ON trades (user_id, executed_at DESC);
+-- What strategies have earned until now; from here on each fill adds to it.
+UPDATE strategies SET total_pnl = earned.pnl, num_trades = earned.fills
+FROM (SELECT strategy_id, sum(realized_pnl) AS pnl, count(*) AS fills FROM trades GROUP BY strategy_id) earned
+WHERE strategies.id = earned.strategy_id;
 
 -- What a portfolio holds of each asset, taken at intervals.
 SELECT create_time_partitioned('portfolio_balances', $$

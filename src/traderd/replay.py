@@ -200,7 +200,7 @@ class _Run:
         self._ticks = FileJournal(folder / "ticks", 64 * 1024 * 1024, 2**40)
         self._facts = FileJournal(folder / "facts", 64 * 1024 * 1024, 2**40)
         self._tick_store = CopyTickStore(dsn, config.store.statement_timeout_s, careful=True)
-        self._fact_store = PostgresFactStore(dsn, config.store.statement_timeout_s)
+        self._fact_store = PostgresFactStore(dsn, config.store.statement_timeout_s, config.owner)
         telemetry = Telemetry(Metrics(), logger("replay"), 0)
         settings = structs.replace(engine_settings(config, f"r{name}"), portfolio=f"replay-{name}")
         self._engine = Engine(settings, survey.instruments)

@@ -12,10 +12,11 @@ import asyncpg
 import msgspec
 
 from traderd.adapters.fact_tables import key_of
-from traderd.adapters.postgres import Reconnecting
+from traderd.adapters.postgres import APP_ROLE, DAEMON_USER, Reconnecting, connect
 from traderd.config.register import Section, StrategyEntry
-from traderd.core.errors import ConfigError
+from traderd.core.errors import ConfigError, TraderdError
 
+_OWNER = "SELECT EXISTS (SELECT FROM users WHERE username = $1 AND is_active AND erased_at IS NULL)"
 _SOURCE = "config.yaml"
 _NAMES = (
     "strategy_class", "strategy_type", "exchange", "symbol", "symbols", "timeframe", "parameters", "entry_rules",
@@ -41,14 +42,27 @@ _SECTION = """
     ON CONFLICT (key) DO UPDATE SET value = EXCLUDED.value, description = EXCLUDED.description,
         updated_by = EXCLUDED.updated_by
     WHERE (stored.value, stored.description) IS DISTINCT FROM (EXCLUDED.value, EXCLUDED.description)"""
-_KEPT = ("record_balances($1)", "record_risk_metrics($1)", "refresh_performance($1)", "expire_signals($1)")
+_KEPT = ("record_balances", "record_risk_metrics", "refresh_performance", "expire_signals")
 
 
 class Books:
-    """Over one connection; it reconnects by itself at the next call after a fault."""
+    """Over one connection; it reconnects by itself at the next call after a fault. `owner` owns what is written."""
 
-    def __init__(self, dsn: str, timeout_s: float) -> None:
-        self._database = Reconnecting(dsn, "traderd books", timeout_s)
+    def __init__(self, dsn: str, timeout_s: float, owner: str = DAEMON_USER) -> None:
+        self._dsn = dsn
+        self._timeout_s = timeout_s
+        self._owner = owner
+        self._database = Reconnecting(dsn, "traderd books", timeout_s, APP_ROLE, owner)
+
+    async def expect_owner(self) -> None:
+        """Raises ConfigError when there is no such user, or it is switched off."""
+        connection = await connect(self._dsn, "traderd books", self._timeout_s, APP_ROLE)
+        try:
+            found = await connection.fetchval(_OWNER, self._owner)
+        finally:
+            connection.terminate()
+        if not found:
+            raise ConfigError([f"owner: there is no active user {self._owner!r}: `traderd users add` makes one"])
 
     async def register(self, portfolio: str, environment: str, strategies: Sequence[StrategyEntry]) -> None:
         """The portfolio and the strategies that run from now on; what the file doesn't name any more is stopped.
@@ -67,11 +81,19 @@ class Books:
         async with self._database.use() as connection:
             await connection.executemany(_SECTION, rows)
 
-    async def keep(self, now: datetime) -> None:
-        """Balances, risk, performance, and the end of signals that nobody followed, each on its own."""
-        async with self._database.use() as connection:
-            for call in _KEPT:
-                await connection.execute(f"SELECT {call}", now)
+    async def keep(self, now: datetime) -> dict[str, str]:
+        """Balances, risk, performance, and the end of signals that nobody followed, each on its own.
+
+        Returns what could not be done, and why.
+        """
+        faults: dict[str, str] = {}
+        for call in _KEPT:
+            try:
+                async with self._database.use() as connection:
+                    await connection.execute(f"SELECT {call}($1)", now)
+            except TraderdError as error:
+                faults[call] = str(error)
+        return faults
 
     async def close(self) -> None:
         """Close the connection, if there is one."""

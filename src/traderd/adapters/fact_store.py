@@ -25,7 +25,7 @@ from traderd.adapters.fact_tables import (
     ns_of,
     time_of,
 )
-from traderd.adapters.postgres import Reconnecting, translate
+from traderd.adapters.postgres import APP_ROLE, DAEMON_USER, Reconnecting, translate
 from traderd.core.errors import StoreRefusedError
 from traderd.core.facts import (
     BreakerEvent,
@@ -80,10 +80,13 @@ _BALANCE = """
 
 
 class PostgresFactStore:
-    """A FactStore over one connection; it reconnects by itself at the next call after a fault."""
+    """A FactStore over one connection; it reconnects by itself at the next call after a fault.
 
-    def __init__(self, dsn: str, timeout_s: float) -> None:
-        self._database = Reconnecting(dsn, "traderd facts", timeout_s)
+    `owner` is the user whom everything belongs to that is written.
+    """
+
+    def __init__(self, dsn: str, timeout_s: float, owner: str = DAEMON_USER) -> None:
+        self._database = Reconnecting(dsn, "traderd facts", timeout_s, APP_ROLE, owner)
 
     async def cursor(self, journal_id: str) -> int:
         """The position up to which the database has every fact; 0 for a journal that it doesn't know."""

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 import asyncpg
 
 from traderd.adapters.copy_columns import HEADER, TRAILER
-from traderd.adapters.postgres import Reconnecting, translate
+from traderd.adapters.postgres import APP_ROLE, Reconnecting, translate
 from traderd.adapters.tick_rows import COLUMNS
 from traderd.core.errors import StoreRefusedError, StoreUnavailableError
 from traderd.runtime.ports import JournalRecord
@@ -32,7 +32,7 @@ class CopyTickStore:
     """
 
     def __init__(self, dsn: str, timeout_s: float, careful: bool = False) -> None:
-        self._database = Reconnecting(dsn, "traderd ticks", timeout_s)
+        self._database = Reconnecting(dsn, "traderd ticks", timeout_s, APP_ROLE)
         self._timeout_s = timeout_s
         self._careful = careful
         self._partitions: set[tuple[int, str, int]] = set()

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 import uvloop
 
+from traderd.adapters.books import Books
 from traderd.adapters.capture import Header, Recorder
 from traderd.adapters.clock import SystemClock
 from traderd.adapters.embedded import StateLock
@@ -38,15 +39,15 @@ from traderd.adapters.tick_rows import TickRows
 from traderd.adapters.tick_store import CopyTickStore
 from traderd.adapters.websocket import PicowsConnector
 from traderd.app.account import account
+from traderd.app.bookkeeping import Bookkeeping
 from traderd.app.readiness import Readiness
 from traderd.app.report import Summary, show, status_of, summary_of
 from traderd.app.servers import OwnServers
-from traderd.app.tasks import end, first_mistake
+from traderd.app.tasks import end, first_mistake, until_there
 from traderd.config import Config, redacted, state_path
 from traderd.config.engine import engine_settings, paper_settings
 from traderd.core.backoff import Backoff
 from traderd.core.engine import Engine
-from traderd.core.errors import StoreUnavailableError
 from traderd.core.gaps import GapLedger
 from traderd.core.market import Instrument
 from traderd.runtime.drain import Drain
@@ -56,7 +57,6 @@ from traderd.runtime.listing import listed
 from traderd.runtime.pipeline import Pipeline
 from traderd.runtime.ports import RecordStore
 from traderd.runtime.session import Session
-from traderd.venues.dialect import Endpoint
 from traderd.venues.roster import Seat, seats
 
 _STOP_S_MAX = 15.0
@@ -105,7 +105,6 @@ class Daemon:
         self._rest = HttpRest()
         self._servers = OwnServers(config, state_dir)
         self._seats = seats((venue.name, venue.symbols, venue.channels, venue.book_depth) for venue in config.venues)
-        self._addresses = {str(venue.name): (venue.endpoint, venue.rest) for venue in config.venues}
         self._sessions: dict[str, Session] = {}
         self._stop_by_ns = 0
         self._closing = contextlib.AsyncExitStack()
@@ -212,7 +211,10 @@ class Daemon:
         gateway = Gateway(exchange, self._pipeline.on_report, self._clock, _ORDER_TIMEOUT_S, group.create_task)
         self._pipeline.send = gateway.send
         self._pipeline.fault = self._telemetry.fault
-        self._facts = PostgresFactStore(self._servers.dsn, timeout_s)
+        self._facts = PostgresFactStore(self._servers.dsn, timeout_s, config.owner)
+        books = Books(self._servers.dsn, timeout_s, config.owner)
+        self._closing.push_async_callback(books.close)
+        self._bookkeeping = Bookkeeping(config, self._run, books, self._clock, self._log)
         if isinstance(self._feed, RedisFeed):
             self._closing.push_async_callback(self._feed.close)
             self._tasks.append(group.create_task(self._feed.run(), name="redis feed"))
@@ -232,6 +234,7 @@ class Daemon:
         report = await self._until_there(partial(migrate, self._servers.dsn))
         self._migrated.set()
         self._log.info("schema is up to date", backend=report.backend, applied=len(report.applied))
+        await self._until_there(self._bookkeeping.open)
         self._draining = [
             group.create_task(self._tick_drain.run(), name="tick drain"),
             group.create_task(self._fact_drain.run(), name="fact drain"),
@@ -239,25 +242,19 @@ class Daemon:
         await self._fact_drain.wait_caught_up()
         state = await self._until_there(partial(self._facts.load_portfolio, self._config.paper.portfolio))
         now = self._clock.time_ns()
-        self._pipeline.carry_out(self._engine.resume(now, state, state.breaker_tripped), now)
+        self._pipeline.carry_out(self._engine.resume(now, state, state.breaker_tripped, state.trip), now)
         if self._reset_breaker:
             self._pipeline.carry_out(self._engine.reset_breaker(), now)
         self._pipeline.inherit_gaps(await self._until_there(self._facts.load_open_gaps))
         self._readiness.recovered = True
+        self._tasks.append(group.create_task(self._bookkeeping.run(), name="bookkeeping"))
 
     async def _until_there(self, attempt: Callable[[], Awaitable[T]]) -> T:
-        """The outcome, as soon as the database gives one."""
-        backoff = Backoff(0.2, 2.0, 60.0)
-        while True:
-            try:
-                return await attempt()
-            except StoreUnavailableError as error:
-                self._telemetry.unavailable(str(error))
-                await asyncio.sleep(backoff.delay(random.random()))
+        return await until_there(attempt, self._telemetry.unavailable)
 
     async def _feed_from(self, seat: Seat, group: asyncio.TaskGroup) -> None:
         """Learn what the venue lists, then stay connected; a venue that lists nothing of ours is left."""
-        name, backoff, endpoint = seat.name, Backoff(0.25, 30.0, 60.0), self._endpoint(seat)
+        name, backoff, endpoint = seat.name, Backoff(0.25, 30.0, 60.0), self._servers.endpoint(seat)
         stream = self._pipeline.stream(name, [instrument.symbol for instrument in seat.instruments])
         if self._tick_journal.newest_ns:
             self._pipeline.gap_opened(name, "", "", "restart", self._tick_journal.newest_ns)
@@ -291,13 +288,6 @@ class Daemon:
     async def _save(self, instruments: list[Instrument]) -> None:
         await self._migrated.wait()
         await self._until_there(partial(self._facts.save_instruments, instruments))
-
-    def _endpoint(self, seat: Seat) -> Endpoint:
-        address, rest = self._addresses[seat.name]
-        if address == "sim":
-            assert self._servers.exchange is not None
-            return Endpoint(self._servers.exchange.url, self._servers.exchange.rest_url)
-        return seat.dialect.live if address == "live" else Endpoint(address, rest or address.replace("ws", "http", 1))
 
     def _tape(self, seat: Seat) -> Recorder | None:
         if self._record_dir is None:
@@ -368,6 +358,7 @@ class Daemon:
                 async with asyncio.timeout(_LAST_DRAIN_S_MAX):
                     await self._tick_drain.wait_caught_up()
                     await self._fact_drain.wait_caught_up()
+                    await self._bookkeeping.keep()
         await end([*self._tasks, *self._draining])
         self._tick_journal.close()
         self._fact_journal.close()
