@@ -116,7 +116,10 @@ engine: 5
         ("sim: {symbols: true}", "sim.symbols: expected a whole number, got true"),
         ("breaker: {drawdown_pct_max: 101}", "breaker.drawdown_pct_max: must be at most 100, got 101"),
         ("log: {level: loud}", "log.level: expected one of debug, error, info, warning, got 'loud'"),
-        ("backup: {encrypt_to: me}", "backup.encrypt_to: expected `age:RECIPIENT`, `gpg:RECIPIENT` or nothing, got 'me'"),
+        (
+            "backup: {encrypt_to: me}",
+            "backup.encrypt_to: expected `age:RECIPIENT`, `gpg:RECIPIENT` or nothing, got 'me'",
+        ),
         ("backup: {encrypt_to: gpg:--output=x}", "expected `age:RECIPIENT`, `gpg:RECIPIENT` or nothing"),
         ("mode: live", "mode: expected one of paper, got 'live'"),
         ("state_dir: ''", "state_dir: expected text, got ''"),

@@ -9,6 +9,7 @@ import sys
 import click
 
 from traderd import __version__
+from traderd.cli.backup import archive, backup, restore, unarchive
 from traderd.cli.codes import MEANING, ExitCode, exit_code, leaves, lines
 from traderd.cli.commands import check, doctor, replay, run, sim, status
 from traderd.cli.db import db, migrate
@@ -31,6 +32,8 @@ def traderd() -> None:
 
 for command in (run, sim, migrate, check, doctor, status, replay, db):
     traderd.add_command(command)
+for command in (backup, restore, archive, unarchive):
+    db.add_command(command)
 
 
 def main() -> None:
