@@ -1,1 +1,4 @@
-DROP INDEX orders_faces, predictions_faces, ohlcv_faces;
+-- TimescaleDB drops one index of a hypertable at a time.
+DROP INDEX orders_faces;
+DROP INDEX predictions_faces;
+DROP INDEX ohlcv_faces;

@@ -259,6 +259,7 @@ async def test_a_backup_reads_everything_also_partitions_made_later(
     database: Database, admin: asyncpg.Connection
 ) -> None:
     """Seen by a dump as that role, of rows in a partition that is younger than the migration."""
+    await admin.execute("SET ROLE traderd_owner")
     await admin.execute("SELECT ensure_partitions('tick_data', $1, $1)", NOON)
     await admin.execute(
         "INSERT INTO tick_data (time, symbol, exchange, bid, sequence) VALUES ($1, 'SEEN/USDT', 'binance', 1, 7)", NOON
