@@ -95,11 +95,11 @@ async def test_only_changed_rules_make_a_new_version_and_what_is_gone_is_stopped
     )
     assert await sight.fetch(state) == [("active", 3), ("active", 2)]
     history = (
-        "SELECT version, parameters ->> 'slow', change_description FROM strategy_versions v JOIN strategies s"
-        " ON s.id = strategy_id WHERE name = 'ema-btc' ORDER BY version"
+        "SELECT v.version, v.parameters ->> 'slow', change_description FROM strategy_versions v JOIN strategies s"
+        " ON s.id = strategy_id WHERE name = 'ema-btc' ORDER BY v.version"
     )
     assert [tuple(row) for row in await sight.fetch(history)] == [
-        (1, "8", None), (2, "9", "changed: parameters"), (3, "9", "changed: risk parameters"),
+        (1, "8", None), (2, "9", "changed: parameters, entry rules, exit rules"), (3, "9", "changed: risk parameters"),
     ]  # fmt: skip
 
 
@@ -266,8 +266,8 @@ async def test_a_busy_day_of_equity_costs_less_than_a_fifth_of_a_second(
     await sight.execute("SELECT ensure_partitions('equity_history', $1, $1)", AT - timedelta(days=1))
     await sight.execute("SELECT ensure_partitions('equity_history', $1, $1)", AT)
     await sight.execute(
-        "INSERT INTO equity_history SELECT $1::timestamptz - n * interval '0.86 seconds', $2, 5000 + n % 7, 5000, 0, 0, 0,"
-        " 0, 5010, 10 - n % 7, 5000, 'USDT', 'paper' FROM generate_series(0, 199999) n",
+        "INSERT INTO equity_history SELECT $1::timestamptz - n * interval '0.86 seconds', $2, 5000 + n % 7, 5000, 0, 0,"
+        " 0, 0, 5010, 10 - n % 7, 5000, 'USDT', 'paper' FROM generate_series(0, 199999) n",
         AT,
         PORTFOLIO,
     )
@@ -306,7 +306,8 @@ async def equity(sight: asyncpg.Connection, times: list[datetime], values: list[
 async def position(sight: asyncpg.Connection, symbol: str, quantity: str, price: str) -> None:
     await sight.execute(
         "INSERT INTO positions (id, portfolio_id, exchange, symbol, quantity, entry_price, current_price,"
-        " unrealized_pnl, realized_pnl, updated_at, updated_ns) VALUES (gen_random_uuid(), $1, 'binance', $2, $3, $4, $4, 0, 0, $5, 0)",
+        " unrealized_pnl, realized_pnl, updated_at, updated_ns)"
+        " VALUES (gen_random_uuid(), $1, 'binance', $2, $3, $4, $4, 0, 0, $5, 0)",
         PORTFOLIO, symbol, Decimal(quantity), Decimal(price), AT - MINUTE,
     )  # fmt: skip
 
@@ -345,7 +346,7 @@ async def fill(sight: asyncpg.Connection, number: int, pnl: str) -> None:
     await sight.execute(
         "INSERT INTO executions (id, execution_key, client_order_id, portfolio_id, exchange, symbol, side, quantity,"
         " price, commission, commission_asset, environment, time)"
-        " VALUES ($1, $1::text, 'o', $2, 'binance', 'BTC/USDT', 'buy', 1, 1, 1, 'USDT', 'paper', $3)",
+        " VALUES ($1, $1::uuid::text, 'o', $2, 'binance', 'BTC/USDT', 'buy', 1, 1, 1, 'USDT', 'paper', $3)",
         key, PORTFOLIO, AT - MINUTE,
     )  # fmt: skip
     await sight.execute(
