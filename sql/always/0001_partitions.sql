@@ -7,44 +7,60 @@ CREATE OR REPLACE FUNCTION backend_kind() RETURNS text LANGUAGE sql STABLE AS $$
     END
 $$;
 
--- Makes the partitions of one table that cover a span; nothing to do on a hypertable. Ranges start at multiples of the
--- table's step since 1970, UTC. Safe in two sessions at once: whoever makes partitions holds one lock until the end of
--- the transaction. A partition is made aside and then attached, because that lets readers and writers of the table go on.
+-- The native partitions of a table and the time that each covers.
+CREATE OR REPLACE FUNCTION partition_spans(relation regclass) RETURNS TABLE (partition regclass, span tstzrange)
+LANGUAGE sql STABLE SET timezone = 'UTC' SET datestyle = 'ISO' AS $$
+    SELECT c.oid::regclass, tstzrange(bounds[1]::timestamptz, bounds[2]::timestamptz)
+    FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid,
+         regexp_match(pg_get_expr(c.relpartbound, c.oid), 'FROM \(''([^'']+)''\) TO \(''([^'']+)''\)') AS bounds
+    WHERE i.inhparent = relation AND bounds IS NOT NULL
+$$;
+
+-- What of the time from first to last no partition covers yet, in pieces to make partitions of: a table's step may have been
+-- another one before, and then an old partition covers a part of the new step. Steps are counted from 1970, UTC.
+CREATE OR REPLACE FUNCTION missing_partitions(relation regclass, step interval, first timestamptz, last timestamptz)
+RETURNS SETOF tstzrange LANGUAGE sql STABLE AS $$
+    WITH here AS (SELECT coalesce(range_agg(span), '{}') AS covered FROM partition_spans(relation)),
+    seconds AS (SELECT extract(epoch FROM step)::bigint AS s)
+    SELECT unnest(tstzmultirange(tstzrange(to_timestamp(n * s), to_timestamp((n + 1) * s))) - covered)
+    FROM here, seconds, generate_series(floor(extract(epoch FROM first) / s)::bigint,
+                                        floor(extract(epoch FROM last) / s)::bigint) AS n
+$$;
+
+-- Makes the partitions of one table that cover a span; nothing to do on a hypertable. Safe in two sessions at once: whoever
+-- makes partitions holds one lock until the end of the transaction. A partition is made aside and then attached, because
+-- that lets readers and writers of the table go on. Acts with the owner's rights: the daemon has none to make tables.
 CREATE OR REPLACE FUNCTION ensure_partitions(relation regclass, first timestamptz, last timestamptz)
-RETURNS integer LANGUAGE plpgsql AS $$
+RETURNS integer LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
-    parent  record;
-    seconds bigint;
-    number  bigint;
-    numbers bigint[] := '{}';
-    name    text;
-    made    integer := 0;
+    parent text;
+    step   interval;
+    gap    tstzrange;
+    name   text;
+    made   integer := 0;
 BEGIN
-    SELECT c.relname, n.nspname INTO STRICT parent
-    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = relation;
+    SELECT p.table_name, p.step INTO parent, step FROM time_partitioning p
+    WHERE p.table_name = (SELECT relname FROM pg_class WHERE oid = relation AND relnamespace = 'public'::regnamespace);
+    IF parent IS NULL THEN
+        RAISE EXCEPTION '% is not partitioned by time', relation USING ERRCODE = 'invalid_parameter_value';
+    END IF;
     IF (SELECT relkind FROM pg_class WHERE oid = relation) <> 'p' THEN
         RETURN 0;
     END IF;
-    SELECT extract(epoch FROM step)::bigint INTO STRICT seconds FROM time_partitioning WHERE table_name = parent.relname;
-    IF NOT isfinite(first) OR NOT isfinite(last) OR extract(epoch FROM last - first) / seconds > 400 THEN
+    IF NOT isfinite(first) OR NOT isfinite(last)
+       OR extract(epoch FROM last - first) / extract(epoch FROM step) > 400 THEN
         RAISE EXCEPTION 'the span % to % is too long for partitions of %', first, last, relation
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    FOR number IN floor(extract(epoch FROM first) / seconds)::bigint .. floor(extract(epoch FROM last) / seconds)::bigint LOOP
-        IF to_regclass(format('%I.%I', parent.nspname, partition_name(parent.relname, number * seconds))) IS NULL THEN
-            numbers := numbers || number;
-        END IF;
-    END LOOP;
-    IF numbers = '{}' THEN
+    IF NOT EXISTS (SELECT FROM missing_partitions(relation, step, first, last)) THEN
         RETURN 0;
     END IF;
     PERFORM pg_advisory_xact_lock(hashtext('traderd'), hashtext('ensure_partitions'));
-    FOREACH number IN ARRAY numbers LOOP
-        name := format('%I.%I', parent.nspname, partition_name(parent.relname, number * seconds));
-        CONTINUE WHEN to_regclass(name) IS NOT NULL;
+    FOR gap IN SELECT missing_partitions(relation, step, first, last) LOOP
+        name := format('public.%I', partition_name(parent, extract(epoch FROM lower(gap))::bigint));
         EXECUTE format('CREATE TABLE %s (LIKE %s INCLUDING ALL)', name, relation);
         EXECUTE format('ALTER TABLE %s ATTACH PARTITION %s FOR VALUES FROM (%L) TO (%L)', relation, name,
-                       to_timestamp(number * seconds), to_timestamp((number + 1) * seconds));
+                       lower(gap), upper(gap));
         made := made + 1;
     END LOOP;
     RETURN made;
@@ -55,9 +71,11 @@ CREATE OR REPLACE FUNCTION partition_name(table_name text, starts_at bigint) RET
     SELECT table_name || to_char(to_timestamp(starts_at) AT TIME ZONE 'UTC', '"_p"YYYYMMDD')
 $$;
 
--- For every time-partitioned table, from yesterday (late data) to so many days ahead.
-CREATE OR REPLACE FUNCTION ensure_partitions_ahead(days integer DEFAULT 3) RETURNS integer LANGUAGE sql AS $$
-    SELECT coalesce(sum(ensure_partitions(quote_ident(table_name)::regclass, now() - interval '1 day',
-                                          now() + make_interval(days => days))), 0)::integer
+-- For every time-partitioned table, from yesterday (late data) to so many days ahead, and two steps at the least.
+DROP FUNCTION IF EXISTS ensure_partitions_ahead(integer);
+CREATE OR REPLACE FUNCTION ensure_partitions_ahead(days integer DEFAULT 3, at timestamptz DEFAULT now())
+RETURNS integer LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+    SELECT coalesce(sum(ensure_partitions(format('public.%I', table_name)::regclass, at - interval '1 day',
+                                          at + greatest(make_interval(days => days), 2 * step))), 0)::integer
     FROM time_partitioning
 $$;
