@@ -44,3 +44,17 @@ FROM instruments i
 WHERE EXISTS (SELECT FROM instruments earlier
               WHERE earlier.symbol = i.symbol
                 AND (earlier.first_seen, earlier.exchange) < (i.first_seen, i.exchange));
+
+-- The equity from which a day's profit counts, in UTC: the last of the day before, or else the day's first. Two look-ups in
+-- the primary key. In FROM, as CROSS JOIN LATERAL, the planner makes them only for a query that asks for the result.
+CREATE OR REPLACE FUNCTION opening_equity(portfolio uuid, at timestamptz) RETURNS TABLE (equity numeric)
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT coalesce(
+        (SELECT h.equity_value FROM equity_history h
+         WHERE h.portfolio_id = portfolio AND h.time > start.day - interval '1 day' AND h.time <= start.day
+         ORDER BY h.time DESC LIMIT 1),
+        (SELECT h.equity_value FROM equity_history h
+         WHERE h.portfolio_id = portfolio AND h.time > start.day AND h.time <= at
+         ORDER BY h.time LIMIT 1))
+    FROM (SELECT date_trunc('day', at, 'UTC') AS day) start
+$$;
