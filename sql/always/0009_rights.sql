@@ -45,6 +45,7 @@ BEGIN
         END IF;
         IF to_regclass('audit_logs') IS NOT NULL THEN
             REVOKE UPDATE, DELETE ON audit_logs FROM traderd_app;
+            REVOKE INSERT, UPDATE, DELETE ON audit_chain FROM traderd_app;
         END IF;
         REVOKE INSERT, UPDATE, DELETE ON schema_migrations, time_partitioning FROM traderd_app;
         REVOKE EXECUTE ON FUNCTION after_migrate(), grant_rights() FROM traderd_app;

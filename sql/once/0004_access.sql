@@ -126,10 +126,12 @@ CREATE TABLE configurations (
 CREATE TRIGGER configurations_updated_at BEFORE UPDATE ON configurations FOR EACH ROW EXECUTE FUNCTION set_updated_at();
 
 -- Every act of an operator and every order. Rows are numbered without gaps and chained: each carries the hash of the one
--- before. The columns sequence, previous_hash and hash are filled by a trigger. user_id is no foreign key: a row outlives
--- the account that it names, and may not be changed.
+-- before. The columns sequence, format, time, previous_hash and hash are filled by a trigger; format says of which text
+-- hash is taken. user_id is no foreign key: a row outlives the account that it names, and may not be changed. That is why
+-- nothing personal may be written here: addresses belong to security_events, from where they can be erased.
 CREATE TABLE audit_logs (
     sequence      bigint PRIMARY KEY,
+    format        smallint NOT NULL,
     id            uuid NOT NULL DEFAULT gen_random_uuid(),
     time          timestamptz NOT NULL DEFAULT clock_timestamp(),
     user_id       uuid DEFAULT current_user_id(),
