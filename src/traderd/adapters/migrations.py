@@ -14,6 +14,7 @@ import hashlib
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -32,6 +33,7 @@ _REGISTER = """
         sha256     text NOT NULL,
         applied_at timestamptz NOT NULL DEFAULT clock_timestamp()
     )"""
+_NO_REGISTER = "SELECT to_regclass('schema_migrations') IS NULL"
 _REMEMBER = """
     INSERT INTO schema_migrations (name, sha256) VALUES ($1, $2)
     ON CONFLICT (name) DO UPDATE SET sha256 = EXCLUDED.sha256, applied_at = EXCLUDED.applied_at"""
@@ -45,6 +47,9 @@ _MAY_BE_OWNER = """
         WHERE rolname = 'traderd_owner' AND has_schema_privilege(rolname, current_schema(), 'CREATE')
           AND pg_has_role(current_user, oid, CASE WHEN current_setting('server_version_num')::integer >= 160000
                                              THEN 'SET' ELSE 'MEMBER' END))"""
+_DAEMON_IS_THERE = """
+    SELECT EXISTS (SELECT FROM pg_stat_activity
+                   WHERE datname = current_database() AND application_name IN ('traderd ticks', 'traderd facts'))"""
 _MADE = re.compile(r"^CREATE (?:OR REPLACE )?(?:FUNCTION|PROCEDURE|VIEW) (\w+)", re.MULTILINE)
 _Done = TypeVar("_Done")
 
@@ -73,6 +78,15 @@ class MigrationReport(Struct, frozen=True):
     """What the login role may not do, and what that means."""
 
 
+class SchemaFile(Struct, frozen=True):
+    """Where a file of the schema stands in a database."""
+
+    name: str
+    state: str
+    """`applied`, `waiting`, `changed` (it is to be applied again), or `unknown` (not among this program's files)."""
+    applied_at: datetime | None
+
+
 async def migrate(target: str | asyncpg.Connection, sql: Path | None = None) -> MigrationReport:
     """Bring the database up to date. Raises MigrationError, and StoreUnavailableError when there is no database."""
     return await _locked(target, lambda connection: _migrate(connection, sql or sql_folder()))
@@ -92,6 +106,22 @@ async def downgrade(
 async def pending(connection: asyncpg.Connection, sql: Path | None = None) -> tuple[str, ...]:
     """The files that `migrate` would apply; changes nothing. Raises MigrationError as `migrate` does."""
     return tuple(file.name for file in await _pending(connection, read_files(sql or sql_folder())))
+
+
+async def history(connection: asyncpg.Connection, sql: Path | None = None) -> list[SchemaFile]:
+    """Every file, in the order in which they are applied; those that this program doesn't know come last."""
+    if await connection.fetchval(_NO_REGISTER):
+        rows = []
+    else:
+        rows = await connection.fetch("SELECT name, sha256, applied_at FROM schema_migrations ORDER BY name")
+    applied = {row["name"]: row for row in rows}
+    files = read_files(sql or sql_folder())
+    told = []
+    for file in files:
+        row = applied.pop(file.name, None)
+        state = "waiting" if row is None else "applied" if row["sha256"] == file.sha256 else "changed"
+        told.append(SchemaFile(file.name, state, row and row["applied_at"]))
+    return told + [SchemaFile(name, "unknown", row["applied_at"]) for name, row in applied.items()]
 
 
 def sql_folder() -> Path:
@@ -208,6 +238,8 @@ async def _downgrade(connection: asyncpg.Connection, sql: Path, steps: int | Non
     downs = [(file.name, _counterpart(sql, file.name)) for file in undone]
     if not applied:
         return ()
+    if await connection.fetchval(_DAEMON_IS_THERE):
+        raise MigrationError("a daemon is connected to this database: stop it first")
     async with _as_owner(connection):
         async with _step(connection, "down/always.sql"):
             await connection.execute("SELECT set_config('traderd.made_once', $1, true)", ",".join(_made_by(once)))
@@ -253,7 +285,7 @@ async def _pending(connection: asyncpg.Connection, files: Sequence[SqlFile]) -> 
 
 
 async def _applied(connection: asyncpg.Connection) -> dict[str, str]:
-    if await connection.fetchval("SELECT to_regclass('schema_migrations')") is None:
+    if await connection.fetchval(_NO_REGISTER):
         return {}
     rows = await connection.fetch("SELECT name, sha256 FROM schema_migrations")
     return {row["name"]: row["sha256"] for row in rows}

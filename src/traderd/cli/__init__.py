@@ -10,9 +10,10 @@ import click
 
 from traderd import __version__
 from traderd.cli.backup import archive, backup, restore, unarchive
+from traderd.cli.catalogue import index_usage, size, slow_queries
 from traderd.cli.codes import MEANING, ExitCode, exit_code, leaves, lines
 from traderd.cli.commands import check, doctor, replay, run, sim, status
-from traderd.cli.db import db, migrate
+from traderd.cli.db import current, db, downgrade, history, migrate
 from traderd.cli.options import Duration
 from traderd.core.errors import TraderdError
 
@@ -32,6 +33,9 @@ def traderd() -> None:
 
 for command in (run, sim, migrate, check, doctor, status, replay, db):
     traderd.add_command(command)
+db.add_command(migrate, "upgrade")
+for command in (downgrade, current, history, size, index_usage, slow_queries):
+    db.add_command(command)
 for command in (backup, restore, archive, unarchive):
     db.add_command(command)
 

@@ -4,7 +4,7 @@ Where stdout is JSON, everything else goes to stderr.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,24 @@ def load(config_path: Path | None) -> tuple[Config, Path]:
 def print_json(value: Any) -> None:
     """One JSON value on stdout; what JSON doesn't know becomes text."""
     click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2, default=str).decode())
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table for people: fitted to the terminal, and as wide as it is elsewhere. Numbers stand to the right."""
+    from rich.console import Console  # noqa: PLC0415 - slow to load
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    console = Console(highlight=False)
+    table = Table(box=None, pad_edge=False)
+    for i, column in enumerate(columns):
+        is_numeric = all(row[i][:1].isdigit() for row in rows if row[i])
+        table.add_column(column, justify="right" if is_numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    if not console.is_terminal:
+        console.width = console.measure(table, options=console.options.update(max_width=100_000)).maximum
+    console.print(table)
 
 
 def indented(value: dict[str, Any], depth: int = 0) -> Iterator[str]:
