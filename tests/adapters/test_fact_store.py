@@ -12,15 +12,30 @@ import pytest
 
 from conftest import Database
 from traderd.adapters.fact_store import PostgresFactStore
+from traderd.adapters.fact_tables import key_of, time_of
 from traderd.core.errors import StoreUnavailableError
-from traderd.core.facts import Alert, Candle, Equity, Execution, Fact, Gap, Order, Position, Signal
+from traderd.core.facts import (
+    Alert,
+    BreakerEvent,
+    Candle,
+    Equity,
+    Execution,
+    Fact,
+    Gap,
+    Indicator,
+    Order,
+    Position,
+    Signal,
+    decode_fact,
+    encode_fact,
+)
 from traderd.core.market import Instrument
 
 T0 = 1_741_089_600_000_000_000
 SECOND = 10**9
 JOURNAL = "facts@test"
 
-SIGNAL = Signal("r-s1", T0, "cross", "binance", "BTC/USDT", "LONG", 0.75, 0.5, 90123.45, "9 above 21")
+SIGNAL = Signal("r-s1", T0, "cross", "binance", "BTC/USDT", "LONG", 0.75, 0.5, 90123.45, "9 above 21", T0 + 60 * SECOND)
 ORDER = Order(
     client_order_id="r-o1",
     portfolio="paper",
@@ -58,6 +73,7 @@ EXECUTION = Execution(
     realized_pnl=Decimal("-0.0901234"),
     environment="paper",
     time_ns=T0 + 3_000,
+    exchange_trade_id="v-5",
 )
 POSITION = Position(
     portfolio="paper",
@@ -99,12 +115,18 @@ CANDLE = Candle(
     volume=Decimal("1.5"),
     quote_volume=Decimal("135150.123456789012345678"),
     trades_count=12,
+    bid=Decimal("90123.30"),
+    ask=Decimal("90123.50"),
+    bid_size=Decimal("0.50"),
+    ask_size=Decimal("2"),
 )
+INDICATOR = Indicator("binance", "BTC/USDT", "1m", T0, "EMA_9", Decimal(repr(0.1 + 0.2)))
+TRIP = BreakerEvent("r-b1", "paper", "drawdown", Decimal(10), Decimal("10.250000"), T0 + 4_000, "equity 9 against 10")
 ALERT = Alert(
     "a1", T0, "breaker_tripped", "critical", "Halted", "Drawdown 10 %", metadata={"drawdown": "10.0", "n": [1]}
 )
 GAP = Gap("g1", "binance", "", "quote", "disconnect", T0, 0)
-ONE_OF_EACH: list[Fact] = [SIGNAL, ORDER, EXECUTION, POSITION, EQUITY, CANDLE, ALERT, GAP]
+ONE_OF_EACH: list[Fact] = [SIGNAL, ORDER, EXECUTION, POSITION, EQUITY, CANDLE, ALERT, GAP, INDICATOR, TRIP]
 
 
 @pytest.fixture
@@ -140,10 +162,20 @@ async def test_every_kind_of_fact_finds_its_table_and_every_field_its_column(
     assert await _row(sight, "SELECT s.*, x.name FROM signals s JOIN strategies x ON x.id = s.strategy_id") >= {
         "signal_key": "r-s1", "name": "cross", "signal_type": "LONG", "strength": 0.75, "confidence": 0.5,
         "price": Decimal("90123.45"), "reason": "9 above 21", "exchange": "binance", "symbol": "BTC/USDT",
+        "expires_at": time_of(T0 + 60 * SECOND), "status": "executed",
     }.items()  # fmt: skip
     assert await _row(sight, "SELECT * FROM ohlcv") >= {
         "open": CANDLE.open, "high": CANDLE.high, "low": CANDLE.low, "close": CANDLE.close, "volume": CANDLE.volume,
         "quote_volume": CANDLE.quote_volume, "trades_count": 12, "timeframe": "1m",
+        "bid": CANDLE.bid, "ask": CANDLE.ask, "bid_size": CANDLE.bid_size, "ask_size": CANDLE.ask_size,
+    }.items()  # fmt: skip
+    assert await _row(sight, "SELECT * FROM technical_indicators") >= {
+        "exchange": "binance", "symbol": "BTC/USDT", "timeframe": "1m", "indicator_name": "EMA_9",
+        "time": time_of(T0), "value": Decimal("0.30000000000000004"),
+    }.items()  # fmt: skip
+    assert await _row(sight, "SELECT * FROM circuit_breaker_events") >= {
+        "event_key": "r-b1", "trigger_type": "drawdown", "threshold_value": 10, "actual_value": Decimal("10.25"),
+        "triggered_at": time_of(T0 + 4_000), "resolved_at": None, "actions_taken": '["halt_trading"]',
     }.items()  # fmt: skip
     assert await _row(sight, "SELECT *, metadata->>'drawdown' AS drawdown FROM alerts") >= {
         "alert_key": "a1", "severity": "critical", "drawdown": "10.0", "symbol": None, "message": "Drawdown 10 %",
@@ -155,8 +187,13 @@ async def test_every_kind_of_fact_finds_its_table_and_every_field_its_column(
     assert await _row(sight, fills) >= {
         "execution_key": "x77-1", "client_order_id": "r-o1", "commission": EXECUTION.fee, "price": EXECUTION.price,
         "realized_pnl": EXECUTION.realized_pnl, "quantity": EXECUTION.quantity, "side": "buy", "environment": "paper",
+        "exchange_trade_id": "v-5", "position_id": key_of("position", "paper", "binance", "BTC/USDT"),
     }.items()  # fmt: skip
     assert await sight.fetchval("SELECT count(*) FROM trades t JOIN orders o ON o.id = t.order_id") == 1
+    assert await sight.fetchval("SELECT exchange_trade_id FROM executions") == "v-5"
+    assert await _row(sight, "SELECT * FROM strategies") >= {
+        "total_pnl": EXECUTION.realized_pnl, "num_trades": 1,
+    }.items()  # fmt: skip
     assert await _row(sight, "SELECT * FROM equity_history") >= {
         "equity_value": EQUITY.equity, "cash_balance": EQUITY.cash, "initial_balance": Decimal(100000),
         "base_currency": "USDT", "environment": "paper",
@@ -226,12 +263,14 @@ async def test_a_candle_gives_way_only_to_one_that_saw_no_fewer_trades(
 
 async def test_cash_is_exact_also_for_fills_after_the_last_equity(plain_store: PostgresFactStore) -> None:
     """Equity sets it, later fills move it on, a repeated fill doesn't, and a fee in a foreign currency isn't in it."""
-    early = msgspec.structs.replace(EXECUTION, execution_id="x0")
+    early = msgspec.structs.replace(EXECUTION, execution_id="x0", exchange_trade_id="v-0")
     sold = msgspec.structs.replace(
         EXECUTION, execution_id="x2", side="sell", price=Decimal("90200.000000000000000003"), fee=Decimal("0.5"),
-        realized_pnl=Decimal("0.0765"),
+        realized_pnl=Decimal("0.0765"), exchange_trade_id="v-2",
     )  # fmt: skip
-    foreign = msgspec.structs.replace(EXECUTION, execution_id="x3", fee_currency="BNB", realized_pnl=Decimal(0))
+    foreign = msgspec.structs.replace(
+        EXECUTION, execution_id="x3", fee_currency="BNB", realized_pnl=Decimal(0), exchange_trade_id="v-3"
+    )
     await plain_store.store(JOURNAL, 3, [early, EQUITY, EXECUTION])
     await plain_store.store(JOURNAL, 6, [EXECUTION, sold, foreign])
     state = await plain_store.load_portfolio("paper")
@@ -266,6 +305,55 @@ async def test_a_tripped_breaker_is_remembered_until_somebody_resets_it(plain_st
     assert (await plain_store.load_portfolio("replay-1")).breaker_tripped == "tripped"
 
 
+async def test_a_trip_is_resolved_by_a_later_run(plain_store: PostgresFactStore, plain_database: Database) -> None:
+    """What is loaded is what was stored; its second fact ends it, and a repeat of the first doesn't open it again."""
+    await plain_store.store("j", 1, [TRIP])
+    trip = (await plain_store.load_portfolio("paper")).trip
+    assert trip == TRIP
+    await plain_store.store("j", 2, [msgspec.structs.replace(trip, resolved_ns=T0 + 9 * SECOND)])
+    await plain_store.store("j", 3, [TRIP])
+    assert (await plain_store.load_portfolio("paper")).trip is None
+    connection = await asyncpg.connect(plain_database.dsn)
+    assert await connection.fetch("SELECT resolved_at FROM circuit_breaker_events") == [(time_of(T0 + 9 * SECOND),)]
+    await connection.close()
+
+
+@pytest.mark.parametrize(
+    ("status", "filled", "becomes"),
+    [
+        ("pending", 0, "active"),
+        ("open", 0, "active"),
+        ("partially_filled", 1, "executed"),
+        ("rejected", 0, "cancelled"),
+        ("expired", 0, "cancelled"),
+        ("cancelled", 1, "executed"),
+    ],
+)
+async def test_a_signal_becomes_what_its_order_makes_of_it(
+    plain_store: PostgresFactStore, plain_database: Database, status: str, filled: int, becomes: str
+) -> None:
+    """Executed by the first fill, cancelled by an end without one; also when the signal had expired meanwhile."""
+    connection = await asyncpg.connect(plain_database.dsn)
+    pending = msgspec.structs.replace(ORDER, status="pending", filled_quantity=Decimal(0))
+    await plain_store.store("j", 1, [SIGNAL, pending])
+    if becomes == "executed":
+        await connection.execute("UPDATE signals SET status = 'expired'")
+    changes = {"status": status, "filled_quantity": Decimal(filled), "updated_ns": ORDER.updated_ns + 1}
+    await plain_store.store("j", 2, [msgspec.structs.replace(ORDER, **changes)])
+    assert await connection.fetchval("SELECT status FROM signals") == becomes
+    await connection.close()
+
+
+async def test_facts_of_an_older_journal_are_still_understood(plain_store: PostgresFactStore) -> None:
+    """A candle, signal and fill of before they had a quote, an end and the exchange's id are stored without."""
+    later = {"bid", "ask", "bid_size", "ask_size", "expires_ns", "exchange_trade_id"}
+    old = []
+    for fact in (CANDLE, SIGNAL, EXECUTION):
+        fields = {name: value for name, value in msgspec.json.decode(encode_fact(fact)).items() if name not in later}
+        old.append(decode_fact(msgspec.json.encode(fields)))
+    assert await plain_store.store("j", 1, old) == 0
+
+
 async def test_a_gap_is_closed_by_its_second_fact(plain_store: PostgresFactStore, plain_database: Database) -> None:
     """One row, with its end and what it cost."""
     await plain_store.store(JOURNAL, 1, [GAP])
@@ -281,6 +369,8 @@ async def test_a_gap_is_closed_by_its_second_fact(plain_store: PostgresFactStore
     [
         msgspec.structs.replace(CANDLE, open_time_ns=T0 + SECOND, high=Decimal("NaN")),
         msgspec.structs.replace(EXECUTION, execution_id="bad", quantity=Decimal(0)),
+        msgspec.structs.replace(EXECUTION, execution_id="second of one id"),
+        msgspec.structs.replace(INDICATOR, time_ns=T0 + SECOND, value=Decimal("NaN")),
         msgspec.structs.replace(SIGNAL, signal_id="bad", strength=float("nan")),
         msgspec.structs.replace(ALERT, alert_id="bad", message="with a \0 in it"),
         msgspec.structs.replace(GAP, gap_id="bad", rows_lost=2**70),
@@ -345,7 +435,7 @@ async def test_instruments_are_written_once_and_changed_when_the_venue_changes_t
 
 TABLES = (
     "signals", "orders", "executions", "trades", "positions", "portfolios", "strategies", "equity_history", "ohlcv",
-    "alerts", "data_gaps",
+    "alerts", "data_gaps", "technical_indicators", "circuit_breaker_events",
 )  # fmt: skip
 
 

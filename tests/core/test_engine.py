@@ -8,7 +8,19 @@ from msgspec import Struct, structs
 
 from made_up import BTC, ETH, MS, SECOND, START, quote, trade
 from traderd.core.engine import Effect, Engine, EngineSettings
-from traderd.core.facts import Alert, Candle, Equity, Execution, Order, Position, Signal, SignalType, encode_fact
+from traderd.core.facts import (
+    Alert,
+    BreakerEvent,
+    Candle,
+    Equity,
+    Execution,
+    Indicator,
+    Order,
+    Position,
+    Signal,
+    SignalType,
+    encode_fact,
+)
 from traderd.core.market import Beat, Instrument, Quote
 from traderd.core.matching import PaperBook, PaperSettings
 from traderd.core.orders import Approved, Report
@@ -359,7 +371,13 @@ def test_a_drawdown_trips_the_breaker_and_only_an_operator_resets_it() -> None:
     assert market.alerts() == ["breaker_tripped"]
     market.steps("80")
     assert market.orders()[-1].reason.startswith("halted: breaker tripped: equity")
+    (trip,) = market.all(BreakerEvent)
+    assert isinstance(trip, BreakerEvent) and trip.actions_taken == ("halt_trading",)
+    assert (trip.event_id, trip.portfolio, trip.threshold, trip.resolved_ns) == ("r-b1", "paper", 10, 0)
+    equity = next(each for each in market.effects if isinstance(each, Equity) and each.time_ns >= trip.triggered_ns)
+    assert trip.actual == (equity.drawdown * 100 / equity.peak_equity).quantize(Decimal("1e-6")) >= 10
     market.take(market.engine.reset_breaker())
+    assert market.all(BreakerEvent)[1] == structs.replace(trip, resolved_ns=market.now_ns + 100 * MS)
     market.steps("80")
     assert market.engine.refusal == "" and "breaker_reset" in market.alerts()
     last = market.all(Equity)[-1]
@@ -399,8 +417,56 @@ def test_a_start_takes_over_positions_money_and_the_breakers_trip() -> None:
     assert market.engine.portfolio.quantity("binance", "BTC/USDT") == 0
     assert market.engine.portfolio.cash == INITIAL + market.engine.portfolio.realized_pnl
     again = Engine(configured(), [BTC, ETH])
-    again.resume(START, left, breaker_tripped="equity 1.00 against a peak of 2.00")
+    trip = BreakerEvent("q-b7", "paper", "drawdown", Decimal(10), Decimal(50), START - SECOND, "equity 1.00")
+    again.resume(START, left, "equity 1.00 against a peak of 2.00", trip)
     assert "tripped" in again.refusal
+    assert structs.replace(trip, resolved_ns=START) in again.reset_breaker()
+
+
+def test_a_trip_of_before_there_were_events_is_reset_without_one() -> None:
+    """Its alert is all that an older version left."""
+    engine = Engine(configured(), [BTC, ETH])
+    engine.resume(START, Left(), "equity 1.00 against a peak of 2.00")
+    assert [type(effect) for effect in engine.reset_breaker()] == [Alert]
+
+
+def test_an_indicator_is_told_once_a_candle_however_many_strategies_use_it() -> None:
+    """Behind its candle and before what follows from it, under the candle's open time, exactly as the float is."""
+    slots = [slot(EmaCross(2, 3), "a"), slot(EmaCross(2, 4), "b")]
+    market = Market(Engine(configured(*slots), [BTC, ETH])).steps(*[str(price) for price in range(100, 107)])
+    told = [each for each in market.effects if isinstance(each, Indicator)]
+    assert len({(each.time_ns, each.name) for each in told}) == len(told)
+    assert {each.name for each in told} == {"EMA_2", "EMA_3", "EMA_4"}
+    closes = {each.open_time_ns: each for each in market.effects if isinstance(each, Candle) and each.timeframe == "1s"}
+    first = next(each for each in told if each.name == "EMA_2")
+    second_close = sorted(closes)[1]
+    assert (first.time_ns, first.value) == (second_close, Decimal("100.5"))
+    place = market.effects.index(closes[second_close])
+    assert market.effects[place + 1] is first
+
+
+def test_a_candle_keeps_the_quote_at_which_it_was_closed() -> None:
+    """Prices and sizes as the venue sent them; none where there was no quote yet."""
+    market = Market(Engine(configured(), [BTC, ETH])).steps("100", "101")
+    candle = market.all(Candle)[0]
+    assert isinstance(candle, Candle)
+    assert (candle.close, candle.bid, candle.ask, candle.bid_size) == (100, Decimal("100.99"), Decimal("101.01"), 100)
+    bare = Engine(configured(), [BTC, ETH])
+    bare.on_trade(trade("100", "1", START))
+    (closed,) = bare.on_trade(trade("100", "1", START + SECOND))
+    assert isinstance(closed, Candle) and closed.bid is None
+
+
+def test_a_signal_lasts_until_the_next_candle() -> None:
+    """Of its strategy's timeframe."""
+    signal = told("LONG").steps("100", "101").all(Signal)[0]
+    assert isinstance(signal, Signal) and signal.expires_ns - signal.time_ns == SECOND
+
+
+def test_a_fill_carries_the_exchanges_own_id_of_it() -> None:
+    """The paper exchange's is its own."""
+    fill = told("LONG").steps("100", "101", "102").all(Execution)[0]
+    assert isinstance(fill, Execution) and fill.exchange_trade_id == fill.execution_id != ""
 
 
 def left_open(status: str = "open") -> Order:

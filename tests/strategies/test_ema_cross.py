@@ -19,6 +19,17 @@ def kinds(closes: Sequence[str], allow_short: bool = False) -> list[str]:
     return [each.signal_type for each in opinions(closes, allow_short) if each]
 
 
+def test_each_average_is_told_from_when_it_is_warm() -> None:
+    """By its period; nothing is told before."""
+    strategy = EmaCross(2, 4)
+    seen = []
+    for close in ["10", "9", "8", "7"]:
+        strategy.on_candle(candle(close))
+        seen.append(dict(strategy.indicators))
+    assert [set(each) for each in seen] == [set(), {"EMA_2"}, {"EMA_2"}, {"EMA_2", "EMA_4"}]
+    assert (seen[1]["EMA_2"], seen[3]["EMA_4"]) == (9.5, 8.5)
+
+
 FALL_RISE_FALL = ["10", "9", "8", "7", "6", "7", "9", "11", "12", "10", "8", "6"]
 
 

@@ -175,6 +175,7 @@ _FILL = (
     "exchange_trade_id text"
 )
 FILLS = Table(
+    # A second fill with the same id of the exchange is no repeat: it is refused, and so goes where it is seen.
     # One fill, two rows: as the exchange reported it, and as the books see it. Returns the fills that were new; what
     # they earned is added to their strategies.
     f"""
@@ -186,7 +187,7 @@ FILLS = Table(
                                 quantity, price, commission, commission_asset, environment, time, exchange_trade_id)
         SELECT id, execution_key, known_order, client_order_id, portfolio_id, exchange, symbol, side,
                quantity, price, commission, commission_asset, environment, time, exchange_trade_id
-        FROM fact ON CONFLICT DO NOTHING RETURNING id
+        FROM fact ON CONFLICT (id) DO NOTHING RETURNING id
     ), earned AS (
         UPDATE strategies SET total_pnl = total_pnl + new.pnl, num_trades = num_trades + new.fills
         FROM (SELECT strategy_id, sum(realized_pnl) AS pnl, count(*) AS fills
