@@ -212,10 +212,12 @@ $$;
 
 -- Deletes some rows whose term is over from one table that isn't partitioned by time, and tells which and how many. Each
 -- table is looked through once a day. What others refer to stays: a signal while its order is there, an order while a fill is.
+-- Row-level security binds the owner too, so each user's rows are deleted as that user.
 CREATE OR REPLACE FUNCTION delete_expired(at timestamptz DEFAULT now(), OUT relation text, OUT deleted bigint)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp SET app.current_user_id = '' AS $$
 DECLARE
-    t record;
+    t    record;
+    acts text;
 BEGIN
     FOR t IN SELECT *, retention_cutoff(keep_for, at) AS cutoff,
                     CASE table_name
@@ -228,19 +230,18 @@ BEGIN
                     END AS unneeded
              FROM row_retention WHERE keep_for IS NOT NULL AND (swept_at IS NULL OR swept_at <= at - interval '1 day')
              ORDER BY array_position(ARRAY['trades', 'executions', 'orders', 'signals'], table_name), table_name LOOP
-        EXECUTE format('DELETE FROM %1$I WHERE ctid = ANY (ARRAY('
-                       'SELECT ctid FROM %1$I old WHERE %2$I < $1 AND %3$s LIMIT 5000 FOR UPDATE SKIP LOCKED))',
-                       t.table_name, t.time_column, t.unneeded) USING t.cutoff;
-        GET DIAGNOSTICS deleted = ROW_COUNT;
-        IF deleted < 5000 THEN
-            UPDATE row_retention SET swept_at = at WHERE table_name = t.table_name;
-        END IF;
-        IF deleted > 0 THEN
-            relation := t.table_name;
-            RETURN;
-        END IF;
+        FOR acts IN SELECT id::text FROM users LOOP
+            PERFORM set_config('app.current_user_id', acts, true);
+            EXECUTE format('DELETE FROM %1$I WHERE ctid = ANY (ARRAY(SELECT ctid FROM %1$I old WHERE %2$I < $1 AND %3$s '
+                           'LIMIT 5000 FOR UPDATE SKIP LOCKED))', t.table_name, t.time_column, t.unneeded) USING t.cutoff;
+            GET DIAGNOSTICS deleted = ROW_COUNT;
+            IF deleted > 0 THEN
+                relation := t.table_name;
+                RETURN;
+            END IF;
+        END LOOP;
+        UPDATE row_retention SET swept_at = at WHERE table_name = t.table_name;
     END LOOP;
-    deleted := 0;
 END
 $$;
 

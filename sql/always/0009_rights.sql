@@ -47,7 +47,8 @@ BEGIN
             REVOKE UPDATE, DELETE ON audit_logs FROM traderd_app;
             REVOKE INSERT, UPDATE, DELETE ON audit_chain FROM traderd_app;
         END IF;
-        REVOKE INSERT, UPDATE, DELETE ON schema_migrations, time_partitioning FROM traderd_app;
+        REVOKE INSERT, UPDATE, DELETE ON schema_migrations, time_partitioning, row_retention, retention_holds, maintenance
+            FROM traderd_app;
         REVOKE EXECUTE ON FUNCTION after_migrate(), grant_rights() FROM traderd_app;
     END IF;
     REVOKE EXECUTE ON FUNCTION after_migrate(), grant_rights() FROM PUBLIC;

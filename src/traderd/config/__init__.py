@@ -24,6 +24,7 @@ from traderd.config.schema import (
     Strategy,
     Venue,
 )
+from traderd.config.storage import Storage
 
 __all__ = [
     "Backup",
@@ -37,6 +38,7 @@ __all__ = [
     "Paper",
     "Risk",
     "Sim",
+    "Storage",
     "Store",
     "Strategy",
     "Venue",

@@ -10,7 +10,7 @@ from decimal import Decimal
 from difflib import get_close_matches
 from typing import Any
 
-from msgspec import inspect
+from msgspec import inspect, structs
 
 from traderd.config.addresses import redacted
 from traderd.config.document import KeyPath
@@ -40,13 +40,13 @@ def checked(spec: inspect.Type, raw: Any, path: KeyPath, tell: Tell) -> Any:
     return _blank(spec) if value is _BAD else value
 
 
-def _checked(spec: inspect.Type, raw: Any, path: KeyPath, tell: Tell) -> Any:
+def _checked(spec: inspect.Type, raw: Any, path: KeyPath, tell: Tell, default: Any = None) -> Any:
     description, limits = "", {}
     if isinstance(spec, inspect.Metadata):
         description, limits = (spec.extra_json_schema or {}).get("description", ""), spec.extra or {}
         spec = spec.type
     if isinstance(spec, inspect.StructType):
-        return _struct(spec, raw, path, tell)
+        return _struct(spec, raw, path, tell, default)
     if isinstance(spec, inspect.VarTupleType):
         return _tuple(spec, raw, path, tell)
     wrong = ""
@@ -83,19 +83,20 @@ def display(raw: Any) -> str:
     return repr(text) if isinstance(raw, str) else text
 
 
-def _struct(spec: inspect.StructType, raw: Any, path: KeyPath, tell: Tell) -> Any:
+def _struct(spec: inspect.StructType, raw: Any, path: KeyPath, tell: Tell, default: Any) -> Any:
+    """A key that is left out has the value of `default`, where the section as a whole has one."""
     raw = {} if raw is None else raw  # a section whose every line is commented out
     if not isinstance(raw, dict):
         tell(path, f"expected a section of `key: value` lines, got {display(raw)}")
         return _BAD
     meant = _unknown_keys(spec, raw, path, tell)
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = structs.asdict(default) if isinstance(default, spec.cls) else {}
     for field in spec.fields:
         if field.name in raw:
-            value = _checked(field.type, raw[field.name], (*path, field.name), tell)
+            value = _checked(field.type, raw[field.name], (*path, field.name), tell, field.default)
             if value is not _BAD:
                 values[field.name] = value
-        elif field.required:
+        elif field.required and field.name not in values:
             tell((*path, field.name), "" if field.name in meant else "this key is missing and has no default")
     return _built(spec, values)
 

@@ -12,6 +12,7 @@ from traderd.config.addresses import AddressError, resolved
 from traderd.config.checking import display, suggestion
 from traderd.config.document import KeyPath
 from traderd.config.schema import Config, Strategy, Venue
+from traderd.config.storage import storage_contradictions
 
 Contradiction = tuple[tuple[KeyPath, ...], str]
 _DATABASE_SCHEMES = ("postgresql", "postgres")
@@ -163,6 +164,10 @@ def _its_venue(strategy: Strategy, at: KeyPath, index: int, venue: Venue) -> Ite
         yield keys, f"a strategy needs quotes and trades, and venue {venue.name} doesn't stream {', '.join(missing)}"
 
 
+def _storage(config: Config) -> Iterator[Contradiction]:
+    return storage_contradictions(config.storage)
+
+
 def _twice(section: str, key: str, names: Iterable[str], at: KeyPath = ()) -> Iterator[Contradiction]:
     seen: set[str] = set()
     for i, name in enumerate(names):
@@ -171,4 +176,11 @@ def _twice(section: str, key: str, names: Iterable[str], at: KeyPath = ()) -> It
         seen.add(name)
 
 
-_RULES: tuple[Callable[[Config], Iterator[Contradiction]], ...] = (_services, _loopback, _venues, _limits, _strategies)
+_RULES: tuple[Callable[[Config], Iterator[Contradiction]], ...] = (
+    _services,
+    _loopback,
+    _venues,
+    _limits,
+    _strategies,
+    _storage,
+)

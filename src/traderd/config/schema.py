@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from traderd.config.addresses import redacted, resolved
+from traderd.config.storage import Storage
 from traderd.venues.dialect import Channel
 
 Port = Annotated[int, Meta(ge=0, le=65_535)]
@@ -202,6 +203,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     risk: Risk = Risk()
     breaker: Breaker = Breaker()
     paper: Paper = Paper()
+    storage: Storage = Storage()
     backup: Backup = Backup()
 
     @property
