@@ -214,10 +214,11 @@ $$;
 -- table is looked through once a day. What others refer to stays: a signal while its order is there, an order while a fill is.
 -- Row-level security binds the owner too, so each user's rows are deleted as that user.
 CREATE OR REPLACE FUNCTION delete_expired(at timestamptz DEFAULT now(), OUT relation text, OUT deleted bigint)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp SET app.current_user_id = '' AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
-    t    record;
-    acts text;
+    before text := coalesce(current_setting('app.current_user_id', true), '');
+    t      record;
+    acts   text;
 BEGIN
     FOR t IN SELECT *, retention_cutoff(keep_for, at) AS cutoff,
                     CASE table_name
@@ -235,6 +236,7 @@ BEGIN
             EXECUTE format('DELETE FROM %1$I WHERE ctid = ANY (ARRAY(SELECT ctid FROM %1$I old WHERE %2$I < $1 AND %3$s '
                            'LIMIT 5000 FOR UPDATE SKIP LOCKED))', t.table_name, t.time_column, t.unneeded) USING t.cutoff;
             GET DIAGNOSTICS deleted = ROW_COUNT;
+            PERFORM set_config('app.current_user_id', before, true);
             IF deleted > 0 THEN
                 relation := t.table_name;
                 RETURN;
