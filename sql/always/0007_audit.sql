@@ -16,7 +16,7 @@ $$;
 -- follow the same one. With the owner's rights, because nobody else may write the chain's end. What the row itself says
 -- about its place, time and hash is overridden. An operator who has signed (adapters/audit.py) is named in metadata.
 CREATE OR REPLACE FUNCTION append_to_audit_chain() RETURNS trigger LANGUAGE plpgsql
-SECURITY DEFINER SET search_path = public, pg_temp AS $$
+SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
     operator text := current_setting('app.operator', true);
 BEGIN

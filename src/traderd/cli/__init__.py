@@ -9,12 +9,14 @@ import sys
 import click
 
 from traderd import __version__
+from traderd.cli.audit import audit
 from traderd.cli.backup import archive, backup, restore, unarchive
 from traderd.cli.catalogue import index_usage, size, slow_queries
 from traderd.cli.codes import MEANING, ExitCode, exit_code, leaves, lines
 from traderd.cli.commands import check, doctor, replay, run, sim, status
 from traderd.cli.db import current, db, downgrade, history, migrate
 from traderd.cli.options import Duration
+from traderd.cli.users import users
 from traderd.core.errors import TraderdError
 
 __all__ = ["Duration", "ExitCode", "execute", "exit_code", "main"]
@@ -31,7 +33,7 @@ def traderd() -> None:
     """
 
 
-for command in (run, sim, migrate, check, doctor, status, replay, db):
+for command in (run, sim, migrate, check, doctor, status, replay, db, users, audit):
     traderd.add_command(command)
 db.add_command(migrate, "upgrade")
 for command in (downgrade, current, history, size, index_usage, slow_queries):
