@@ -109,6 +109,11 @@ BEGIN
           AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = pg_class.oid
                           AND relkind = 'S' AND deptype IN ('a', 'i'))
         UNION ALL
+        SELECT format('ALTER TYPE %s OWNER TO traderd_owner', t.oid::regtype)
+        FROM pg_type t JOIN ours ON typnamespace = schema LEFT JOIN pg_class c ON c.oid = typrelid
+        WHERE typowner = former AND (typtype IN ('d', 'e') OR relkind = 'c')
+          AND ('pg_type'::regclass, t.oid) NOT IN (SELECT classid, objid FROM extensions)
+        UNION ALL
         SELECT format('ALTER ROUTINE %s OWNER TO traderd_owner', oid::regprocedure)
         FROM pg_proc JOIN ours ON pronamespace = schema
         WHERE proowner = former AND ('pg_proc'::regclass, oid) NOT IN (SELECT classid, objid FROM extensions)

@@ -191,7 +191,7 @@ async def _bootstrap(connection: asyncpg.Connection, sql: Path) -> tuple[str, ..
     notices: list[str] = []
 
     def hear(_: object, message: asyncpg.PostgresLogMessage) -> None:
-        notices.append(" ".join(str(message).split()))
+        notices.append(" ".join(str(message.message).split()))
 
     connection.add_log_listener(hear)
     try:
