@@ -8,8 +8,10 @@ only after that. Refuses to dump what the role can't see in full.
 """
 
 import asyncio
+from collections.abc import Coroutine
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import msgspec
@@ -117,13 +119,9 @@ async def _dump(
     dump = [programs.dump, *_options(compression, programs), f"--snapshot={snapshot}", f"--dbname={words}"]
     if role:
         dump.append(f"--role={role}")
-    counting = asyncio.create_task(row_counts(connection))
-    try:
-        await dump_into(file, dump, [programs.restore, "--file=/dev/null"], encrypt, told, env)
-        rows = await counting
-    finally:
-        counting.cancel()
-        await asyncio.gather(counting, return_exceptions=True)
+    rows = await _counted_while(
+        dump_into(file, dump, [programs.restore, "--file=/dev/null"], encrypt, told, env), connection
+    )
     manifest = Manifest(
         file=file.path.name,
         sha256=file.sha256,
@@ -135,6 +133,22 @@ async def _dump(
         rows=rows,
     )
     return manifest, told.warnings
+
+
+async def _counted_while(dumping: Coroutine[Any, Any, None], connection: asyncpg.Connection) -> dict[str, int]:
+    """Both at once; a fault of one ends the other. The count's comes first: without it the snapshot is gone."""
+    counting = asyncio.create_task(row_counts(connection))
+    tasks = (counting, asyncio.create_task(dumping))
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        for task in tasks:
+            if task.done():
+                task.result()
+        return counting.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _options(compression: str, programs: Programs) -> list[str]:

@@ -10,7 +10,6 @@ end well.
 import asyncio
 import os
 import re
-import signal
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -79,11 +78,16 @@ async def dump_into(
             await _pump(dumper, sink, checker, cipher)
         except (BrokenPipeError, ConnectionResetError):
             dumper.process.kill()  # one of the others has ended, and says why below
+        except BaseException:
+            if draining is not None:
+                draining.cancel()
+            raise
         if draining is not None:
             await draining
-        for program in (checker, cipher, dumper):
-            if program is not None:
-                await program.end()
+        programs = [program for program in (dumper, cipher, checker) if program is not None]
+        faults = [fault for program in programs if (fault := await program.fault()) is not None]
+        if faults:  # the first one's own; what we killed, and what then found its input cut short, isn't the cause
+            raise BackupError(next((words for words, own in faults if own), faults[0][0]))
 
 
 async def restore_from(file: Path, decrypt: Sequence[str], restore: Sequence[str], env: Mapping[str, str]) -> None:
@@ -91,7 +95,9 @@ async def restore_from(file: Path, decrypt: Sequence[str], restore: Sequence[str
     async with AsyncExitStack() as stack:
         with file.open("rb") as source:
             if not decrypt:
-                await (await stack.enter_async_context(_running(restore, env, source.fileno(), DEVNULL))).end()
+                only = await stack.enter_async_context(_running(restore, env, source.fileno(), DEVNULL))
+                if (fault := await only.fault()) is not None:
+                    raise BackupError(fault[0])
                 return
             reading, writing = os.pipe()
             try:
@@ -100,11 +106,9 @@ async def restore_from(file: Path, decrypt: Sequence[str], restore: Sequence[str
             finally:
                 os.close(reading)
                 os.close(writing)
-        ends = await asyncio.gather(first.end(), second.end(), return_exceptions=True)
-        # Whoever reads no more is told of before the one that couldn't write on.
-        for fault in ends if not first.lost_its_reader() else reversed(ends):
-            if isinstance(fault, BaseException):
-                raise fault
+        faults = [fault for program in (first, second) if (fault := await program.fault()) is not None]
+        if faults:
+            raise BackupError(next((words for words, own in faults if own), faults[0][0]))
 
 
 class _Program:
@@ -117,16 +121,14 @@ class _Program:
         self.process = process
         self._listening = asyncio.create_task(self._listen(hear))
 
-    async def end(self) -> None:
-        """Wait for it. Raises BackupError with its own words when it failed."""
+    async def fault(self) -> tuple[str, bool] | None:
+        """Wait for it; when it failed, why, and whether that was its own fault: not a signal, not a lost reader."""
         await self._listening
-        if await self.process.wait():
-            words = self._fault or (self._said[-1] if self._said else f"it ended with {self.process.returncode}")
-            raise BackupError(f"{self._name} failed: {words}")
-
-    def lost_its_reader(self) -> bool:
-        """Whether it ended because nobody read what it wrote."""
-        return self.process.returncode == -signal.SIGPIPE or any("roken pipe" in line for line in self._said)
+        code = await self.process.wait()
+        if not code:
+            return None
+        words = self._fault or "; ".join(list(self._said)[-3:]) or f"it ended with {code}"
+        return f"{self._name} failed: {words}", code > 0 and not any("roken pipe" in line for line in self._said)
 
     async def gone(self) -> None:
         """End it, if it hasn't ended."""

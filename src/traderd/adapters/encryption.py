@@ -24,9 +24,10 @@ def encrypting(encrypt_to: str) -> list[str]:
     if kind == "age":
         return [_program("age"), "--encrypt", "--recipient", recipient]
     if kind == "gpg":
-        # The operator named the key: no web of trust is asked about it, since nobody is there to answer. A dump is
-        # compressed already.
-        quiet = ["--batch", "--no-tty", "--quiet", "--trust-model", "always", "--compress-algo", "none"]
+        # The operator named the key: no web of trust is asked about it, since nobody is there to answer, and for the
+        # same reason none is fetched from the network. A dump is compressed already.
+        quiet = ["--batch", "--no-tty", "--quiet", "--trust-model", "always", "--no-auto-key-locate"]
+        quiet += ["--compress-algo", "none"]
         return [_program("gpg"), *quiet, "--recipient", recipient, "--encrypt"]
     return []
 
