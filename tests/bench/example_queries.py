@@ -1,7 +1,8 @@
 """The example queries of the five systems' documents, on the views that bear each system's name.
 
 Those given as SQLAlchemy are written as the SQL that it makes. $1 and so on stand where an example names its own
-symbol, user or time; `given` says what to put there. A look-up asks for one symbol and a time: those have the tightest target.
+symbol, user or time; `given` says what to put there. A look-up asks for one symbol and a time: those have the tightest
+target.
 """
 
 from collections.abc import Callable

@@ -64,9 +64,9 @@ _AROUND = """
     LATERAL (SELECT now() - i * interval '5 hours' - n * interval '1 second' AS at);
     INSERT INTO executions (id, execution_key, order_id, client_order_id, portfolio_id, exchange, symbol, side,
     quantity,
-                            price, commission, commission_asset, environment, time, exchange_trade_id)
+                            price, commission, commission_asset, environment, time, exchange_trade_id, user_id)
     SELECT gen_random_uuid(), client_order_id, id, client_order_id, portfolio_id, exchange, symbol, side, quantity, 100,
-           0.1, 'USDT', environment, created_at, 't' || client_order_id
+           0.1, 'USDT', environment, created_at, 't' || client_order_id, user_id
     FROM orders WHERE status = 'filled';
     INSERT INTO trades (id, order_id, portfolio_id, strategy_id, exchange, symbol, side, quantity, price, commission,
                         commission_asset, realized_pnl, environment, executed_at, user_id, exchange_trade_id)
