@@ -83,7 +83,7 @@ async def test_foul_frames_are_counted_and_kept_and_the_stream_goes_on(database:
 
     The good frames between them are all stored, over one and the same connection.
     """
-    async with _foul_exchange() as (url, good):
+    async with foul_exchange() as (url, good):
         settings = {
             "venues": [{"name": "binance", "endpoint": url, "symbols": ["BTC/USDT"], "channels": ["quote", "trade"]}],
             "strategies": [],
@@ -114,7 +114,7 @@ async def test_foul_frames_are_counted_and_kept_and_the_stream_goes_on(database:
 
 
 @asynccontextmanager
-async def _foul_exchange() -> AsyncIterator[tuple[str, Callable[[], int]]]:
+async def foul_exchange() -> AsyncIterator[tuple[str, Callable[[], int]]]:
     """Speaks Binance's protocol, but for every second frame. Also gives how many good frames were sent."""
     sent = count()
     good = 0

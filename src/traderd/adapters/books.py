@@ -29,6 +29,10 @@ _STRATEGY = f"""
     ON CONFLICT (id) DO UPDATE SET ({_COLUMNS}) = ROW ({_NEW}),
         activated_at = CASE WHEN stored.status = 'active' THEN coalesce(stored.activated_at, now()) ELSE now() END
     WHERE ({_STORED}) IS DISTINCT FROM ({_NEW})"""
+_OURS = {
+    "portfolio": "SELECT user_id = current_user_id() FROM portfolios WHERE id = $1",
+    "strategy": "SELECT user_id = current_user_id() FROM strategies WHERE id = $1",
+}
 _STOP_OTHERS = f"""
     UPDATE strategies SET status = 'stopped'
     WHERE created_by = '{_SOURCE}' AND status = 'active' AND user_id = current_user_id() AND NOT id = ANY($1::uuid[])"""
@@ -70,9 +74,9 @@ class Books:
         A strategy whose rules are as they were gets no new version. Raises ConfigError where a name is somebody else's.
         """
         async with self._database.use() as connection, connection.transaction():
-            await _own(connection, "portfolio", portfolio, _PORTFOLIO, environment)
+            await _take(connection, "portfolio", portfolio, _PORTFOLIO, environment)
             for entry in strategies:
-                await _own(connection, "strategy", entry.name, _STRATEGY, *_row(entry))
+                await _take(connection, "strategy", entry.name, _STRATEGY, *_row(entry))
             await connection.execute(_STOP_OTHERS, [key_of("strategy", entry.name) for entry in strategies])
 
     async def configure(self, sections: Sequence[Section], run: str) -> None:
@@ -100,11 +104,18 @@ class Books:
         await self._database.close()
 
 
-async def _own(connection: asyncpg.Connection, kind: str, name: str, statement: str, *row: Any) -> None:
+async def _take(connection: asyncpg.Connection, kind: str, name: str, statement: str, *row: Any) -> None:
+    """Write it, and see that it is ours: an upsert that changes nothing is silent about another's row."""
+    key = key_of(kind, name)
     try:
-        await connection.execute(statement, key_of(kind, name), name, *row)
+        await connection.execute(statement, key, name, *row)
+        ours = await connection.fetchval(_OURS[kind], key)
     except asyncpg.InsufficientPrivilegeError as error:
-        raise ConfigError([f"the {kind} {name!r} can't be kept, it may be another user's: {error}"]) from error
+        ours, why = False, f": {error}"
+    else:
+        why = ""
+    if not ours:
+        raise ConfigError([f"the {kind} {name!r} isn't this owner's: give it another name, or name its owner{why}"])
 
 
 def _row(entry: StrategyEntry) -> tuple[Any, ...]:
