@@ -47,8 +47,10 @@ WHERE EXISTS (SELECT FROM instruments earlier
 
 -- The equity from which a day's profit counts, in UTC: the last of the day before, or else the day's first. Two look-ups in
 -- the primary key. In FROM, as CROSS JOIN LATERAL, the planner makes them only for a query that asks for the result.
+-- Its body is bound when it is made: a caller whose search_path begins with a face means another equity_history.
 CREATE OR REPLACE FUNCTION opening_equity(portfolio uuid, at timestamptz) RETURNS TABLE (equity numeric)
-LANGUAGE sql STABLE PARALLEL SAFE AS $$
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
     SELECT coalesce(
         (SELECT h.equity_value FROM equity_history h
          WHERE h.portfolio_id = portfolio AND h.time > start.day - interval '1 day' AND h.time <= start.day
@@ -56,5 +58,5 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
         (SELECT h.equity_value FROM equity_history h
          WHERE h.portfolio_id = portfolio AND h.time > start.day AND h.time <= at
          ORDER BY h.time LIMIT 1))
-    FROM (SELECT date_trunc('day', at, 'UTC') AS day) start
-$$;
+    FROM (SELECT date_trunc('day', at, 'UTC') AS day) start;
+END;

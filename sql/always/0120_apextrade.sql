@@ -39,7 +39,8 @@ SELECT s.id,
        fit(json_number(s.risk_parameters -> 'stop_loss_pct'), 5, 2)::numeric(5, 2) AS stop_loss_pct,
        fit(json_number(s.risk_parameters -> 'take_profit_pct'), 5, 2)::numeric(5, 2) AS take_profit_pct,
        fit(json_number(s.risk_parameters -> 'max_position_size_pct'), 5, 2)::numeric(5, 2) AS max_position_size_pct,
-       fit(json_number(s.risk_parameters -> 'max_drawdown_pct'), 5, 2)::numeric(5, 2) AS max_drawdown_pct,
+       fit(json_number(coalesce(s.risk_parameters -> 'max_drawdown_pct', s.risk_parameters -> 'drawdown_pct_max')), 5, 2)
+           ::numeric(5, 2) AS max_drawdown_pct,
        fit(json_number(s.risk_parameters -> 'trailing_stop_pct'), 5, 2)::numeric(5, 2) AS trailing_stop_pct,
        (CASE s.status WHEN 'backtested' THEN 'draft' WHEN 'paper' THEN 'active' WHEN 'stopped' THEN 'paused'
                       ELSE s.status END)::varchar(20) AS status,
