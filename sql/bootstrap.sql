@@ -94,6 +94,10 @@ BEGIN
         WITH ours AS (
             SELECT oid AS schema FROM pg_namespace
             WHERE nspname IN ('public', 'trading_ai', 'apextrade', 'mastertrade', 'octopus', 'quant')
+        ), aggregates AS (  -- continuous ones, which look like views
+            SELECT ev_class FROM pg_rewrite r JOIN pg_depend ON classid = 'pg_rewrite'::regclass AND objid = r.oid
+            JOIN pg_class c ON refclassid = 'pg_class'::regclass AND refobjid = c.oid
+            WHERE relnamespace = to_regnamespace('_timescaledb_internal')
         ), extensions AS (
             SELECT classid, objid FROM pg_depend WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
         )
@@ -101,8 +105,9 @@ BEGIN
         FROM pg_namespace JOIN ours ON oid = schema WHERE nspowner = former AND nspname <> 'public'
         UNION ALL
         SELECT format('ALTER %s %s OWNER TO traderd_owner',
-                      CASE relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' WHEN 'S' THEN 'SEQUENCE'
-                                   ELSE 'TABLE' END, oid::regclass)
+                      CASE WHEN relkind = 'm' OR oid IN (SELECT ev_class FROM aggregates) THEN 'MATERIALIZED VIEW'
+                           WHEN relkind = 'v' THEN 'VIEW' WHEN relkind = 'S' THEN 'SEQUENCE' ELSE 'TABLE' END,
+                      oid::regclass)
         FROM pg_class JOIN ours ON relnamespace = schema
         WHERE relowner = former AND relkind IN ('r', 'p', 'v', 'm', 'S')
           AND ('pg_class'::regclass, oid) NOT IN (SELECT classid, objid FROM extensions)

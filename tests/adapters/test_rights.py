@@ -162,6 +162,31 @@ async def test_a_schema_of_the_first_release_is_handed_over_with_its_rows(empty_
     await app.close()
 
 
+async def test_what_an_ordinary_role_made_is_handed_over_as_a_whole(empty_database: Database) -> None:
+    """With all that a back end has: hypertables, continuous aggregates, jobs; and it still works."""
+    role = urlsplit(empty_database.dsn).path[1:] + "_ordinary"
+    superuser = await asyncpg.connect(empty_database.dsn)
+    if empty_database.backend != "postgresql":
+        await superuser.execute("CREATE EXTENSION timescaledb")
+    await superuser.execute(f"CREATE ROLE {role} LOGIN; GRANT CREATE ON SCHEMA public TO {role}")
+    await superuser.execute(f"GRANT CREATE ON DATABASE {urlsplit(empty_database.dsn).path[1:]} TO {role}")
+    login = await asyncpg.connect(empty_database.dsn)
+    await login.execute(f"SET SESSION AUTHORIZATION {role}")
+    assert (await migrate(login)).backend == empty_database.backend
+    await login.close()
+    assert await owners(empty_database.dsn) == {role}
+
+    await superuser.execute("DELETE FROM schema_migrations WHERE name = 'always/0009_rights.sql'")
+    await migrate(superuser)
+    assert await owners(empty_database.dsn) == {"traderd_owner"}
+    if empty_database.backend != "postgresql":
+        jobs = "SELECT DISTINCT owner::text FROM timescaledb_information.jobs WHERE hypertable_name IS NOT NULL"
+        assert {row["owner"] for row in await superuser.fetch(jobs)} <= {"traderd_owner"}
+    await superuser.execute("SELECT ensure_partitions_ahead()")
+    await superuser.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
+    await superuser.close()
+
+
 async def test_the_daemon_can_not_change_the_schema_nor_the_audit_log(app: asyncpg.Connection) -> None:
     """What it runs as has no right to, whatever it is made to say."""
     assert await app.fetchval("SELECT current_user") == "traderd_app"
