@@ -12,7 +12,9 @@ from conftest import Database
 SYMBOLS = """
     INSERT INTO ohlcv (time, symbol, exchange, timeframe, open, high, low, close, volume, quote_volume, trades_count)
     SELECT now() - m * interval '1 minute', 'S' || s || '/USDT', 'binance', frame, 1, 1, 1, 1, 1, 1, 1
-    FROM generate_series(0, 500) m, generate_series(1, 10) s, unnest('{1m,1s}'::text[]) frame"""
+    FROM generate_series(0, 500) m, generate_series(1, 10) s, unnest('{1m,1s}'::text[]) frame;
+    INSERT INTO predictions (symbol, model_name) VALUES ('S1/USDT', 'lstm_v1');
+    ANALYZE ohlcv"""
 
 
 async def test_portfolios_orders_and_trades_are_found_by_their_integer_keys(database: Database) -> None:
@@ -131,7 +133,7 @@ async def test_look_ups_use_an_index(database: Database) -> None:
     async with reading(database, "public") as tables:
         await tables.execute("SELECT ensure_partitions('ohlcv', now() - interval '3 days', now())")
         await tables.execute("SELECT ensure_partitions('predictions', now() - interval '1 day', now())")
-        await tables.execute(SYMBOLS + "; ANALYZE ohlcv")
+        await tables.execute(SYMBOLS)
     async with reading(database, "trading_ai") as face:
         await face.execute("SET enable_seqscan = off")  # so few rows are read faster whole
         latest = await plan(face, "SELECT * FROM price_data WHERE symbol = 'S7/USDT' ORDER BY timestamp DESC LIMIT 1")
