@@ -1,6 +1,7 @@
 """`traderd db archive`: an old backtest is in the database, in a complete file, or in both; never in neither."""
 
 import gzip
+import os
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -56,6 +57,28 @@ async def test_old_completed_backtests_move_to_a_file_and_back(database: Databas
     assert await _rows(database.dsn) == before
 
 
+async def test_a_role_that_is_bound_by_row_level_security_archives_everybodys(dsn: str, tmp_path: Path) -> None:
+    """It acts for each user in turn, there and back."""
+    name, other = f"archivist_{os.getpid()}", "22222222-0000-4000-8000-000000000000"
+    await _execute(
+        dsn,
+        f"INSERT INTO users (id, username, email, password_hash) VALUES ('{other}', 'bea', 'bea@example.org', '!');"
+        f"UPDATE backtests SET user_id = '{other}' WHERE id IN"
+        " (SELECT id FROM backtests WHERE status = 'completed' ORDER BY created_at LIMIT 1);"
+        f"CREATE ROLE {name} LOGIN IN ROLE traderd_app",
+    )
+    before = await _rows(dsn)
+    bound = dsn.replace("//postgres@", f"//{name}@")
+    try:
+        report = await archive(bound, tmp_path, AT, YEAR)
+        assert report.rows == {"backtests": 2, "backtest_trades": 1_400}
+        assert await _counts(dsn) == (3, 2_100)
+        assert (await unarchive(bound, Path(report.file))).rows == report.rows
+    finally:
+        await _execute(dsn, f"DROP ROLE {name}")
+    assert await _rows(dsn) == before
+
+
 async def test_where_nothing_is_old_no_file_is_made(dsn: str, tmp_path: Path) -> None:
     """And nothing is said to have been moved."""
     report = await archive(dsn, tmp_path, AT, timedelta(days=1_000))
@@ -92,9 +115,7 @@ async def test_a_delete_that_misses_a_row_is_rolled_back(dsn: str, tmp_path: Pat
         " 'BEGIN IF OLD.trade_number = 7 THEN RETURN NULL; END IF; RETURN OLD; END';"
         "CREATE TRIGGER keep BEFORE DELETE ON backtest_trades FOR EACH ROW EXECUTE FUNCTION keep()",
     )
-    with pytest.raises(
-        BackupError, match="DELETE 1398 of backtest_trades, but 1400 were archived: nothing was deleted"
-    ):
+    with pytest.raises(BackupError, match="1398 backtest_trades of 1400 that were archived went: nothing was deleted"):
         await archive(dsn, tmp_path, AT, YEAR)
     assert await _counts(dsn) == (5, 3_500)
     assert [path.name for path in (tmp_path / "archive").iterdir()] == [".lock"]

@@ -5,7 +5,8 @@
 
 In one transaction: the rows are locked and read, the file is written, forced to the disk and read back, its rows are
 compared with the database's own count and checksum, it gets its name, the rows are deleted. Whatever happens in
-between, the rows are in the database, in a complete file, or in both. Refuses to delete any row that isn't in the file.
+between, the rows are in the database, in a complete file, or in both. It acts for one user after the other, since
+row-level security lets nobody but superusers see more. Refuses to delete any row that isn't in the file.
 """
 
 import asyncio
@@ -16,7 +17,8 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
+from uuid import UUID
 
 import asyncpg
 import msgspec
@@ -29,8 +31,8 @@ from traderd.adapters.whole_files import BackupError, Unfinished, folder_to_ours
 _TABLES: Final = {"backtests": "id", "backtest_trades": "backtest_id"}
 """In the order in which they may be inserted, each with the column that names the backtest."""
 _OLD = """
-    SELECT id FROM backtests WHERE status = 'completed' AND coalesce(completed_at, created_at) < $1
-    ORDER BY id FOR UPDATE"""
+    SELECT id FROM backtests
+    WHERE user_id = $1 AND status = 'completed' AND coalesce(completed_at, created_at) < $2 ORDER BY id FOR UPDATE"""
 _LINES = """
     SELECT json_build_object('table', '{table}', 'row', row_to_json(t))::text AS line
     FROM {table} t WHERE {key} = ANY($1::uuid[])"""
@@ -48,6 +50,8 @@ _SAME = """
     CROSS JOIN json_populate_record(NULL::{table}, line::json -> 'row') r JOIN {table} t ON t.id = r.id
     WHERE to_jsonb(t) || (line::jsonb -> 'row') = to_jsonb(t)"""
 _BATCH = 1_000
+_Backtests = dict[UUID, list[UUID]]
+"""By user."""
 
 
 class Content(Struct, frozen=True):
@@ -77,14 +81,14 @@ class ArchiveReport(Struct, frozen=True, kw_only=True):
 async def archive(dsn: str, folder: Path, at: datetime, older_than: timedelta) -> ArchiveReport:
     """Move the backtests that were completed longer ago than that. Raises TraderdError."""
     async with _transaction(dsn, "traderd archive") as connection:
-        backtests = [row["id"] for row in await connection.fetch(_OLD, at - older_than)]
-        if not backtests:
+        old = await _old(connection, at - older_than)
+        if not old:
             return ArchiveReport(file="", rows=dict.fromkeys(_TABLES, 0))
         path = folder / "archive" / f"backtests-{stamp(at)}.jsonl.gz"
         with folder_to_ourselves(path.parent):
-            manifest = await _write(connection, path, backtests, at - older_than)
+            manifest = await _write(connection, path, old, at - older_than)
             try:
-                await _delete(connection, backtests, manifest)
+                await _delete(connection, old, manifest)
             except BaseException:
                 for file in (path, manifest_of(path)):  # nothing is deleted: the rows are where they were
                     file.unlink(missing_ok=True)
@@ -97,7 +101,8 @@ async def unarchive(dsn: str, file: Path) -> ArchiveReport:
     await asyncio.to_thread(checked_archive, file)
     added = dict.fromkeys(_TABLES, 0)
     async with _transaction(dsn, "traderd unarchive") as connection:
-        for table, lines in _batches(file):
+        for table, user, lines in _batches(file):
+            await _act_for(connection, user)
             columns = ", ".join(f'"{column}"' for column in msgspec.json.decode(lines[0])["row"])
             done = await connection.execute(_INSERT.format(table=table, columns=columns), lines)
             added[table] += int(done.rpartition(" ")[2])
@@ -128,11 +133,11 @@ def manifest_of(archive: Path) -> Path:
 
 @asynccontextmanager
 async def _transaction(dsn: str, name: str) -> AsyncIterator[asyncpg.Connection]:
-    """One snapshot in which row-level security hides nothing: what it would hide is a fault."""
+    """One snapshot, for as long as it takes."""
     connection = await connect(dsn, name=name, timeout_s=0)
     try:
         async with connection.transaction(isolation="repeatable_read"):
-            await connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL row_security = off")
+            await connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
             yield connection
     except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise translate(error) or error from error
@@ -140,18 +145,32 @@ async def _transaction(dsn: str, name: str) -> AsyncIterator[asyncpg.Connection]
         connection.terminate()
 
 
-async def _write(
-    connection: asyncpg.Connection, path: Path, backtests: list[Any], older_than: datetime
-) -> ArchiveManifest:
+async def _old(connection: asyncpg.Connection, before: datetime) -> _Backtests:
+    """What is to be moved, locked."""
+    old: _Backtests = {}
+    for (user,) in await connection.fetch("SELECT id FROM users ORDER BY id"):
+        await _act_for(connection, user)
+        if backtests := [row["id"] for row in await connection.fetch(_OLD, user, before)]:
+            old[user] = backtests
+    return old
+
+
+async def _act_for(connection: asyncpg.Connection, user: UUID | str) -> None:
+    await connection.execute("SELECT set_config('app.current_user_id', $1, true)", str(user))
+
+
+async def _write(connection: asyncpg.Connection, path: Path, old: _Backtests, older_than: datetime) -> ArchiveManifest:
     """The file and its manifest, complete and on the disk."""
     with Unfinished(path) as file:
         packed = zlib.compressobj(wbits=31)  # 31: with gzip's head and tail
-        for table, key in _TABLES.items():
-            async for row in connection.cursor(_LINES.format(table=table, key=key), backtests):
-                file.write(packed.compress(row["line"].encode() + b"\n"))
+        for user, backtests in old.items():
+            await _act_for(connection, user)
+            for table, key in _TABLES.items():
+                async for row in connection.cursor(_LINES.format(table=table, key=key), backtests):
+                    file.write(packed.compress(row["line"].encode() + b"\n"))
         file.write(packed.flush())
         written = await asyncio.to_thread(file.sealed)
-        expected = await _in_database(connection, backtests)
+        expected = await _in_database(connection, old)
         if await asyncio.to_thread(_in_file, written) != expected:
             raise BackupError(f"{written} does not hold the rows that were read: nothing was deleted")
         manifest = ArchiveManifest(
@@ -162,46 +181,58 @@ async def _write(
     return manifest
 
 
-async def _delete(connection: asyncpg.Connection, backtests: list[Any], manifest: ArchiveManifest) -> None:
-    for table, key in reversed(_TABLES.items()):
-        done = await connection.execute(f"DELETE FROM {table} WHERE {key} = ANY($1::uuid[])", backtests)
-        if int(done.rpartition(" ")[2]) != manifest.tables[table].rows:
-            raise BackupError(
-                f"{done} of {table}, but {manifest.tables[table].rows} were archived: nothing was deleted"
-            )
+async def _delete(connection: asyncpg.Connection, old: _Backtests, manifest: ArchiveManifest) -> None:
+    gone = dict.fromkeys(_TABLES, 0)
+    for user, backtests in old.items():
+        await _act_for(connection, user)
+        for table, key in reversed(_TABLES.items()):
+            done = await connection.execute(f"DELETE FROM {table} WHERE {key} = ANY($1::uuid[])", backtests)
+            gone[table] += int(done.rpartition(" ")[2])
+    for table, content in manifest.tables.items():
+        if gone[table] != content.rows:
+            raise BackupError(f"{gone[table]} {table} of {content.rows} that were archived went: nothing was deleted")
 
 
-async def _in_database(connection: asyncpg.Connection, backtests: list[Any]) -> dict[str, Content]:
-    contents: dict[str, Content] = {}
-    for table, key in _TABLES.items():
-        query = _CHECKSUM.format(lines=_LINES.format(table=table, key=key))
-        contents[table] = Content(*await connection.fetchrow(query, backtests))
-    return contents
+async def _in_database(connection: asyncpg.Connection, old: _Backtests) -> dict[str, Content]:
+    rows, sums = dict.fromkeys(_TABLES, 0), dict.fromkeys(_TABLES, 0)
+    for user, backtests in old.items():
+        await _act_for(connection, user)
+        for table, key in _TABLES.items():
+            query = _CHECKSUM.format(lines=_LINES.format(table=table, key=key))
+            count, checksum = await connection.fetchrow(query, backtests)
+            rows[table] += count
+            sums[table] += int(checksum)
+    return {table: Content(rows[table], str(sums[table])) for table in _TABLES}
 
 
 def _in_file(file: Path) -> dict[str, Content]:
     rows, sums = dict.fromkeys(_TABLES, 0), dict.fromkeys(_TABLES, 0)
-    for table, lines in _batches(file):
+    for table, _, lines in _batches(file):
         rows[table] += len(lines)
         sums[table] += sum(int(hashlib.sha256(line.encode()).hexdigest()[:15], 16) for line in lines)
     return {table: Content(rows[table], str(sums[table])) for table in _TABLES}
 
 
-def _batches(file: Path) -> Iterator[tuple[str, list[str]]]:
-    """Lines in their order, at most so many of one table at a time. Raises BackupError for what isn't an archive."""
+def _batches(file: Path) -> Iterator[tuple[str, str, list[str]]]:
+    """Lines in their order, at most so many of one table and one user at a time, the user named.
+
+    A user's backtests stand before their trades. Raises BackupError for what isn't an archive.
+    """
     batch: list[str] = []
-    of = ""
+    of, user = "", ""
     for line in _lines(file):
-        table = msgspec.json.decode(line)["table"]
+        content = msgspec.json.decode(line)
+        table = content["table"]
         if table not in _TABLES:
             raise BackupError(f"{file} holds rows of {table!r}: it is no archive of ours")
-        if batch and (table != of or len(batch) == _BATCH):
-            yield of, batch
+        owner = content["row"].get("user_id", user)
+        if batch and ((table, owner) != (of, user) or len(batch) == _BATCH):
+            yield of, user, batch
             batch = []
-        of = table
+        of, user = table, owner
         batch.append(line)
     if batch:
-        yield of, batch
+        yield of, user, batch
 
 
 def _lines(file: Path) -> Iterable[str]:
