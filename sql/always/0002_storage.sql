@@ -301,6 +301,10 @@ $$;
 -- What a person should know of, one row for each: what is wrong, and what to do about it.
 CREATE OR REPLACE FUNCTION storage_problems(at timestamptz DEFAULT now()) RETURNS TABLE (problem text, advice text)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+DECLARE
+    maintained timestamptz := (SELECT done_at FROM maintenance);
+    unused     boolean := maintained IS NULL  -- a fresh schema whose daemon hasn't run yet
+                          AND (SELECT applied_at FROM schema_migrations WHERE name = 'once/0007_storage.sql') > at - interval '1 day';
 BEGIN
     RETURN QUERY
     SELECT format('journal %s has held retention since %s, and not renewed that since %s', journal_id,
@@ -310,12 +314,11 @@ BEGIN
     FROM retention_holds WHERE renewed_at < at - interval '10 minutes';
 
     RETURN QUERY
-    SELECT CASE WHEN m.done_at IS NULL THEN 'maintenance has never been done'
-                ELSE 'maintenance was last done ' || to_char(m.done_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI') END,
-           'start the daemon, or the timer traderd-maintain.timer, or run traderd db maintain'
-    FROM (SELECT max(done_at) AS done_at FROM maintenance) m WHERE coalesce(m.done_at, '-infinity') < at - interval '1 day';
+    SELECT coalesce('maintenance was last done ' || to_char(maintained AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'),
+                    'maintenance has never been done'), 'start the daemon, or run traderd db maintain from a timer'
+    WHERE coalesce(maintained, '-infinity') < at - interval '1 day' AND NOT unused;
 
-    IF backend_kind() = 'postgresql' THEN
+    IF backend_kind() = 'postgresql' AND NOT unused THEN
         RETURN QUERY
         SELECT format('%s has no partition for tomorrow', table_name), 'run traderd db maintain'
         FROM time_partitioning WHERE EXISTS (

@@ -39,6 +39,13 @@ SYNC_S_MAX = 0.05
 OPEN_FILES_MIN = 1_024
 
 State = Literal["ok", "skipped", "problem"]
+_EDITIONS = {"apache": "Apache", "timescale": "community"}
+"""By timescaledb.license."""
+_KEPT_BY = {
+    "postgresql": "native partitions, dropped and rolled up by the daemon, uncompressed",
+    "timescaledb-apache": "hypertables, dropped and rolled up by the daemon, uncompressed",
+    "timescaledb-community": "hypertables, compressed, dropped and rolled up by their own policies",
+}
 _STYLES: dict[State, str] = {"ok": "green", "skipped": "dim", "problem": "bold red"}
 
 
@@ -66,6 +73,7 @@ async def examine(config: Config, config_path: Path) -> list[Finding]:
         "state folder": _state_folder(state_dir),
         "disk": _disk(config, state_dir),
         "database": _database(config, state_dir),
+        "storage": _storage(config, state_dir),
         "redis": _redis(config, state_dir),
         "http port": _port(config, state_dir),
         "open files": _open_files(),
@@ -146,12 +154,9 @@ async def _disk(config: Config, state_dir: Path) -> Finding:
 
 async def _database(config: Config, state_dir: Path) -> Finding:
     check = "database"
-    dsn = config.database_dsn
+    dsn = _database_dsn(config, state_dir)
     if not dsn:
-        sockets = _embedded_sockets(state_dir)
-        if not (sockets / ".s.PGSQL.5432").exists():
-            return Finding(check, "skipped", "embedded, and it isn't running: the daemon starts it")
-        dsn = f"postgresql://postgres@/traderd?host={quote(str(sockets))}&port=5432"
+        return Finding(check, "skipped", "embedded, and it isn't running: the daemon starts it")
     started = time.perf_counter()
     try:
         connection = await connect(dsn, name="traderd doctor", timeout_s=TIMEOUT_S)
@@ -169,7 +174,10 @@ async def _database_behind(connection: asyncpg.Connection, milliseconds: float) 
     check = "database"
     timescale = await connection.fetchval("SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'")
     version = str(connection.get_settings().server_version).partition(" ")[0]
-    kind = f"PostgreSQL {version}" + (f" with TimescaleDB {timescale}" if timescale else " without TimescaleDB")
+    edition = await connection.fetchval("SELECT current_setting('timescaledb.license', true)")
+    kind = f"PostgreSQL {version} without TimescaleDB"
+    if timescale:
+        kind = f"PostgreSQL {version} with TimescaleDB {timescale}, {_EDITIONS.get(edition, edition)} edition"
     seen = f"{kind}, connected in {milliseconds:.0f} ms"
     try:
         waiting = await pending(connection)
@@ -189,6 +197,31 @@ async def _database_behind(connection: asyncpg.Connection, milliseconds: float) 
     return Finding(
         check, "ok", f"{seen}; {len(waiting)} migrations wait: a start applies them, as `traderd migrate` does"
     )
+
+
+async def _storage(config: Config, state_dir: Path) -> Finding:
+    """Partitions, policies, holds: whether the database is kept in order."""
+    check = "storage"
+    dsn = _database_dsn(config, state_dir)
+    try:
+        connection = await connect(dsn, name="traderd doctor", timeout_s=TIMEOUT_S) if dsn else None
+    except TraderdError:
+        connection = None
+    if connection is None:
+        return Finding(check, "skipped", "there is no database to look at, see above")
+    try:
+        if await connection.fetchval("SELECT to_regproc('storage_problems') IS NULL"):
+            return Finding(check, "skipped", "the schema isn't there yet")
+        seen = _KEPT_BY[await connection.fetchval("SELECT backend_kind()")]
+        problems = await connection.fetch("SELECT problem, advice FROM storage_problems()")
+    except asyncpg.PostgresError as fault:
+        return Finding(check, "problem", " ".join(str(fault).split()), "see the server's log")
+    finally:
+        connection.terminate()
+    if problems:
+        told, advice = ("; ".join(dict.fromkeys(column)) for column in zip(*problems, strict=True))
+        return Finding(check, "problem", f"{seen}; {told}", advice)
+    return Finding(check, "ok", seen)
 
 
 async def _redis(config: Config, state_dir: Path) -> Finding:
@@ -277,6 +310,16 @@ def _nearest(path: Path) -> Path:
     while not path.exists():
         path = path.parent
     return path
+
+
+def _database_dsn(config: Config, state_dir: Path) -> str:
+    """Empty when it is embedded and doesn't run."""
+    if config.database_dsn:
+        return config.database_dsn
+    sockets = _embedded_sockets(state_dir)
+    if not (sockets / ".s.PGSQL.5432").exists():
+        return ""
+    return f"postgresql://postgres@/traderd?host={quote(str(sockets))}&port=5432"
 
 
 def _embedded_sockets(state_dir: Path) -> Path:

@@ -44,6 +44,7 @@ from traderd.app.readiness import Readiness
 from traderd.app.report import Summary, show, status_of, summary_of
 from traderd.app.servers import OwnServers
 from traderd.app.tasks import end, first_mistake, until_there
+from traderd.app.upkeep import Upkeep
 from traderd.config import Config, redacted, state_path
 from traderd.config.engine import engine_settings, paper_settings
 from traderd.core.backoff import Backoff
@@ -220,6 +221,8 @@ class Daemon:
             self._tasks.append(group.create_task(self._feed.run(), name="redis feed"))
         self._tick_drain = self._drain(self._tick_journal, CopyTickStore(self._servers.dsn, timeout_s))
         self._fact_drain = self._drain(self._fact_journal, FactRecords(self._facts))
+        drains = (self._tick_drain, self._fact_drain)
+        self._upkeep = Upkeep(self._servers.dsn, timeout_s, config.storage, drains, self._log)
 
     def _drain(self, journal: FileJournal, store: RecordStore) -> Drain:
         size, backoff = self._config.store.transaction_bytes_max, Backoff(0.1, 2.0, 10.0)
@@ -235,6 +238,9 @@ class Daemon:
         self._migrated.set()
         self._log.info("schema is up to date", backend=report.backend, applied=len(report.applied))
         await self._until_there(self._bookkeeping.open)
+        await self._until_there(self._upkeep.open)
+        self._closing.push_async_callback(self._upkeep.close)
+        self._tasks.append(group.create_task(self._upkeep.run(), name="upkeep"))
         self._draining = [
             group.create_task(self._tick_drain.run(), name="tick drain"),
             group.create_task(self._fact_drain.run(), name="fact drain"),

@@ -15,6 +15,7 @@ from traderd.cli.catalogue import index_usage, size, slow_queries
 from traderd.cli.codes import MEANING, ExitCode, exit_code, leaves, lines
 from traderd.cli.commands import check, doctor, replay, run, sim, status
 from traderd.cli.db import current, db, downgrade, history, migrate
+from traderd.cli.maintain import maintain
 from traderd.cli.options import Duration
 from traderd.cli.users import users
 from traderd.core.errors import TraderdError
@@ -36,7 +37,7 @@ def traderd() -> None:
 for command in (run, sim, migrate, check, doctor, status, replay, db, users, audit):
     traderd.add_command(command)
 db.add_command(migrate, "upgrade")
-for command in (downgrade, current, history, size, index_usage, slow_queries):
+for command in (downgrade, current, history, size, index_usage, slow_queries, maintain):
     db.add_command(command)
 for command in (backup, restore, archive, unarchive):
     db.add_command(command)

@@ -46,6 +46,8 @@ def migrate(config_path: Path | None, as_json: bool) -> int:
     else:
         for name in report["applied"]:
             click.echo(f"applied {name}")
+        for change in report["settings"]:
+            click.echo(f"storage: {change}")
         click.echo(f"up to date: {report['backend']}, PostgreSQL {report['server_version']}")
     return ExitCode.OK
 
@@ -102,10 +104,12 @@ def history(config_path: Path | None, as_json: bool) -> int:
 
 
 async def _migrated(config: Config, path: Path) -> dict[str, Any]:
-    from traderd.adapters.migrations import migrate as bring_up_to_date  # noqa: PLC0415 - slow to load
+    from traderd.adapters.maintenance import apply_settings  # noqa: PLC0415 - slow to load
+    from traderd.adapters.migrations import migrate as bring_up_to_date  # noqa: PLC0415
 
     async with database_of(config, path) as dsn:
-        return structs.asdict(await bring_up_to_date(dsn))
+        report = structs.asdict(await bring_up_to_date(dsn))
+        return report | {"settings": await apply_settings(dsn, config.storage)}
 
 
 async def _downgraded(config: Config, path: Path, steps: int | None) -> tuple[str, ...]:

@@ -68,7 +68,8 @@ class Drain:
         self._observer = observer
         self._cursor = -1
         self._in_doubt: list[JournalRecord] = []
-        self._moved_ns = clock.monotonic_ns()
+        self._moved_ns = self._behind_since_ns = clock.monotonic_ns()
+        self._oldest_ns = 0
         self._more = asyncio.Event()
         self._empty = asyncio.Event()
 
@@ -80,6 +81,21 @@ class Drain:
     def cursor(self) -> int:
         """How far the database is, as far as is known now; -1 while it isn't."""
         return self._cursor
+
+    @property
+    def journal_id(self) -> str:
+        """Names the journal in the database."""
+        return self._journal.journal_id
+
+    @property
+    def behind_s(self) -> float:
+        """For how long the journal has had something that the database hasn't; 0.0 when it was last seen empty."""
+        return (self._clock.monotonic_ns() - self._behind_since_ns) / 1e9 if self._behind_since_ns else 0.0
+
+    @property
+    def oldest_ns(self) -> int:
+        """Time of the oldest row of the records that are being stored; 0 where it isn't known."""
+        return self._oldest_ns
 
     @property
     def caught_up(self) -> bool:
@@ -107,6 +123,7 @@ class Drain:
                 await self._follow()
             except StoreUnavailableError as error:
                 self._cursor = -1
+                self._behind_since_ns = self._behind_since_ns or self._clock.monotonic_ns()
                 self._observer.unavailable(str(error))
                 await asyncio.sleep(self._backoff.delay(self._uniform()))
 
@@ -129,11 +146,14 @@ class Drain:
             if not records:
                 self._cursor = max(self._cursor, self._journal.position)
                 self._empty.set()
+                self._behind_since_ns = self._oldest_ns = 0
                 await self._more.wait()
                 self._moved_ns = self._clock.monotonic_ns()
                 continue
             self._in_doubt = records
             started = self._clock.monotonic_ns()
+            self._behind_since_ns = self._behind_since_ns or started
+            self._oldest_ns = min(record.first_ns for record in records)
             refused = await self._store.store(self._journal.journal_id, records)
             ended = self._moved_ns = self._clock.monotonic_ns()
             self._in_doubt = []
