@@ -16,8 +16,10 @@ from conftest import Database
 from traderd.adapters.books import Books
 from traderd.adapters.fact_tables import key_of
 from traderd.adapters.postgres import connect
+from traderd.adapters.users import add_user
 from traderd.config import Breaker, Config, EmaCross, Venue
 from traderd.config.register import Section, sections, strategy_entries
+from traderd.core.errors import ConfigError
 
 AT = datetime(2026, 3, 5, 12, 0, 30, tzinfo=UTC)
 PORTFOLIO = key_of("portfolio", "paper")
@@ -101,6 +103,31 @@ async def test_only_changed_rules_make_a_new_version_and_what_is_gone_is_stopped
     assert [tuple(row) for row in await sight.fetch(history)] == [
         (1, "8", None), (2, "9", "changed: parameters, entry rules, exit rules"), (3, "9", "changed: risk parameters"),
     ]  # fmt: skip
+
+
+async def test_another_users_names_are_refused_and_nothing_of_theirs_is_changed(
+    database: Database, books: Books, sight: asyncpg.Connection
+) -> None:
+    """Whether or not the row would have changed; one line that says which name."""
+    connection = await asyncpg.connect(database.dsn)
+    await add_user(connection, "bob", "bob@example.com", "admin", "correct horse battery staple")
+    await connection.close()
+    await registered(books, configured(CROSS))
+    before = await sight.fetch("SELECT * FROM strategies")
+    bobs = Books(database.dsn, timeout_s=10, owner="bob")
+    await bobs.expect_owner()
+    entries = strategy_entries(configured(structs.replace(CROSS, slow=9)))
+    for portfolio, strategies, what in (("paper", [], "portfolio 'paper'"), ("bobs", entries, "strategy 'ema-btc'")):
+        with pytest.raises(ConfigError, match=f"the {what} isn't this owner's"):
+            await bobs.register(portfolio, "paper", strategies)
+    await bobs.close()
+    assert await sight.fetch("SELECT * FROM strategies") == before
+
+
+async def test_an_owner_whom_nobody_knows_is_refused(database: Database) -> None:
+    """Before anything is written."""
+    with pytest.raises(ConfigError, match="owner: there is no active user 'nobody'"):
+        await Books(database.dsn, timeout_s=10, owner="nobody").expect_owner()
 
 
 async def test_settings_are_kept_without_secrets_and_touched_only_when_they_change(
