@@ -113,7 +113,7 @@ class TimescaleServer(_OwnServer):
             "listen_addresses": "127.0.0.1",
             "port": str(self._port),
             "unix_socket_directories": "",
-            "shared_preload_libraries": "timescaledb",
+            "shared_preload_libraries": "timescaledb,pg_stat_statements",
             "timescaledb.telemetry_level": "off",
             "timescaledb.max_background_workers": "2",
             "dynamic_shared_memory_type": "mmap",  # the root has no /dev/shm of its own

@@ -30,7 +30,8 @@ _FAMILY = """
     )"""
 _SIZES = """
     SELECT name, count(*) FILTER (WHERE member <> root) AS parts,
-           sum(greatest(c.reltuples, pg_stat_get_live_tuples(member), 0))::bigint AS rows,
+           sum(CASE relkind WHEN 'p' THEN 0 ELSE greatest(reltuples, pg_stat_get_live_tuples(member), 0) END)::bigint
+               AS rows,
            sum(pg_table_size(member))::bigint AS table_bytes, sum(pg_indexes_size(member))::bigint AS index_bytes
     FROM family JOIN pg_class c ON c.oid = member GROUP BY name, root"""
 # A compressed chunk's rows are in a table that inherits from nothing.

@@ -55,7 +55,7 @@ def index_usage(config_path: Path | None, as_json: bool) -> int:
 
     (indexes,) = _asked(config_path, index_uses)
     if as_json:
-        print_json({"indexes": indexes})
+        print_json({"indexes": [structs.asdict(use) for use in indexes]})
         return ExitCode.OK
     print_table(
         ["index", "table", "scans", "rows read", "size", "unique"],
@@ -77,7 +77,7 @@ def slow_queries(config_path: Path | None, limit: int, as_json: bool) -> int:
 
     (queries,) = _asked(config_path, lambda connection: catalogue.slow_queries(connection, limit))
     if as_json:
-        print_json({"queries": queries})
+        print_json({"queries": [structs.asdict(slow) for slow in queries]})
         return ExitCode.OK
     print_table(
         ["total ms", "calls", "mean ms", "max ms", "rows", "statement"],
