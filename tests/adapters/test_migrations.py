@@ -171,7 +171,7 @@ async def test_a_role_without_rights_is_told_what_to_grant(plain_database: Datab
         assert (await migrate(clerk, sql)).applied == ()
         (sql / "once/9999_more.sql").write_text("SELECT 1")
         with pytest.raises(
-            MigrationError, match=r'role "clerk" may not create tables in schema public .* GRANT CREATE'
+            MigrationError, match=r'role "clerk" may not create tables in schema public .* GRANT traderd_owner TO'
         ):
             await migrate(clerk, sql)
     finally:

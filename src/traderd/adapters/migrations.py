@@ -294,13 +294,15 @@ async def _applied(connection: asyncpg.Connection) -> dict[str, str]:
 async def _check_rights(connection: asyncpg.Connection) -> None:
     row = await connection.fetchrow(
         "SELECT current_schema() AS schema, current_user AS role, current_database() AS database,"
-        " coalesce(has_schema_privilege(current_schema(), 'CREATE'), false) AS allowed"
+        " coalesce(has_schema_privilege(current_schema(), 'CREATE'), false) AS allowed,"
+        " to_regrole('traderd_owner') IS NOT NULL AS has_owner"
     )
     if not row["allowed"]:
         schema = row["schema"] or "(none of the search path exists)"
+        right = "traderd_owner" if row["has_owner"] else f"CREATE ON SCHEMA {schema}"
         raise MigrationError(
             f'role "{row["role"]}" may not create tables in schema {schema} of database "{row["database"]}":'
-            f' grant it with GRANT CREATE ON SCHEMA {schema} TO "{row["role"]}"'
+            f' grant it with GRANT {right} TO "{row["role"]}"'
         )
 
 
