@@ -1,4 +1,4 @@
-"""The systemd unit: hardened, and in step with what the daemon does."""
+"""The systemd units: hardened, and in step with what the commands do."""
 
 import configparser
 import os
@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from traderd.cli import ExitCode
+from traderd.cli import ExitCode, execute
 
-UNIT = Path(__file__).parents[1] / "systemd" / "traderd.service"
+FOLDER = Path(__file__).parents[1] / "systemd"
+UNIT = FOLDER / "traderd.service"
+SERVICES = sorted(FOLDER.glob("*.service"))
+TIMERS = sorted(FOLDER.glob("*.timer"))
 
 
 @pytest.fixture(scope="module")
@@ -30,27 +33,34 @@ def analyze() -> str:
     return program
 
 
-def _service() -> dict[str, str]:
+def _section(name: str, unit: Path = UNIT) -> dict[str, str]:
     parser = configparser.ConfigParser(interpolation=None, strict=False)
     parser.optionxform = str  # type: ignore[assignment,method-assign]
-    parser.read_string(UNIT.read_text())
-    return dict(parser["Service"])
+    parser.read_string(unit.read_text())
+    return dict(parser[name])
 
 
-def test_the_unit_is_hardened_to_a_score_of_one_and_a_half_or_better(analyze: str) -> None:
+def _service() -> dict[str, str]:
+    return _section("Service")
+
+
+@pytest.mark.parametrize("unit", SERVICES, ids=lambda unit: unit.name)
+def test_a_service_is_hardened_to_a_score_of_one_and_a_half_or_better(analyze: str, unit: Path) -> None:
     """systemd's own measure, 0 to 10, less is better; offline it judges the file alone."""
-    command = [analyze, "security", "--offline=true", "--no-pager", str(UNIT)]
+    command = [analyze, "security", "--offline=true", "--no-pager", str(unit)]
     seen = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    score = re.search(r"Overall exposure level for traderd\.service: ([0-9.]+)", seen)
+    score = re.search(rf"Overall exposure level for {re.escape(unit.name)}: ([0-9.]+)", seen)
     assert score is not None, seen
     assert float(score[1]) <= 1.5, seen
 
 
-def test_systemd_finds_no_fault_in_the_unit(analyze: str, tmp_path: Path) -> None:
+def test_systemd_finds_no_fault_in_the_units(analyze: str, tmp_path: Path) -> None:
     """No unknown key, no value that systemd would ignore. The program itself is put where this machine has one."""
-    copy = tmp_path / UNIT.name
-    copy.write_text(re.sub(r"^ExecStart=\S+", "ExecStart=/bin/true", UNIT.read_text(), flags=re.MULTILINE))
-    done = subprocess.run([analyze, "verify", "--man=no", str(copy)], check=False, capture_output=True, text=True)
+    for unit in (*SERVICES, *TIMERS):
+        text = re.sub(r"^ExecStart=\S+", "ExecStart=/bin/true", unit.read_text(), flags=re.MULTILINE)
+        (tmp_path / unit.name).write_text(text)
+    copies = [str(tmp_path / unit.name) for unit in (*SERVICES, *TIMERS)]
+    done = subprocess.run([analyze, "verify", "--man=no", *copies], check=False, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -75,3 +85,37 @@ def test_secrets_come_as_credentials_and_not_in_the_environment() -> None:
     text = UNIT.read_text()
     assert re.findall(r"^LoadCredential=(\w+):", text, flags=re.MULTILINE) == ["database", "redis"]
     assert not re.search(r"^Environment=.*(?:DSN|PASSWORD|DATABASE|REDIS)", text, flags=re.MULTILINE)
+
+
+def test_a_backup_is_taken_at_two_and_maintenance_is_done_hourly() -> None:
+    """Each timer has its service, spreads its start, and makes up for what was missed."""
+    timers = {unit.stem: _section("Timer", unit) for unit in TIMERS}
+    assert {name: timer["OnCalendar"] for name, timer in timers.items()} == {
+        "traderd-backup": "*-*-* 02:00:00 UTC",
+        "traderd-maintenance": "*-*-* *:20:00 UTC",
+    }
+    for name, timer in timers.items():
+        assert (FOLDER / f"{name}.service").exists()
+        assert timer["Persistent"] == "yes"
+        assert "RandomizedDelaySec" in timer
+        assert _section("Install", FOLDER / f"{name}.timer")["WantedBy"] == "timers.target"
+        assert _section("Service", FOLDER / f"{name}.service")["Type"] == "oneshot"
+
+
+@pytest.mark.parametrize("unit", SERVICES, ids=lambda unit: unit.name)
+def test_a_service_runs_a_command_that_there_is(unit: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With the installed configuration, whose credentials it is passed."""
+    program, *words = _section("Service", unit)["ExecStart"].split()
+    assert program == "/opt/traderd/bin/traderd"
+    assert words.pop() == "/etc/traderd/config.yaml"
+    assert execute([*words, "--help"]) == 0
+    assert "[CONFIG]" in capsys.readouterr().out
+    assert re.findall(r"^LoadCredential=(\w+):", unit.read_text(), flags=re.MULTILINE) == ["database", "redis"]
+
+
+def test_the_backups_are_out_of_the_daemons_reach() -> None:
+    """Another user, another folder, another login."""
+    backup = _section("Service", FOLDER / "traderd-backup.service")
+    assert backup["User"] == backup["StateDirectory"] == "traderd-backup"
+    assert "LoadCredential=database:/etc/traderd/backup.dsn" in (FOLDER / "traderd-backup.service").read_text()
+    assert _service()["StateDirectory"] == "traderd"

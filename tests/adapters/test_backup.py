@@ -375,10 +375,10 @@ async def _catalogue(dsn: str) -> list[tuple[str, ...]]:
     query = r"""
         SELECT 'relation', c.oid::regclass::text, relkind::text || pg_get_userbyid(relowner),
                (SELECT string_agg(a::text, ' ' ORDER BY a::text) FROM unnest(relacl) a)
-        FROM pg_class c WHERE relnamespace = 'public'::regnamespace
+        FROM pg_class c JOIN our_schemas() s ON s.oid = relnamespace
         UNION ALL SELECT 'routine', p.oid::regprocedure::text, pg_get_userbyid(proowner),
                (SELECT string_agg(a::text, ' ' ORDER BY a::text) FROM unnest(proacl) a)
-        FROM pg_proc p WHERE pronamespace = 'public'::regnamespace AND NOT EXISTS (
+        FROM pg_proc p JOIN our_schemas() s ON s.oid = pronamespace WHERE NOT EXISTS (
             SELECT FROM pg_depend WHERE classid = 'pg_proc'::regclass AND objid = p.oid AND deptype = 'e')
         UNION ALL SELECT 'trigger', tgrelid::regclass::text, tgname, tgenabled::text FROM pg_trigger
         WHERE NOT tgisinternal AND tgrelid::regclass::text NOT LIKE '\_timescale%'
