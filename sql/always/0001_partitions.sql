@@ -7,13 +7,18 @@ CREATE OR REPLACE FUNCTION backend_kind() RETURNS text LANGUAGE sql STABLE AS $$
     END
 $$;
 
--- The native partitions of a table and the time that each covers.
-CREATE OR REPLACE FUNCTION partition_spans(relation regclass) RETURNS TABLE (partition regclass, span tstzrange)
+-- The time that a native partition covers; NULL for a table that is none.
+CREATE OR REPLACE FUNCTION partition_span(partition regclass) RETURNS tstzrange
 LANGUAGE sql STABLE SET timezone = 'UTC' SET datestyle = 'ISO' AS $$
-    SELECT c.oid::regclass, tstzrange(bounds[1]::timestamptz, bounds[2]::timestamptz)
-    FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid,
-         regexp_match(pg_get_expr(c.relpartbound, c.oid), 'FROM \(''([^'']+)''\) TO \(''([^'']+)''\)') AS bounds
-    WHERE i.inhparent = relation AND bounds IS NOT NULL
+    SELECT tstzrange(bounds[1]::timestamptz, bounds[2]::timestamptz)
+    FROM pg_class c, regexp_match(pg_get_expr(relpartbound, oid), 'FROM \(''([^'']+)''\) TO \(''([^'']+)''\)') AS bounds
+    WHERE c.oid = partition
+$$;
+
+-- The native partitions of a table and their times.
+CREATE OR REPLACE FUNCTION partition_spans(relation regclass) RETURNS TABLE (partition regclass, span tstzrange)
+LANGUAGE sql STABLE AS $$
+    SELECT inhrelid::regclass, partition_span(inhrelid::regclass) FROM pg_inherits WHERE inhparent = relation
 $$;
 
 -- What of the time from first to last no partition covers yet, in pieces to make partitions of: a table's step may have been
@@ -33,11 +38,12 @@ $$;
 CREATE OR REPLACE FUNCTION ensure_partitions(relation regclass, first timestamptz, last timestamptz)
 RETURNS integer LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
-    parent text;
-    step   interval;
-    gap    tstzrange;
-    name   text;
-    made   integer := 0;
+    parent  text;
+    step    interval;
+    seconds bigint;
+    gap     tstzrange;
+    name    text;
+    made    integer := 0;
 BEGIN
     SELECT p.table_name, p.step INTO parent, step FROM time_partitioning p
     WHERE p.table_name = (SELECT relname FROM pg_class WHERE oid = relation AND relnamespace = 'public'::regnamespace);
@@ -47,12 +53,18 @@ BEGIN
     IF (SELECT relkind FROM pg_class WHERE oid = relation) <> 'p' THEN
         RETURN 0;
     END IF;
-    IF NOT isfinite(first) OR NOT isfinite(last)
-       OR extract(epoch FROM last - first) / extract(epoch FROM step) > 400 THEN
+    seconds := extract(epoch FROM step);
+    IF NOT isfinite(first) OR NOT isfinite(last) OR extract(epoch FROM last - first) / seconds > 400 THEN
         RAISE EXCEPTION 'the span % to % is too long for partitions of %', first, last, relation
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    IF NOT EXISTS (SELECT FROM missing_partitions(relation, step, first, last)) THEN
+    -- Asked with every batch of rows: nearly always the partitions are there under their names.
+    IF NOT EXISTS (
+        SELECT FROM generate_series(floor(extract(epoch FROM first) / seconds)::bigint,
+                                    floor(extract(epoch FROM last) / seconds)::bigint) AS n
+        WHERE NOT coalesce(partition_span(to_regclass(format('public.%I', partition_name(parent, n * seconds))))
+                           @> tstzrange(to_timestamp(n * seconds), to_timestamp((n + 1) * seconds)), false)
+    ) THEN
         RETURN 0;
     END IF;
     PERFORM pg_advisory_xact_lock(hashtext('traderd'), hashtext('ensure_partitions'));
