@@ -198,6 +198,25 @@ async def test_a_database_that_holds_anything_is_refused(dumped: Path, vacant: s
     assert await _value(vacant, "SELECT count(*) FROM mine") == 0
 
 
+async def test_a_dump_of_plain_postgresql_goes_into_a_server_with_timescaledb(
+    dumped: Path, empty_database: Database
+) -> None:
+    """It stays what it was: native partitions, and no extension. (The test's servers are of different ages.)"""
+    told = msgspec.json.decode(manifest_of(dumped).read_bytes())
+    manifest_of(dumped).write_bytes(msgspec.json.encode(told | {"source": told["source"] | {"server_version": "15.0"}}))
+    await restore(dumped, empty_database.dsn)
+    assert await _value(empty_database.dsn, "SELECT backend_kind()") == "postgresql"
+    assert await _value(empty_database.dsn, "SELECT count(*) FROM pg_extension WHERE extname = 'timescaledb'") == 0
+
+
+async def test_a_dump_of_a_newer_postgresql_is_refused(dumped: Path, vacant: str) -> None:
+    """PostgreSQL promises the way up only."""
+    told = msgspec.json.decode(manifest_of(dumped).read_bytes())
+    manifest_of(dumped).write_bytes(msgspec.json.encode(told | {"source": told["source"] | {"server_version": "99.1"}}))
+    with pytest.raises(BackupError, match=r"from PostgreSQL 99, and this server is \d+: one of 99 or newer is needed"):
+        await restore(dumped, vacant)
+
+
 async def test_a_role_that_is_missing_and_not_ours_is_named(dumped: Path, vacant: str) -> None:
     """Rather than leaving out what was granted to it."""
     told = msgspec.json.decode(manifest_of(dumped).read_bytes())

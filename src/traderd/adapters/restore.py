@@ -77,6 +77,7 @@ async def _restore(
 ) -> RestoreReport:
     source = manifest.source
     await check_empty(connection)
+    _check_server(connection, source)
     await _check_timescaledb(connection, source)
     missing = await _missing_roles(connection, source)
     pg_dump = int(manifest.pg_dump.partition(".")[0])
@@ -90,6 +91,8 @@ async def _restore(
         if source.timescaledb:
             await _open_timescaledb(connection, source)
         await _make_roles(connection, source)
+        if not source.timescaledb:  # which bootstrap.sql makes where it can, and whose functions would be in the way
+            await connection.execute("DROP EXTENSION IF EXISTS timescaledb")
         await restore_from(file, decrypt, command, env)
         if source.timescaledb:
             await connection.execute("SELECT timescaledb_post_restore()")
@@ -108,10 +111,23 @@ async def _restore(
     )
 
 
+def _check_server(connection: asyncpg.Connection, source: Holdings) -> None:
+    """PostgreSQL promises that a dump goes into the same or a newer major version."""
+    here, there = connection.get_server_version().major, int(source.server_version.partition(".")[0])
+    if here < there:
+        raise BackupError(
+            f"the dump is from PostgreSQL {there}, and this server is {here}: one of {there} or newer is needed"
+        )
+
+
 async def _check_timescaledb(connection: asyncpg.Connection, source: Holdings) -> None:
     """TimescaleDB's catalogue is part of the dump, and only the same version understands it."""
     wanted, here = source.timescaledb, await timescaledb_version(connection)
     if not wanted:
+        if here:
+            raise BackupError(
+                f"the dump is of plain PostgreSQL, and the database holds TimescaleDB {here}: drop the extension first"
+            )
         return
     query = "SELECT version FROM pg_available_extension_versions WHERE name = 'timescaledb' ORDER BY 1"
     offered = [row[0] for row in await connection.fetch(query)]
