@@ -229,7 +229,7 @@ async def test_a_line_that_is_none_is_one_clear_error_and_nothing_is_stored(
     assert [stored[name] for name in ("tick_data", "public_trades", "ohlcv")] == [[], [], []]
 
 
-@pytest.mark.parametrize(("venue", "market"), [("okx", ""), ("binance", "usdm")])
+@pytest.mark.parametrize(("venue", "market"), [("nowhere", ""), ("binance", "options")])
 def test_a_venue_that_is_not_spoken_here_is_one_clear_error(tmp_path: Path, venue: str, market: str) -> None:
     """Never the figures of the wrong dialect."""
     file = capture(tmp_path / "other.frames.gz", [quoted(1)], venue, market)

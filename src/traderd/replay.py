@@ -155,13 +155,10 @@ def _decoded(
 def _dialect(capture: Capture) -> Dialect:
     header = capture.header
     try:
-        spoken = dialect_of(header.venue, 10)
+        return dialect_of(header.venue, 10, header.market)
     except KeyError:
-        spoken = None
-    if spoken is None or header.market not in {"", "spot"}:
         what = f"{header.venue} {header.market}".strip()
-        raise CaptureError(f"{capture.path}:1: {what} isn't spoken here")
-    return spoken
+        raise CaptureError(f"{capture.path}:1: {what} isn't spoken here") from None
 
 
 async def _store(file: Path, survey: Survey, config: Config, config_path: Path, speed: float | None) -> Kept:

@@ -335,6 +335,15 @@ def test_a_snapshot_older_than_every_linked_message_is_not_joined() -> None:
     assert book.snapshot(BookSnapshot(ETH, BIDS, ASKS, 99, None, 0, 0, rule=rule)) is Verdict.OLD_SNAPSHOT
 
 
+def test_the_message_that_a_snapshot_ends_with_is_in_it_already() -> None:
+    """It counts for nothing, and the one that is linked to it comes next although it begins behind the snapshot."""
+    book, rule = Book(), BookRule("links", from_rest=True)
+    for message in (linked(80, 90, 100, [("98.0", "9")]), linked(100, 110, 120)):
+        assert book.delta(message) is Verdict.BUFFERED
+    assert book.snapshot(BookSnapshot(ETH, BIDS, ASKS, 100, None, 0, 0, rule=rule)) is Verdict.APPLIED
+    assert (book.bids(), book.book_msgs, book.seq_gaps) == (BIDS, 1, 0)
+
+
 def test_messages_linked_to_a_snapshot_in_the_stream_must_follow_it_at_once() -> None:
     """OKX: prevSeqId of the first update is the snapshot's seqId."""
     rule = BookRule("links")

@@ -304,7 +304,7 @@ async def test_the_tape_replays_into_the_same_figures(tmp_path: Path, exchange: 
                 tally.add(event)
                 if type(event) in ticks:
                     ticks[type(event)] += 1
-    assert kinds == {"connect", "frame", "http"}
+    assert kinds == {"connect", "sent", "frame", "http"}
     assert (ticks[Quote], ticks[Trade]) == (line.received("quote"), line.received("trade"))
     books = tally.report()["books"]
     assert len(books) == 3 and all(book["snapshots"] and book["best_bid"] for book in books.values())

@@ -1,12 +1,13 @@
 """Binance spot's dialect: what its frames and answers become."""
 
+import json
 from decimal import Decimal
 
 import msgspec
 import pytest
 
 from traderd.core.errors import BadFrameError
-from traderd.core.market import Ack, BookDelta, Instrument, Level, Quote, Trade
+from traderd.core.market import Ack, BookDelta, Heartbeat, Instrument, Level, Quote, Trade, VenueCandle
 from traderd.venues.binance import Binance
 from traderd.venues.dialect import Endpoint
 
@@ -29,7 +30,12 @@ DEPTH = (
     b'{"stream":"ethusdt@depth@100ms","data":{"e":"depthUpdate","E":1723161255308,"s":"ETHUSDT","U":35346513499,'
     b'"u":35346513505,"b":[["2683.80000000","3.02920000"],["2500.00000000","0.00000000"]],"a":[]}}'
 )
-KLINE = b'{"stream":"ethusdt@kline_1m","data":{"e":"kline","E":1,"s":"ETHUSDT","k":{"t":1,"o":"0.0010"}}}'
+KLINE = (
+    b'{"stream":"ethusdt@kline_1m","data":{"e":"kline","E":1633998523963,"s":"ETHUSDT","k":{"t":1633998480000,'
+    b'"T":1633998539999,"s":"ETHUSDT","i":"1m","f":19862761,"L":19862790,"o":"0.35270000","c":"0.35280000",'
+    b'"h":"0.35290000","l":"0.35220000","v":"25877.00000000","n":30,"x":false,"q":"9116.04600000",'
+    b'"V":"58.00000000","Q":"20.46240000","B":"0"}}}'
+)
 
 
 @pytest.fixture
@@ -103,19 +109,27 @@ def test_a_depth_update_is_a_delta_with_its_first_and_last_update(binance: Binan
     ]
 
 
-def test_a_kline_is_understood_and_says_nothing(binance: Binance) -> None:
-    """Candles are made of trades here."""
-    assert list(binance.decode(KLINE, NOW)) == []
+@pytest.mark.parametrize("shape", [bytes, bare, data_first])
+def test_a_kline_is_the_venue_s_candle_so_far(binance: Binance, shape) -> None:
+    """It is sent again until x says that it is closed."""
+    opened, told = 1633998480000 * 1_000_000, 1633998523963 * 1_000_000
+    prices = ("0.35270000", "0.35290000", "0.35220000", "0.35280000")
+    candle = VenueCandle(ETH, "1m", opened, *prices, "25877.00000000", False, told, NOW)
+    assert list(binance.decode(shape(KLINE), NOW)) == [candle]
+    (closed,) = binance.decode(shape(KLINE.replace(b'"x":false', b'"x":true')), NOW)
+    assert isinstance(closed, VenueCandle)
+    assert closed.closed
 
 
 @pytest.mark.parametrize(
     ("frame", "ack"),
     [
-        (b'{"result":null,"id":1}', Ack(True, "", "", "")),
-        (b'{"result":["ethusdt@bookTicker"],"id":3}', Ack(True, "", "", "")),
+        (b'{"result":null,"id":1}', Ack(True, "", "", "", 1)),
+        (b'{"result":["ethusdt@bookTicker"],"id":3}', Ack(True, "", "", "", 3)),
+        (b'{"result":null,"id":"x"}', Ack(True, "", "", "")),
         (
             b'{"error":{"code":2,"msg":"Invalid request: x@bookTicker"},"id":1}',
-            Ack(False, "", "", "Invalid request: x@bookTicker"),
+            Ack(False, "", "", "Invalid request: x@bookTicker", 1),
         ),
         (b'{"code":1,"msg":"Invalid value type"}', Ack(False, "", "", "Invalid value type")),
     ],
@@ -156,13 +170,58 @@ def test_a_frame_outside_the_protocol_is_refused_with_its_reason(binance: Binanc
     assert refused.value.reason == reason
 
 
-def test_the_address_names_every_stream(binance: Binance) -> None:
-    """Symbols in lower case, on the endpoint given."""
+def test_streams_are_subscribed_to_in_numbered_frames_that_the_venue_can_swallow(binance: Binance) -> None:
+    """At most as many names each as the limits say, none longer than 4088 bytes, symbols in lower case."""
     sim = Endpoint(websocket="ws://127.0.0.1:9443", rest="http://127.0.0.1:9443")
-    assert binance.websocket_url(sim, [ETH, BTC], ["quote", "book"]) == (
-        "ws://127.0.0.1:9443/stream?streams=ethusdt@bookTicker/ethusdt@depth@100ms/btcusdt@bookTicker/btcusdt@depth@100ms"
-    )
-    assert binance.subscribe_frames([ETH], ["quote"]) == []
+    assert binance.websocket_url(sim, [ETH, BTC], ["quote", "book"]) == "ws://127.0.0.1:9443/stream"
+    assert [json.loads(frame) for frame in binance.subscribe_frames([ETH, BTC], ["quote", "candle"])] == [
+        {
+            "method": "SUBSCRIBE",
+            "params": ["ethusdt@bookTicker", "ethusdt@kline_1m", "btcusdt@bookTicker", "btcusdt@kline_1m"],
+            "id": 1,
+        }
+    ]
+    many = [Instrument(n, "binance", f"X{n}", f"{'X' * 24}{n:08}", "X", "") for n in range(300)]
+    frames = binance.subscribe_frames(many, ["book"])
+    assert all(len(frame) <= 4088 for frame in frames)
+    asked = [json.loads(frame) for frame in frames]
+    assert [len(each["params"]) for each in asked] == [80, 80, 80, 60]
+    assert [each["id"] for each in asked] == [2, 3, 4, 5]
+
+
+def test_an_answer_acknowledges_every_stream_that_its_frame_asked_for(binance: Binance) -> None:
+    """Once: a second answer under the same number is about something that we know nothing of."""
+    binance.subscribe_frames([ETH, BTC], ["quote", "trade"])
+    streams = [(channel, symbol) for symbol in ("ETHUSDT", "BTCUSDT") for channel in ("quote", "trade")]
+    accepted, again = b'{"result":null,"id":1}', Ack(True, "", "", "", 1)
+    assert list(binance.decode(accepted, NOW)) == [Ack(True, *stream, "", 1) for stream in streams]
+    assert list(binance.decode(accepted, NOW)) == [again]
+    binance.subscribe_frames([ETH], ["book"])
+    refused = b'{"error":{"code":2,"msg":"no"},"id":2}'
+    assert list(binance.decode(refused, NOW)) == [Ack(False, "book", "ETHUSDT", "no", 2)]
+
+
+def test_a_silent_stream_is_left_and_joined_again(binance: Binance) -> None:
+    """The answer to leaving is no news."""
+    leave, join = (json.loads(frame) for frame in binance.resubscribe_frames(BTC, "trade"))
+    assert leave == {"method": "UNSUBSCRIBE", "params": ["btcusdt@trade"], "id": 1}
+    assert join == {"method": "SUBSCRIBE", "params": ["btcusdt@trade"], "id": 2}
+    assert list(binance.decode(b'{"result":null,"id":1}', NOW)) == []
+    assert list(binance.decode(b'{"result":null,"id":2}', NOW)) == [Ack(True, "trade", "BTCUSDT", "", 2)]
+
+
+def test_what_is_never_answered_is_not_remembered_for_ever(binance: Binance) -> None:
+    """A thousand requests back is enough."""
+    for _ in range(1001):
+        binance.subscribe_frames([ETH], ["quote"])
+    assert list(binance.decode(b'{"result":null,"id":1}', NOW)) == [Ack(True, "", "", "", 1)]
+    assert list(binance.decode(b'{"result":null,"id":2}', NOW)) == [Ack(True, "quote", "ETHUSDT", "", 2)]
+
+
+def test_the_exchange_s_announcement_that_it_will_cut_is_no_bad_frame(binance: Binance) -> None:
+    """It says nothing that the cut won't say."""
+    assert list(binance.decode(b'{"e":"serverShutdown","E":1770123456789}', NOW)) == []
+    assert list(binance.decode(b'{"result":true,"id":0}', NOW)) == [Heartbeat()]
 
 
 def test_a_rest_snapshot_is_a_book_with_its_last_update(binance: Binance) -> None:

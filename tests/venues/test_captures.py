@@ -21,6 +21,7 @@ pytestmark = pytest.mark.skipif(not CAPTURES.is_dir(), reason=f"no captures at {
     [
         "binance/spot_ethusdt",
         "binance/spot_four_symbols_2021",
+        "binance/usdm_ethusdt",
         "kraken/btcusd_depth10_resync",
         "kraken/ethusd_depth25",
     ],
@@ -30,7 +31,7 @@ def test_a_replayed_capture_agrees_in_every_figure(name: str) -> None:
     expected = json.loads((CAPTURES / "expected.json").read_text())[f"{name}.frames.gz"]
     tally = Tally()
     with Capture(CAPTURES / f"{name}.frames.gz") as capture:
-        spoken = dialect(capture.header.venue, book_depth=10)
+        spoken = dialect(capture.header.venue, 10, capture.header.market)
         spoken.discover()
         for record in capture:
             for event in events_of(spoken, record):

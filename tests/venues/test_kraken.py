@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from traderd.core.errors import BadFrameError
-from traderd.core.market import SUMMED, Ack, BookDelta, BookSnapshot, Heartbeat, Instrument, Quote, Trade
+from traderd.core.market import SUMMED, Ack, BookDelta, BookSnapshot, Heartbeat, Instrument, Quote, Trade, VenueCandle
 from traderd.venues.kraken import Kraken
 
 ETH = Instrument(0, "kraken", "ETH/USD", "ETH/USD", "ETH", "USD")
@@ -31,6 +31,11 @@ BOOK = (
 SNAPSHOT = (
     b'{"channel":"book","type":"snapshot","data":[{"symbol":"ETH/USD","bids":[{"price":0.5666,"qty":4831.75496356}],'
     b'"asks":[{"price":0.5668,"qty":4410.79769741}],"checksum":2439117997}]}'
+)
+CANDLE = (
+    b'{"channel":"ohlc","type":"update","timestamp":"2023-10-04T16:26:30.524394914Z","data":[{"symbol":"ETH/USD",'
+    b'"open":0.5624,"high":0.5628,"low":0.5622,"close":0.5627,"trades":12,"volume":6.1e-7,"vwap":0.5626,'
+    b'"interval_begin":"2023-10-04T16:25:00.000000000Z","interval":5,"timestamp":"2023-10-04T16:30:00.000000Z"}]}'
 )
 SUBSCRIBED = (
     b'{"method":"subscribe","result":{"channel":"book","depth":25,"snapshot":true,"symbol":"ETH/USD"},"success":true,'
@@ -90,6 +95,17 @@ def test_a_book_update_is_a_delta_with_its_checksum(kraken: Kraken) -> None:
     assert list(kraken.decode(BOOK, NOW)) == [BookDelta(ETH, [], levels, 0, 0, 3730778136, TIME, NOW, rule=SUMMED)]
 
 
+def test_a_candle_is_told_while_it_grows(kraken: Kraken) -> None:
+    """Whether it is closed the venue doesn't say; one of an odd length is of a stream that nobody asked for."""
+    begun, told = 1_696_436_700_000_000_000, 1_696_437_000_000_000_000
+    prices = ("0.5624", "0.5628", "0.5622", "0.5627")
+    assert list(kraken.decode(CANDLE, NOW)) == [
+        VenueCandle(ETH, "5m", begun, *prices, "0.00000061", False, told, NOW),
+    ]
+    with pytest.raises(BadFrameError, match="unknown_channel"):
+        kraken.decode(CANDLE.replace(b'"interval":5', b'"interval":7'), NOW)
+
+
 def test_a_snapshot_knows_the_depth_that_the_venue_granted(kraken: Kraken) -> None:
     """The configured one until the venue has answered the subscription."""
 
@@ -132,7 +148,7 @@ def test_what_is_not_market_data_is_told_apart(kraken: Kraken, frame: bytes, eve
         (BOOK.replace(b"3730778136", b"4294967296"), "malformed"),
         (BOOK.replace(b"3730778136", b"9" * 5000), "malformed"),
         (b'{"channel":"book","x":' + b"[" * 100_000, "malformed"),
-        (b'{"channel":"ohlc","data":[]}', "unknown_channel"),
+        (b'{"channel":"instrument","data":{}}', "unknown_channel"),
         (b"{}", "unknown_channel"),
         (TICKER.replace(b"ETH/USD", b"SOL/USD"), "unknown_symbol"),
         (SUBSCRIBED.replace(b"ETH/USD", b"SOL/USD"), "unknown_symbol"),
@@ -165,6 +181,16 @@ def test_subscribing_asks_for_each_channel_as_this_house_needs_it(kraken: Kraken
         {"method": "subscribe", "params": {"channel": "book", "symbol": ["ETH/USD"], "depth": 10}},
     ]
     assert kraken.websocket_url(kraken.live, [ETH], ["quote"]) == "wss://ws.kraken.com/v2"
+
+
+def test_many_symbols_are_asked_for_in_several_frames(kraken: Kraken) -> None:
+    """A hundred each; candles of a minute, without the history that comes with them unasked."""
+    many = [Instrument(n, "kraken", f"X{n}/USD", f"X{n}/USD", f"X{n}", "USD") for n in range(250)]
+    frames = [json.loads(frame) for frame in kraken.subscribe_frames(many, ["quote", "candle", "mark"])]
+    assert [len(frame["params"]["symbol"]) for frame in frames] == [100, 100, 50] * 2
+    params = {"channel": "ohlc", "symbol": ["ETH/USD"], "interval": 1}
+    asked = [json.loads(frame) for frame in kraken.resubscribe_frames(ETH, "candle")]
+    assert [each["params"] for each in asked] == [params, {**params, "snapshot": False}]
 
 
 def test_a_broken_book_is_subscribed_to_anew(kraken: Kraken) -> None:

@@ -7,8 +7,9 @@ the venue's rule (`BookRule`); a book checks whatever a message carries:
   that came before it are kept; those with last <= snapshot are stale, and the first that is applied must have
   first <= snapshot + 1 <= last (binance-spot-api-docs, "How to manage a local order book correctly");
 * links (Binance's futures, OKX): each message names the last id of the one before. After a snapshot by REST those with
-  last < snapshot are stale, and the first that is applied must have first <= snapshot <= last
-  (developers.binance.com, "How to manage a local order book correctly" of USD-M futures);
+  last <= snapshot are stale, and the first that is applied must have first <= snapshot or follow the snapshot itself
+  (developers.binance.com, "How to manage a local order book correctly" of USD-M futures, which would apply the message
+  that the snapshot ends with once more);
 * checksums: the book is cut to its depth after every message and its best levels are summed with CRC-32: Kraken's ten
   asks and bids, price and quantity without dot and leading zeros (docs.kraken.com, "Spot WebSocket v2 book checksum");
   OKX's 25 bids and asks in turn, joined by colons, as a signed number (okx.com/docs-v5, "Checksum").
@@ -200,10 +201,10 @@ class Book:
         """Whether the message is the next one; its own account of what went before must be what is expected."""
         if self._chained:
             verdict = Verdict.APPLIED if told == expected else Verdict.GAP
-        elif delta.last < expected:
+        elif delta.last <= self._last:
             return Verdict.STALE
         else:
-            verdict = Verdict.OLD_SNAPSHOT if delta.first > expected else Verdict.APPLIED
+            verdict = Verdict.OLD_SNAPSHOT if delta.first > expected != told else Verdict.APPLIED
         if verdict is Verdict.APPLIED and delta.rule.from_rest and delta.last < delta.first:
             verdict = Verdict.GAP
         self.seq_gaps += verdict is Verdict.GAP

@@ -196,12 +196,14 @@ class Numbered(Struct, gc=False):
 
 
 class Ack(Struct, gc=False):
-    """The venue answered a subscription. `symbol` and `channel` are "" where it doesn't say which."""
+    """The venue answered a subscription. `symbol` (as the venue spells it) and `channel` are "" if it doesn't say."""
 
     accepted: bool
     channel: str
     symbol: str
     reason: str
+    request: int = 0
+    """The number of the frame that asked; 0 where frames aren't numbered."""
 
 
 class Heartbeat(Struct, gc=False):

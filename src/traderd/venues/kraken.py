@@ -1,13 +1,12 @@
-"""Kraken websocket v2 and the public REST that goes with it.
+"""Kraken's websocket v2; the REST that goes with it is in `kraken_rest`.
 
-Sources: docs.kraken.com, "Spot WebSocket v2" (ticker, trade, book, ping, status) and "Spot REST" (AssetPairs, Time).
+Source: docs.kraken.com, "Spot WebSocket v2" (ticker, trade, book, ohlc, ping, status).
 The venue writes numbers as JSON numbers and sums their text into the book's checksum, so the text is kept as it was
 sent; only an exponent, which no checksum counts, is written out. Refuses with a BadFrameError what isn't the protocol.
 """
 
 import json
 from collections.abc import Sequence
-from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -22,22 +21,17 @@ from traderd.core.market import (
     Heartbeat,
     Instrument,
     Level,
+    Market,
     Quote,
     Side,
     Trade,
+    VenueCandle,
     VenueEvent,
 )
 from traderd.venues.bindings import Bindings
-from traderd.venues.dialect import Channel, Endpoint, Heartbeating
-from traderd.venues.numbers import (
-    NS_MAX,
-    Rfc3339,
-    check_levels,
-    decimal_of,
-    is_quote,
-    is_trade,
-    without_exponent,
-)
+from traderd.venues.dialect import AnyChannel, Endpoint, Heartbeating, Limits
+from traderd.venues.kraken_rest import MINUTES, UNREADABLE, KrakenRest
+from traderd.venues.numbers import Rfc3339, check_levels, is_quote, is_trade, without_exponent
 
 _Checksum = Annotated[int, Meta(ge=0, le=2**32 - 1)]
 _Depth = Annotated[int, Meta(ge=1, le=10_000)]
@@ -74,6 +68,18 @@ class _Book(Struct, gc=False):
     timestamp: str = ""
 
 
+class _Bar(Struct, gc=False):
+    symbol: str
+    open: Raw
+    high: Raw
+    low: Raw
+    close: Raw
+    volume: Raw
+    interval_begin: str
+    interval: int
+    timestamp: str = ""
+
+
 class _TickerFrame(Struct, gc=False, tag_field="channel", tag="ticker"):
     data: list[_Ticker]
 
@@ -85,6 +91,10 @@ class _TradeFrame(Struct, gc=False, tag_field="channel", tag="trade"):
 class _BookFrame(Struct, gc=False, tag_field="channel", tag="book"):
     kind: Literal["snapshot", "update"] = field(name="type")
     data: list[_Book]
+
+
+class _BarFrame(Struct, gc=False, tag_field="channel", tag="ohlc"):
+    data: list[_Bar]
 
 
 class _HeartbeatFrame(Struct, gc=False, tag_field="channel", tag="heartbeat"):
@@ -112,49 +122,34 @@ class _Answer(Struct):
     result: _Subscription | None = None
 
 
-class _Pair(Struct):
-    pair_decimals: Annotated[int, Meta(ge=0, le=32)]
-    lot_decimals: Annotated[int, Meta(ge=0, le=32)]
-    wsname: str = ""
-    status: str = "online"
-    tick_size: str = ""
-    costmin: str = ""
-
-
-class _AssetPairs(Struct):
-    error: list[str]
-    result: dict[str, _Pair] = {}
-
-
-class _UnixTime(Struct):
-    unixtime: Annotated[int, Meta(ge=0, le=NS_MAX // 1_000_000_000)]
-
-
-class _Time(Struct):
-    error: list[str]
-    result: _UnixTime | None = None
-
-
-_decode_frame = msgspec.json.Decoder(_TickerFrame | _TradeFrame | _BookFrame | _HeartbeatFrame | _StatusFrame).decode
+_decode_frame = msgspec.json.Decoder(
+    _TickerFrame | _TradeFrame | _BookFrame | _BarFrame | _HeartbeatFrame | _StatusFrame
+).decode
 _decode_answer = msgspec.json.Decoder(_Answer).decode
-_decode_pairs = msgspec.json.Decoder(_AssetPairs).decode
-_decode_time = msgspec.json.Decoder(_Time).decode
 
-_UNREADABLE = (msgspec.DecodeError, RecursionError, ValueError, OverflowError)
-"""What msgspec raises for foreign bytes, deep nesting, broken UTF-8 and numbers beyond all bounds."""
-_CHANNELS: dict[Channel, str] = {"quote": "ticker", "trade": "trade", "book": "book"}
-_OURS: dict[str, Channel] = {theirs: ours for ours, theirs in _CHANNELS.items()}
-_ASSETS = {"XBT": "BTC", "XDG": "DOGE"}
-"""REST's `wsname` still speaks version 1's asset names; version 2 of the websocket and ccxt say the usual ones."""
+_CHANNELS: dict[AnyChannel, str] = {"quote": "ticker", "trade": "trade", "book": "book", "candle": "ohlc"}
+_OURS: dict[str, AnyChannel] = {theirs: ours for ours, theirs in _CHANNELS.items()}
+_TIMEFRAMES = {minutes: name for name, minutes in MINUTES.items()}
+_STREAMS_PER_FRAME = 100
 
 
-class Kraken:
-    """The dialect of Kraken's websocket v2."""
+class Kraken(KrakenRest):
+    """The dialect of Kraken."""
 
     exchange = "kraken"
+    market: Market = "spot"
+    channels: frozenset[AnyChannel] = frozenset(_CHANNELS)
     live = Endpoint(websocket="wss://ws.kraken.com/v2", rest="https://api.kraken.com")
     heartbeat = Heartbeating(frame='{"method":"ping"}', interval_s=15.0, silence_max_s=20.0)
     """The venue sends a heartbeat about every second once something is subscribed, and answers a ping always."""
+    limits = Limits(
+        streams_per_connection=400,
+        frames_per_s=5.0,
+        streams_per_frame=_STREAMS_PER_FRAME,
+        connection_age_s=0.0,
+        connects_per_minute=15.0,
+    )
+    """The venue's limits are dynamic and without figures ("Spot rate limits": `Exceeded msg rate`): these are ours."""
     book_resync: Literal["rest", "resubscribe"] = "resubscribe"
 
     def __init__(self, book_depth: int) -> None:
@@ -167,16 +162,25 @@ class Kraken:
         """The same: `BTC/USD`."""
         return symbol
 
-    def websocket_url(self, endpoint: Endpoint, instruments: Sequence[Instrument], channels: Sequence[Channel]) -> str:
+    def by_connection(self, channels: Sequence[AnyChannel]) -> list[list[AnyChannel]]:
+        """One connection carries everything."""
+        return [list(channels)]
+
+    def websocket_url(
+        self, endpoint: Endpoint, instruments: Sequence[Instrument], channels: Sequence[AnyChannel]
+    ) -> str:
         """One address for everything."""
         return endpoint.websocket
 
-    def subscribe_frames(self, instruments: Sequence[Instrument], channels: Sequence[Channel]) -> list[str]:
-        """One frame for each channel."""
-        symbols = [instrument.venue_symbol for instrument in instruments]
-        return [self._request("subscribe", channel, symbols) for channel in channels]
+    def subscribe_frames(self, instruments: Sequence[Instrument], channels: Sequence[AnyChannel]) -> list[str]:
+        """One frame for each channel and hundred symbols. The venue answers for each symbol."""
+        symbols, size = [instrument.venue_symbol for instrument in instruments], _STREAMS_PER_FRAME
+        parts = [symbols[at : at + size] for at in range(0, len(symbols), size)]
+        return [
+            self._request("subscribe", channel, part) for channel in channels if channel in _CHANNELS for part in parts
+        ]
 
-    def resubscribe_frames(self, instrument: Instrument, channel: Channel) -> list[str]:
+    def resubscribe_frames(self, instrument: Instrument, channel: AnyChannel) -> list[str]:
         """Unsubscribe and subscribe: the venue answers the second with a snapshot."""
         symbols = [instrument.venue_symbol]
         return [self._request(method, channel, symbols) for method in ("unsubscribe", "subscribe")]
@@ -197,7 +201,7 @@ class Kraken:
         """See Dialect."""
         try:
             return self._events(_decode_frame(frame), received_ns)
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             return self._answer(frame, error)
 
     def snapshot_url(self, endpoint: Endpoint, instrument: Instrument) -> str:
@@ -212,32 +216,15 @@ class Kraken:
         """Refused: REST's book has no checksum, so it can't be joined to the stream."""
         raise BadFrameError("refused")
 
-    def instruments_url(self, endpoint: Endpoint, symbols: Sequence[str]) -> str:
-        """All pairs: asked for a list with one unknown pair in it, the venue refuses the whole list."""
-        return f"{endpoint.rest}/0/public/AssetPairs"
-
-    def decode_instruments(self, body: bytes, symbols: Sequence[str]) -> list[Instrument]:
-        """See Dialect. Only pairs whose status is online."""
-        listed = {_symbol_of(pair.wsname): pair for pair in _result(_decode_pairs, body).values()}
-        online = [symbol for symbol in symbols if symbol in listed and listed[symbol].status == "online"]
-        return [_instrument_from(listed[symbol], symbol, index) for index, symbol in enumerate(online)]
-
-    def time_url(self, endpoint: Endpoint) -> str:
-        """See Dialect."""
-        return f"{endpoint.rest}/0/public/Time"
-
-    def decode_time(self, body: bytes) -> int:
-        """See Dialect. The venue tells whole seconds."""
-        time: _UnixTime = _result(_decode_time, body)
-        return time.unixtime * 1_000_000_000
-
-    def _request(self, method: str, channel: Channel, symbols: list[str]) -> str:
+    def _request(self, method: str, channel: AnyChannel, symbols: list[str]) -> str:
         params: dict[str, Any] = {"channel": _CHANNELS[channel], "symbol": symbols}
         if channel == "quote":
             params["event_trigger"] = "bbo"
         if channel == "book":
             params["depth"] = self._book_depth
-        if channel == "trade" and method == "subscribe":
+        if channel == "candle":
+            params["interval"] = MINUTES["1m"]
+        if channel in ("trade", "candle") and method == "subscribe":
             params["snapshot"] = False
         return json.dumps({"method": method, "params": params}, separators=(",", ":"))
 
@@ -251,10 +238,10 @@ class Kraken:
                 return [self._trade(trade, received_ns) for trade in frame.data]
             case _BookFrame():
                 return [self._snapshot(book, received_ns) for book in frame.data]
-            case _HeartbeatFrame():
-                return (Heartbeat(),)
+            case _BarFrame():
+                return [self._candle(bar, received_ns) for bar in frame.data]
             case _:
-                return ()
+                return (Heartbeat(),) if isinstance(frame, _HeartbeatFrame) else ()
 
     def _quote(self, ticker: _Ticker, received_ns: int) -> Quote:
         """The venue numbers no quotes; what the receive time has below a microsecond tells neighbours apart."""
@@ -314,10 +301,31 @@ class Kraken:
             SUMMED,
         )
 
+    def _candle(self, bar: _Bar, received_ns: int) -> VenueCandle:
+        """The venue doesn't say when a candle is closed: the next one says it."""
+        if bar.interval not in _TIMEFRAMES:
+            raise BadFrameError("unknown_channel")
+        prices = [str(price, "ascii") for price in (bar.open, bar.high, bar.low, bar.close)]
+        open_, high, low, close, volume = map(without_exponent, [*prices, str(bar.volume, "ascii")])
+        check_levels([(open_, volume), (high, volume), (low, volume), (close, volume)])
+        return VenueCandle(
+            self._bound[bar.symbol],
+            _TIMEFRAMES[bar.interval],
+            self._clock.ns(bar.interval_begin),
+            open_,
+            high,
+            low,
+            close,
+            volume,
+            False,
+            self._clock.ns(bar.timestamp),
+            received_ns,
+        )
+
     def _answer(self, frame: bytes, error: Exception) -> Sequence[VenueEvent]:
         try:
             answer = _decode_answer(frame)
-        except _UNREADABLE:
+        except UNREADABLE:
             raise BadFrameError("malformed") from error
         if answer.channel is not None:
             raise BadFrameError("malformed" if answer.channel in _KNOWN else "unknown_channel") from error
@@ -354,17 +362,6 @@ def _levels(sent: list[_Level]) -> list[Level]:
     return levels
 
 
-def _result(decode: Any, body: bytes) -> Any:
-    """REST wraps every answer: `error` is a list of texts, `result` is there when it is empty."""
-    try:
-        answer = decode(body)
-    except _UNREADABLE as error:
-        raise BadFrameError("malformed") from error
-    if answer.error or answer.result is None:
-        raise BadFrameError("refused")
-    return answer.result
-
-
 def _side(side: str) -> Side:
     """The taker's, as the venue defines it."""
     if side == "buy":
@@ -374,19 +371,6 @@ def _side(side: str) -> Side:
     raise BadFrameError("bad_side")
 
 
-def _symbol_of(wsname: str) -> str:
-    return "/".join(_ASSETS.get(asset, asset) for asset in wsname.split("/"))
-
-
 def _instrument_of(venue_symbol: str, index: int) -> Instrument:
     base, _, quote = venue_symbol.partition("/")
     return Instrument(index, "kraken", venue_symbol, venue_symbol, base, quote)
-
-
-def _instrument_from(pair: _Pair, symbol: str, index: int) -> Instrument:
-    base, _, quote = symbol.partition("/")
-    tick = decimal_of(pair.tick_size) if pair.tick_size else Decimal(1).scaleb(-pair.pair_decimals)
-    notional_min = decimal_of(pair.costmin) if pair.costmin.strip("0.") else Decimal(0)
-    return Instrument(
-        index, "kraken", symbol, symbol, base, quote, tick, Decimal(1).scaleb(-pair.lot_decimals), notional_min
-    )

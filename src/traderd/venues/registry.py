@@ -1,16 +1,29 @@
-"""The venues that are spoken here, by name."""
+"""The venues that are spoken here, by name and market."""
 
+from typing import Final
+
+from traderd.core.market import Market
 from traderd.venues.binance import Binance
+from traderd.venues.binance_futures import BinanceFutures
 from traderd.venues.dialect import Dialect
 from traderd.venues.kraken import Kraken
 
+MARKETS: Final[dict[str, Market]] = {
+    **{"": "spot", "spot": "spot"},
+    **{"linear": "linear", "usdm": "linear"},
+    **{"inverse": "inverse", "coinm": "inverse"},
+}
+"""What captures and configurations call the markets."""
 
-def dialect(name: str, book_depth: int) -> Dialect:
+
+def dialect(name: str, book_depth: int, market: str = "spot") -> Dialect:
     """A fresh dialect. `book_depth` is what is subscribed where the venue's book has a depth. Raises KeyError."""
-    match name:
-        case "binance":
+    match name, MARKETS[market]:
+        case "binance", "spot":
             return Binance()
-        case "kraken":
+        case "binance", ("linear" | "inverse") as contracts:
+            return BinanceFutures(contracts)
+        case "kraken", "spot":
             return Kraken(book_depth)
         case _:
             raise KeyError(name)

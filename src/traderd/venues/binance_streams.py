@@ -1,0 +1,282 @@
+"""One connection to Binance, spot or futures: what is sent to subscribe, and what the frames mean.
+
+Subscriptions are sent as numbered frames after connecting (an address holds too few names), and an answer says which
+frame it answers. Refuses with a BadFrameError what isn't the protocol.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from itertools import count
+
+from traderd.core.errors import BadFrameError
+from traderd.core.market import (
+    Ack,
+    BookDelta,
+    BookRule,
+    Funding,
+    Heartbeat,
+    Instrument,
+    Liquidation,
+    MarkPrice,
+    Quote,
+    Trade,
+    VenueCandle,
+    VenueEvent,
+)
+from traderd.venues.binance_frames import (
+    TAGGED,
+    UNREADABLE,
+    AggTrade,
+    BookTicker,
+    Depth,
+    ForceOrder,
+    Kline,
+    MarkPriceUpdate,
+    Shape,
+    Tagged,
+    TradeTold,
+    decode_bare_book_ticker,
+    decode_bare_tagged,
+    decode_book_ticker,
+    decode_shape,
+    decode_tagged,
+    why_unreadable,
+)
+from traderd.venues.bindings import Bindings
+from traderd.venues.dialect import AnyChannel, Limits
+from traderd.venues.numbers import check_levels, is_quote, is_rate, is_trade
+
+TIMEFRAMES = {
+    **{"1s": 1_000, "1m": 60_000, "3m": 180_000, "5m": 300_000, "15m": 900_000, "30m": 1_800_000, "1h": 3_600_000},
+    **{"2h": 7_200_000, "4h": 14_400_000, "6h": 21_600_000, "8h": 28_800_000, "12h": 43_200_000, "1d": 86_400_000},
+}
+"""Candles' lengths in milliseconds. The futures have none of a second."""
+_UNANSWERED_MAX = 1_000
+_HEARTBEAT_ID = 0
+STREAMS_PER_FRAME = 80
+"""A subscription longer than 4088 bytes gets no answer at all (github.com/binance/binance-connector-rust, issue 27)."""
+HEARTBEAT_FRAME = '{"method":"GET_PROPERTY","params":["combined"],"id":0}'
+"""The shortest question that is answered over the same link as the data."""
+
+
+class BinanceStreams:
+    """The websocket half of a dialect."""
+
+    exchange = "binance"
+    limits: Limits
+
+    def __init__(
+        self, make: Callable[[str, int], Instrument], rule: BookRule, streams: Mapping[AnyChannel, str]
+    ) -> None:
+        """`make` builds an instrument from a symbol alone; `streams` has the stream's name of each channel."""
+        self._bound = Bindings(make)
+        self._rule = rule
+        self._streams = streams
+        self._numbers = count(_HEARTBEAT_ID + 1)
+        self._asked: dict[int, list[tuple[AnyChannel, str]]] = {}
+
+    def bind(self, instruments: Sequence[Instrument]) -> None:
+        """See Dialect."""
+        self._bound.bind(instruments)
+
+    def discover(self) -> None:
+        """See Dialect."""
+        self._bound.discovering = True
+
+    def instrument(self, venue_symbol: str) -> Instrument:
+        """See Dialect."""
+        return self._bound[venue_symbol]
+
+    def subscribe_frames(self, instruments: Sequence[Instrument], channels: Sequence[AnyChannel]) -> list[str]:
+        """Numbered; each names at most `limits.streams_per_frame` streams. Funding and mark price share a stream."""
+        streams: dict[str, list[tuple[AnyChannel, str]]] = {}
+        for instrument in instruments:
+            for channel in channels:
+                if channel in self._streams:
+                    stream = self._stream(instrument, channel)
+                    streams.setdefault(stream, []).append((channel, instrument.venue_symbol))
+        names, size = list(streams), self.limits.streams_per_frame
+        return [
+            self._request("SUBSCRIBE", part, [asked for name in part for asked in streams[name]])
+            for part in (names[at : at + size] for at in range(0, len(names), size))
+        ]
+
+    def resubscribe_frames(self, instrument: Instrument, channel: AnyChannel) -> list[str]:
+        """Leave one stream and join it again, for one that stays silent. A broken book is mended by REST instead."""
+        if channel not in self._streams:
+            return []
+        name = self._stream(instrument, channel)
+        return [
+            self._request("UNSUBSCRIBE", [name], []),
+            self._request("SUBSCRIBE", [name], [(channel, instrument.venue_symbol)]),
+        ]
+
+    def decode(self, frame: bytes, received_ns: int) -> Sequence[VenueEvent]:
+        """See Dialect. The byte after the first @ is the stream's kind, so that the hot streams are decoded once."""
+        at = frame.find(b"@") + 1
+        kind = frame[at : at + 1]
+        try:
+            if kind == b"b":
+                return (self._quote(decode_book_ticker(frame).payload, received_ns),)
+            if kind in TAGGED:
+                return self._tagged(decode_tagged(frame).payload, received_ns)
+        except UNREADABLE:
+            pass  # the guess was wrong, or the frame is: below it is read with patience
+        try:
+            return self._uncommon(frame, received_ns)
+        except UNREADABLE as error:
+            raise BadFrameError(why_unreadable(frame)) from error
+
+    def _stream(self, instrument: Instrument, channel: AnyChannel) -> str:
+        return f"{instrument.venue_symbol.lower()}@{self._streams[channel]}"
+
+    def _request(self, method: str, names: Sequence[str], asked: list[tuple[AnyChannel, str]]) -> str:
+        """Remembers what was asked until it is answered; of what is never answered, the oldest go first."""
+        number = next(self._numbers)
+        self._asked[number] = asked
+        if len(self._asked) > _UNANSWERED_MAX:
+            del self._asked[next(iter(self._asked))]
+        request = {"method": method, "params": names, "id": number}
+        return json.dumps(request, separators=(",", ":"), ensure_ascii=False)
+
+    def _quote(self, ticker: BookTicker, received_ns: int) -> Quote:
+        bid, bid_size, ask, ask_size = ticker.bid, ticker.bid_size, ticker.ask, ticker.ask_size
+        if not is_quote(f"{bid},{bid_size},{ask},{ask_size}"):
+            raise BadFrameError("bad_number")
+        return Quote(
+            self._bound[ticker.symbol],
+            float(bid),
+            float(ask),
+            float(bid_size),
+            float(ask_size),
+            bid,
+            ask,
+            bid_size,
+            ask_size,
+            ticker.update_id,
+            ticker.time_ms * 1_000_000,
+            received_ns,
+        )
+
+    def _tagged(self, payload: Tagged, received_ns: int) -> Sequence[VenueEvent]:
+        match payload:
+            case TradeTold() | AggTrade():
+                return (self._trade(payload, received_ns),)
+            case Depth():
+                return (self._delta(payload, received_ns),)
+            case Kline():
+                return (self._candle(payload, received_ns),)
+            case MarkPriceUpdate():
+                return self._valuation(payload, received_ns)
+            case ForceOrder():
+                return (self._liquidation(payload, received_ns),)
+
+    def _trade(self, trade: TradeTold | AggTrade, received_ns: int) -> Trade:
+        """m says whether the buyer was the maker; then the taker sold."""
+        if not is_trade(f"{trade.price},{trade.quantity}"):
+            raise BadFrameError("bad_number")
+        return Trade(
+            self._bound[trade.symbol],
+            str(trade.trade_id),
+            "sell" if trade.buyer_is_maker else "buy",
+            float(trade.price),
+            float(trade.quantity),
+            trade.price,
+            trade.quantity,
+            trade.time_ms * 1_000_000,
+            received_ns,
+        )
+
+    def _delta(self, depth: Depth, received_ns: int) -> BookDelta:
+        """A message that should be linked to the one before and isn't can't be put in its place."""
+        check_levels(depth.bids)
+        check_levels(depth.asks)
+        if depth.previous < 0 and self._rule.numbering == "links":
+            raise BadFrameError("malformed")
+        return BookDelta(
+            self._bound[depth.symbol],
+            depth.bids,
+            depth.asks,
+            depth.first,
+            depth.last,
+            None,
+            (depth.matched_ms or depth.time_ms) * 1_000_000,
+            received_ns,
+            depth.previous,
+            self._rule,
+        )
+
+    def _candle(self, kline: Kline, received_ns: int) -> VenueCandle:
+        bar = kline.bar
+        volume = bar.volume
+        check_levels([(bar.open, volume), (bar.high, volume), (bar.low, volume), (bar.close, volume)])
+        if bar.interval not in TIMEFRAMES:
+            raise BadFrameError("unknown_channel")
+        return VenueCandle(
+            self._bound[kline.symbol],
+            bar.interval,
+            bar.open_time_ms * 1_000_000,
+            bar.open,
+            bar.high,
+            bar.low,
+            bar.close,
+            volume,
+            bar.closed,
+            kline.time_ms * 1_000_000,
+            received_ns,
+        )
+
+    def _valuation(self, update: MarkPriceUpdate, received_ns: int) -> Sequence[VenueEvent]:
+        """Mark and index price always, the funding rate where the contract has one."""
+        instrument, time_ns = self._bound[update.symbol], update.time_ms * 1_000_000
+        index = update.index if update.index.strip("0.") else ""
+        if not is_trade(f"{update.mark},0") or (index and not is_trade(f"{index},0")):
+            raise BadFrameError("bad_number")
+        mark = MarkPrice(instrument, update.mark, index, time_ns, received_ns)
+        if not update.rate:
+            return (mark,)
+        if not is_rate(update.rate):
+            raise BadFrameError("bad_number")
+        return (mark, Funding(instrument, update.rate, update.next_time_ms * 1_000_000, time_ns, received_ns))
+
+    def _liquidation(self, forced: ForceOrder, received_ns: int) -> Liquidation:
+        """At the average price of its fills, or at the order's own while it has none."""
+        order = forced.order
+        price = order.average_price if order.average_price.strip("0.") else order.price
+        if not is_trade(f"{price},{order.quantity}"):
+            raise BadFrameError("bad_number")
+        return Liquidation(
+            self._bound[order.symbol],
+            "buy" if order.side == "BUY" else "sell",
+            price,
+            order.quantity,
+            order.time_ms * 1_000_000,
+            received_ns,
+        )
+
+    def _uncommon(self, frame: bytes, received_ns: int) -> Sequence[VenueEvent]:
+        """Answers to subscriptions, frames without envelope, and envelopes whose stream isn't named first."""
+        shape = decode_shape(frame)
+        if payload := bytes(shape.data):
+            frame, shape = payload, decode_shape(payload)
+        if shape.event == "serverShutdown":
+            return ()  # the cut that follows speaks for itself
+        if shape.event not in (None, "bookTicker"):
+            return self._tagged(decode_bare_tagged(frame), received_ns)
+        if shape.update_id is not None:
+            return (self._quote(decode_bare_book_ticker(frame), received_ns),)
+        if shape.error is not None or shape.code is not None:
+            return self._answered(shape, False, shape.error.msg if shape.error else shape.msg)
+        if shape.request_id is not None:
+            return self._answered(shape, True, "")
+        raise BadFrameError("unknown_channel")
+
+    def _answered(self, shape: Shape, accepted: bool, reason: str) -> Sequence[VenueEvent]:
+        """One acknowledgement for each stream that the frame asked for; one without a name for a frame of others'."""
+        number = shape.request_id if type(shape.request_id) is int and 0 <= shape.request_id < 2**63 else None
+        if number == _HEARTBEAT_ID:
+            return (Heartbeat(),)
+        asked = self._asked.pop(number, None) if number is not None else None
+        if asked is None:
+            return (Ack(accepted, "", "", reason, number or 0),)
+        return [Ack(accepted, channel, symbol, reason, number or 0) for channel, symbol in asked]
