@@ -92,13 +92,17 @@ _CANDLE = (
     "close numeric, volume numeric, quote_volume numeric, trades_count bigint, bid numeric, ask numeric, "
     "bid_size numeric, ask_size numeric"
 )
+_BAR = [name for name in _names(_CANDLE) if name not in ("symbol", "timeframe", "time", "exchange")]
 CANDLES = Table(
+    # A bar that is there already isn't touched: its rollups would be computed again for nothing.
     _insert(
         "ohlcv",
         _CANDLE,
         "ON CONFLICT (symbol, timeframe, time, exchange) DO UPDATE SET "
         + _replacing(_CANDLE, "symbol, timeframe, time, exchange")
-        + " WHERE EXCLUDED.trades_count >= ohlcv.trades_count",
+        + " WHERE EXCLUDED.trades_count >= ohlcv.trades_count"
+        + f" AND ({', '.join(f'EXCLUDED.{name}' for name in _BAR)}) IS DISTINCT FROM"
+        + f" ({', '.join(f'ohlcv.{name}' for name in _BAR)})",
     ),
     lambda c: (
         time_of(c.open_time_ns), c.symbol, c.exchange, c.timeframe, c.open, c.high, c.low, c.close,
@@ -113,7 +117,8 @@ INDICATORS = Table(
     _insert(
         "technical_indicators",
         _INDICATOR,
-        "ON CONFLICT (symbol, timeframe, indicator_name, time, exchange) DO UPDATE SET value = EXCLUDED.value",
+        "ON CONFLICT (symbol, timeframe, indicator_name, time, exchange) DO UPDATE SET value = EXCLUDED.value"
+        " WHERE technical_indicators.value IS DISTINCT FROM EXCLUDED.value",
     ),
     lambda i: (time_of(i.time_ns), i.symbol, i.exchange, i.timeframe, i.name, i.value),
     lambda i: (i.symbol, i.timeframe, i.name, i.time_ns, i.exchange),
