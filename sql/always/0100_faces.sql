@@ -6,13 +6,17 @@ CREATE SCHEMA IF NOT EXISTS mastertrade;
 CREATE SCHEMA IF NOT EXISTS octopus;
 CREATE SCHEMA IF NOT EXISTS quant;
 
+-- Who reads a face has it first in search_path, and acts for somebody all the same: the users are ours, not the face's.
+ALTER FUNCTION act_as(text) SET search_path = pg_catalog, public, pg_temp;
+
 -- Our numbers have no bounds, those of the faces do: what doesn't fit is NULL, so that one value never makes a whole query
 -- fail. NaN and the infinities fit nowhere. The planner puts these functions' bodies in the place of their calls.
 
 -- Fit for the cast to numeric(digits, scale) that stands behind it, which rounds.
 CREATE OR REPLACE FUNCTION fit(value numeric, digits integer, scale integer) RETURNS numeric
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT CASE WHEN abs(value) < power(10::numeric, digits - scale) - 5 * power(10::numeric, -1 - scale) THEN value END
+    SELECT CASE WHEN value < power(10::numeric, digits - scale) - 5 * power(10::numeric, -1 - scale)
+                 AND value > 5 * power(10::numeric, -1 - scale) - power(10::numeric, digits - scale) THEN value END
 $$;
 
 CREATE OR REPLACE FUNCTION fit_integer(value numeric) RETURNS integer LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
@@ -25,7 +29,8 @@ $$;
 
 -- The server refuses also what is too near to 0 for a double: that is 0 here.
 CREATE OR REPLACE FUNCTION fit_float(value numeric) RETURNS double precision LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT CASE WHEN abs(value) < 1e-300 THEN 0 WHEN abs(value) < 1e300 THEN value::double precision END
+    SELECT CASE WHEN value > 1e-300 AND value < 1e300 OR value < -1e-300 AND value > -1e300 THEN value::double precision
+                WHEN value >= -1e-300 AND value <= 1e-300 THEN 0 END
 $$;
 
 -- A number in JSON, also where it is written as a string; NULL for anything else.

@@ -167,11 +167,11 @@ async def write(database: Database) -> None:
 @asynccontextmanager
 async def reading(database: Database, schema: str, role: str = "") -> AsyncIterator[asyncpg.Connection]:
     """A connection that finds the face first; in a role, as the daemon's own user."""
-    connection = await asyncpg.connect(database.dsn, server_settings={"timezone": "UTC", "jit": "off"})
+    settings = {"search_path": f"{schema}, public", "timezone": "UTC", "jit": "off"}
+    connection = await asyncpg.connect(database.dsn, server_settings=settings)
     try:
         if role:
             await connection.execute(f"SELECT act_as('{DAEMON_USER}'); SET ROLE {role}")
-        await connection.execute(f"SET search_path = {schema}, public")
         yield connection
     finally:
         await connection.close()
