@@ -21,12 +21,18 @@ database: env:TRADERD_TEST_DATABASE
 
 
 @pytest.fixture(autouse=True)
-def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plain_database: Database) -> Path:
-    """The configuration of a database with the schema, in the working folder."""
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every command runs in a folder of its own, with a configuration."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("TRADERD_TEST_DATABASE", plain_database.dsn)
+    monkeypatch.setenv("TRADERD_TEST_DATABASE", "postgresql://nowhere.invalid/x")
     (tmp_path / "config.yaml").write_text(CONFIG)
-    return tmp_path / "config.yaml"
+
+
+@pytest.fixture
+def database_dsn(plain_database: Database, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The configured database, with the schema."""
+    monkeypatch.setenv("TRADERD_TEST_DATABASE", plain_database.dsn)
+    return plain_database.dsn
 
 
 @pytest.fixture
@@ -38,6 +44,7 @@ async def vacant(plain_database: Database) -> AsyncIterator[str]:
     await _execute(plain_database.server.dsn, f"DROP DATABASE {name} WITH (FORCE)")
 
 
+@pytest.mark.usefixtures("database_dsn")
 async def test_a_backup_goes_beside_the_configuration_and_into_an_empty_database(
     tmp_path: Path, vacant: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -55,6 +62,7 @@ async def test_a_backup_goes_beside_the_configuration_and_into_an_empty_database
     assert "is not empty: it holds " in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("database_dsn")
 async def test_another_folder_is_not_rotated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Whoever names one looks after it; the configured one keeps what its settings say."""
     (tmp_path / "config.yaml").write_text(CONFIG + "backup: {keep_daily: 1, keep_weekly: 0, keep_monthly: 0}\n")
@@ -85,13 +93,13 @@ def test_what_is_no_number_of_days_is_bad_usage(age: str, capsys: pytest.Capture
 
 
 async def test_old_backtests_leave_and_come_back(
-    plain_database: Database, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    database_dsn: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The file is below the backups' folder."""
     assert await _run("db", "archive") == ExitCode.OK
     assert capsys.readouterr().out == "nothing is old enough\n"
     await _execute(
-        plain_database.dsn,
+        database_dsn,
         "SET app.current_user_id = '00000000-0000-4000-8000-000000000001';"
         "INSERT INTO strategies (id, name) VALUES ('11111111-0000-4000-8000-000000000000', 'ema');"
         "INSERT INTO backtests (strategy_id, start_date, end_date, strategy_snapshot, status, completed_at) VALUES"
