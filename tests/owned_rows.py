@@ -64,7 +64,7 @@ ROWS = """
     SELECT id, now(), 1, 2 FROM financial_goals WHERE user_id = current_user_id();
     INSERT INTO goal_adjustments (goal_id, adjustment_type) SELECT id, 'raise' FROM financial_goals
     WHERE user_id = current_user_id();
-    INSERT INTO configurations (key, value, updated_by) VALUES ('{0}', '1', '{0}');
+    INSERT INTO configurations (key, value, updated_by) VALUES ('section-{0}', '1', '{0}');
     SELECT record_login('{0}', true, '192.0.2.7');
     SELECT set_config('app.current_user_id', '', false);
 """

@@ -4,10 +4,12 @@
 CREATE OR REPLACE FUNCTION note_security_event(
     event_type text, severity text, subject uuid DEFAULT NULL, ip inet DEFAULT NULL, details jsonb DEFAULT '{}')
 RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    moment timestamptz := clock_timestamp();
 BEGIN
-    PERFORM ensure_partitions('security_events', now(), now());
-    INSERT INTO security_events (event_type, severity, user_id, ip_address, details)
-    VALUES (event_type, severity, subject, ip, details);
+    PERFORM ensure_partitions('security_events', moment, moment);
+    INSERT INTO security_events (time, event_type, severity, user_id, ip_address, details)
+    VALUES (moment, event_type, severity, subject, ip, details);
 END
 $$;
 
@@ -99,10 +101,10 @@ $$;
 -- look past row security, or change the schema.
 CREATE OR REPLACE FUNCTION note_daemon_start(run text) RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
-    owner         oid := (SELECT relowner FROM pg_class WHERE oid = 'audit_logs'::regclass);
+    owner          oid := (SELECT relowner FROM pg_class WHERE oid = 'audit_logs'::regclass);
     overprivileged boolean := (SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user)
                               OR pg_has_role(current_user, owner, 'MEMBER');
-    role          jsonb := jsonb_build_object('run', run, 'role', current_user, 'session_role', session_user);
+    role           jsonb := jsonb_build_object('run', run, 'role', current_user, 'session_role', session_user);
 BEGIN
     PERFORM note_security_event(CASE WHEN overprivileged THEN 'daemon_overprivileged' ELSE 'daemon_started' END,
                                 CASE WHEN overprivileged THEN 'warning' ELSE 'info' END, current_user_id(), NULL, role);
