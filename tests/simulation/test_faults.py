@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from http import HTTPStatus
 from itertools import count
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from books import counted, expect_sound_books, rows
@@ -121,10 +120,12 @@ async def foul_exchange() -> AsyncIterator[tuple[str, Callable[[], int]]]:
 
     async def converse(connection: ServerConnection) -> None:
         nonlocal good
-        assert set(parse_qs(urlsplit(connection.request.path).query)["streams"][0].split("/")) == {
-            "btcusdt@bookTicker",
-            "btcusdt@trade",
-        }
+        wanted = {"btcusdt@bookTicker", "btcusdt@trade"}
+        while wanted:
+            asked = json.loads(await connection.recv())
+            assert asked["method"] == "SUBSCRIBE" and wanted >= set(asked["params"])
+            wanted -= set(asked["params"])
+            await connection.send(json.dumps({"result": None, "id": asked["id"]}))
         for frame in list(BAD) * 20:
             number = next(sent)
             await connection.send(frame)
