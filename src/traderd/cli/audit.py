@@ -1,6 +1,7 @@
 """`traderd audit`: whether the log of every act and order is whole, and what is in it."""
 
 import asyncio
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -70,7 +71,10 @@ def verify(config_path: Path | None, expect: tuple[int, str] | None, as_json: bo
 def log(config_path: Path | None, since: datetime | None, action: str | None, as_json: bool) -> int:
     """Print the log, the oldest row first."""
     moment = since.replace(tzinfo=UTC) if since else None
-    asyncio.run(_listed(config_path, moment, action, _json_line if as_json else _line))
+    try:
+        asyncio.run(_listed(config_path, moment, action, _json_line if as_json else _line))
+    except BrokenPipeError:  # the reader has seen enough; nor may Python's last flush complain
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return ExitCode.OK
 
 

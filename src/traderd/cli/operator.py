@@ -39,7 +39,7 @@ async def operated(
             yield connection
         except Exception as error:
             translated = translate(error)
-            if translated is None or translated is error:
+            if translated is None or translated is error or isinstance(error, BrokenPipeError):  # of stdout
                 raise
             raise translated from error
         finally:

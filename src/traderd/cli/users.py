@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from contextlib import nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -146,15 +147,11 @@ async def _exported(config_path: Path | None, username: str, target: Path | None
     from traderd.adapters.users import export_user  # noqa: PLC0415
     from traderd.adapters.whole_files import Unfinished  # noqa: PLC0415
 
-    async with operated(config_path, "users export", timeout_s=0) as connection:
-        if target is None:
+    with Unfinished(target) if target else nullcontext() as file:
+        async with operated(config_path, "users export", timeout_s=0) as connection:
             async for piece in export_user(connection, username):
-                sys.stdout.buffer.write(piece)
-            sys.stdout.buffer.flush()
-            return
-        with Unfinished(target) as file:
-            async for piece in export_user(connection, username):
-                file.write(piece)
+                (file or sys.stdout.buffer).write(piece)
+        if file:
             file.sealed()
             file.finish()
 
