@@ -68,6 +68,11 @@ class Books:
         if not found:
             raise ConfigError([f"owner: there is no active user {self._owner!r}: `traderd users add` makes one"])
 
+    async def note_start(self, run: str) -> bool:
+        """Leave word of the start; whether the connection may do more than it needs, such as changing the schema."""
+        async with self._database.use() as connection:
+            return bool(await connection.fetchval("SELECT note_daemon_start($1)", run))
+
     async def register(self, portfolio: str, environment: str, strategies: Sequence[StrategyEntry]) -> None:
         """The portfolio and the strategies that run from now on; what the file doesn't name any more is stopped.
 

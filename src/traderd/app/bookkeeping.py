@@ -32,6 +32,8 @@ class Bookkeeping:
         """Portfolio, strategies and settings, before the first fact names them. Raises TraderdError."""
         config = self._config
         await self._books.expect_owner()
+        if await self._books.note_start(self._run):
+            self._log.warning("the database user may do more than the daemon needs: grant it traderd_app alone")
         await self._books.register(config.paper.portfolio, config.mode, strategy_entries(config))
         await self._books.configure(sections(config), self._run)
 
