@@ -212,13 +212,16 @@ $$;
 
 -- Deletes some rows whose term is over from one table that isn't partitioned by time, and tells which and how many. Each
 -- table is looked through once a day. What others refer to stays: a signal while its order is there, an order while a fill is.
--- Row-level security binds the owner too, so each user's rows are deleted as that user.
+-- Row-level security binds the owner too, so each user's rows are deleted as that user. What another user's row refers to,
+-- which this one doesn't see, is found by trying.
 CREATE OR REPLACE FUNCTION delete_expired(at timestamptz DEFAULT now(), OUT relation text, OUT deleted bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
-    before text := coalesce(current_setting('app.current_user_id', true), '');
-    t      record;
-    acts   text;
+    before  text := coalesce(current_setting('app.current_user_id', true), '');
+    t       record;
+    acts    text;
+    expired text;
+    each    tid;
 BEGIN
     FOR t IN SELECT *, retention_cutoff(keep_for, at) AS cutoff,
                     CASE table_name
@@ -231,11 +234,25 @@ BEGIN
                     END AS unneeded
              FROM row_retention WHERE keep_for IS NOT NULL AND (swept_at IS NULL OR swept_at <= at - interval '1 day')
              ORDER BY array_position(ARRAY['trades', 'executions', 'orders', 'signals'], table_name), table_name LOOP
+        expired := format('SELECT ctid FROM %I old WHERE %I < $1 AND %s', t.table_name, t.time_column, t.unneeded);
         FOR acts IN SELECT id::text FROM users LOOP
             PERFORM set_config('app.current_user_id', acts, true);
-            EXECUTE format('DELETE FROM %1$I WHERE ctid = ANY (ARRAY(SELECT ctid FROM %1$I old WHERE %2$I < $1 AND %3$s '
-                           'LIMIT 5000 FOR UPDATE SKIP LOCKED))', t.table_name, t.time_column, t.unneeded) USING t.cutoff;
-            GET DIAGNOSTICS deleted = ROW_COUNT;
+            BEGIN
+                EXECUTE format('DELETE FROM %I WHERE ctid = ANY (ARRAY(%s LIMIT 5000 FOR UPDATE SKIP LOCKED))',
+                               t.table_name, expired) USING t.cutoff;
+                GET DIAGNOSTICS deleted = ROW_COUNT;
+            EXCEPTION WHEN foreign_key_violation THEN
+                deleted := 0;
+                FOR each IN EXECUTE expired || ' FOR UPDATE SKIP LOCKED' USING t.cutoff LOOP
+                    EXIT WHEN deleted = 5000;
+                    BEGIN
+                        EXECUTE format('DELETE FROM %I WHERE ctid = $1', t.table_name) USING each;
+                        deleted := deleted + 1;
+                    EXCEPTION WHEN foreign_key_violation THEN
+                        NULL;
+                    END;
+                END LOOP;
+            END;
             PERFORM set_config('app.current_user_id', before, true);
             IF deleted > 0 THEN
                 relation := t.table_name;
