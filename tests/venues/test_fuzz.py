@@ -1,82 +1,71 @@
-"""Whatever bytes a venue sends: events that are sound, or BadFrameError, and nothing else."""
+"""Whatever bytes a venue sends: events that are sound, or BadFrameError, and nothing else; and never slowly.
 
+`TRADERD_FUZZ_CASES=1000000 pytest tests/venues/test_fuzz.py` tries as many spoilt frames over all dialects.
+"""
+
+import os
 import random
 import re
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from math import isfinite
 
 import pytest
-from test_binance import AGG_TRADE, DEPTH, ETH, KLINE, TICKER, TRADE
-from test_kraken import BOOK, SNAPSHOT, STATUS, SUBSCRIBED, TRADES
-from test_kraken import ETH as ETH_USD
-from test_kraken import TICKER as KRAKEN_TICKER
+from noise import TOKEN, VALUES, spoil
+from spoken import ALL, Spoken
 
 from traderd.core.errors import BadFrameError
-from traderd.core.market import BookDelta, BookSnapshot, Quote, Trade, VenueEvent
-from traderd.venues.binance import Binance
+from traderd.core.market import (
+    Ack,
+    BookDelta,
+    BookSnapshot,
+    Funding,
+    Instrument,
+    Liquidation,
+    MarkPrice,
+    OpenInterest,
+    Quote,
+    Trade,
+    VenueCandle,
+)
 from traderd.venues.dialect import Dialect
-from traderd.venues.kraken import Kraken
+from traderd.venues.registry import MARKETS, dialect
 
-FRAMES = {
-    "binance": [TICKER, TRADE, AGG_TRADE, DEPTH, KLINE, b'{"result":null,"id":1}', b'{"error":{"code":2,"msg":"x"}}'],
-    "kraken": [KRAKEN_TICKER, TRADES, BOOK, SNAPSHOT, SUBSCRIBED, STATUS, b'{"channel":"heartbeat"}'],
-}
+CASES = int(os.environ.get("TRADERD_FUZZ_CASES", "60000")) // len(ALL)
+"""Spoilt frames for each dialect."""
 REASONS = {"malformed", "unknown_symbol", "unknown_channel", "bad_number", "bad_side", "bad_time", "refused"}
-VALUES = [
-    *(
-        b"null",
-        b"true",
-        b"0",
-        b"-1",
-        b"1.5",
-        b"1e400",
-        b"-1e-400",
-        b"NaN",
-        b"Infinity",
-        b"9" * 400,
-        b"9" * 5000,
-        b"1E5",
-    ),
-    *(
-        b'""',
-        b'"NaN"',
-        b'"inf"',
-        b'"1e400"',
-        b'"1_0"',
-        b'" 1"',
-        b'"-1"',
-        b'"0x10"',
-        b'"\\u0663"',
-        b'"\\ud800"',
-        b'"@b"',
-    ),
-    *(
-        b"[]",
-        b"{}",
-        b"[[]]",
-        b'[["1"]]',
-        b'[["1","2","3"]]',
-        b"[[1,2]]",
-        b'[{"price":1}]',
-        b"[" * 5000,
-        b'{"a":' * 5000,
-    ),
-    *(b'"' + b"1" * 100_000 + b'"', b'"\xff"', b'"', b"\x00", b""),
-]
-TOKEN = re.compile(rb'"[^"]*"|-?[0-9][0-9.eE+-]*|true|false|null|[\[\]{}:,]')
 PLAIN = re.compile(r"[0-9]+(\.[0-9]+)?").fullmatch
+SLOW_S = 0.001
+NORMAL_BYTES = 2_000
+NOW = 1_785_644_622_178_672_613
+every_dialect = pytest.mark.parametrize("spoken", ALL, ids=[each.name for each in ALL])
 
 
-@pytest.fixture(params=sorted(FRAMES))
-def spoken(request: pytest.FixtureRequest) -> Dialect:
-    dialect: Dialect = Binance() if request.param == "binance" else Kraken(10)
-    dialect.bind([ETH if request.param == "binance" else ETH_USD])
-    return dialect
+def test_no_dialect_is_left_out() -> None:
+    """Whatever the registry speaks is in the list."""
+    listed = {(each.venue, MARKETS[each.market]) for each in ALL}
+    for venue in ("binance", "kraken", "coinbase", "bybit", "okx"):
+        for market in set(MARKETS.values()):
+            try:
+                dialect(venue, 10, market)
+            except KeyError:
+                continue
+            assert (venue, market) in listed
 
 
-def survive(spoken: Dialect, frame: bytes) -> bool:
+def survive(made: Dialect, frame: bytes) -> bool:
     """Whether the frame was taken; every event of it is then sound. Anything but BadFrameError fails the test."""
+    begun = time.perf_counter()
+    taken = _taken(made, frame)
+    if time.perf_counter() - begun > SLOW_S and len(frame) <= NORMAL_BYTES:
+        assert min(_seconds(made, frame) for _ in range(20)) < SLOW_S, frame
+    return taken
+
+
+def _taken(made: Dialect, frame: bytes) -> bool:
     try:
-        events = list(spoken.decode(frame, 1_785_644_622_178_672_613))
+        events = list(made.decode(frame, NOW))
     except BadFrameError as refused:
         assert refused.reason in REASONS
         return False
@@ -85,93 +74,121 @@ def survive(spoken: Dialect, frame: bytes) -> bool:
     return True
 
 
-def assert_sound(event: VenueEvent) -> None:
+def _seconds(made: Dialect, frame: bytes) -> float:
+    begun = time.perf_counter()
+    with suppress(BadFrameError):
+        made.decode(frame, NOW)
+    return time.perf_counter() - begun
+
+
+def assert_sound(event: object) -> None:
     """Plain texts, finite floats that say the same, prices above zero, times and numbers that 64 bits hold."""
     prices: list[str] = []
     quantities: list[str] = []
+    numbers: list[int] = []
     match event:
         case Quote():
             prices, quantities = [event.bid_text, event.ask_text], [event.bid_size_text, event.ask_size_text]
             assert [event.bid, event.ask, event.bid_size, event.ask_size] == [float(t) for t in prices + quantities]
-            assert 0 <= event.sequence < 2**63
+            numbers = [event.sequence]
         case Trade():
             prices, quantities = [event.price_text], [event.quantity_text]
+            assert (event.price, event.quantity) == (float(event.price_text), float(event.quantity_text))
             assert event.side in ("buy", "sell")
-            assert 0 <= event.time_venue_ns < 2**63
         case BookDelta() | BookSnapshot():
             prices = [price for price, _ in event.bids + event.asks]
             quantities = [quantity for _, quantity in event.bids + event.asks]
+            numbers = [event.first, event.last] if isinstance(event, BookDelta) else [event.sequence, event.depth]
+        case VenueCandle():
+            prices, quantities = [event.open, event.high, event.low, event.close], [event.volume]
+            numbers = [event.open_time_ns]
+        case Funding():
+            quantities, numbers = [event.rate.removeprefix("-")], [event.next_time_ns]
+        case MarkPrice():
+            prices = [price for price in (event.mark, event.index) if price]
+            assert prices
+        case OpenInterest():
+            quantities = [event.quantity]
+        case Liquidation():
+            prices, quantities = [event.price], [event.quantity]
+            assert event.side in ("buy", "sell")
+        case Instrument():
+            assert min(event.price_tick, event.quantity_step, event.contract_size) > 0 <= event.notional_min
+            numbers = [event.expiry_ns]
+        case Ack():
+            numbers = [event.request]
+    numbers.append(getattr(event, "time_venue_ns", 0))
     assert all(PLAIN(text) and isfinite(float(text)) for text in prices + quantities)
     assert all(float(text) > 0 for text in prices)
+    assert all(0 <= number < 2**63 for number in numbers)
 
 
-def test_random_bytes_are_never_more_than_a_bad_frame(spoken: Dialect) -> None:
-    """Of any length, and of the characters that JSON is made of."""
-    dice = random.Random(1)
-    for _ in range(1500):
-        survive(spoken, dice.randbytes(dice.randrange(200)))
-        survive(spoken, bytes(dice.choices(b'{}[]":,@0123456789.eE-+ \\utrnfabdsp', k=dice.randrange(60))))
-
-
-def test_real_frames_with_flipped_lost_and_repeated_bytes_are_sound_or_refused(spoken: Dialect) -> None:
+@every_dialect
+def test_spoilt_frames_are_sound_or_refused(spoken: Spoken) -> None:
     """Some of them still mean something, so that the check of soundness has something to check."""
-    dice = random.Random(2)
+    dice, made = random.Random(1), spoken.make()
     taken = 0
-    for _ in range(3000):
-        frame = bytearray(dice.choice(FRAMES[spoken.exchange]))
-        for _ in range(dice.choice((1, 1, 2, 8))):
-            at = dice.randrange(len(frame))
-            match dice.randrange(4):
-                case 0:
-                    frame[at] = dice.randrange(256)
-                case 1:
-                    frame[at] = dice.choice(b"0123456789.-eE_ ,\"'")
-                case 2:
-                    del frame[at : at + dice.choice((1, 1, 20))]
-                case _:
-                    frame[at:at] = frame[at : at + dice.choice((1, 5, 50))]
-            if not frame:
-                break
-        taken += survive(spoken, bytes(frame))
-    assert taken > 100
+    for _ in range(CASES):
+        taken += survive(made, spoil(dice.choice(spoken.frames), spoken.frames, dice))
+    assert CASES / 50 < taken < CASES
 
 
-def test_every_value_in_every_place_is_sound_or_refused(spoken: Dialect) -> None:
+@every_dialect
+def test_every_value_in_every_place_is_sound_or_refused(spoken: Spoken) -> None:
     """Types exchanged, numbers beyond all bounds, empty arrays, deep nesting, stray quotes."""
-    for frame in FRAMES[spoken.exchange]:
-        assert survive(spoken, frame)
+    made = spoken.make()
+    for frame in spoken.frames:
+        assert survive(made, frame)
         for token in TOKEN.finditer(frame):
             for value in VALUES:
-                survive(spoken, frame[: token.start()] + value + frame[token.end() :])
+                survive(made, frame[: token.start()] + value + frame[token.end() :])
 
 
-def test_every_frame_cut_short_is_refused(spoken: Dialect) -> None:
+@every_dialect
+def test_every_frame_cut_short_is_refused(spoken: Spoken) -> None:
     """No beginning of a frame is a frame."""
-    for frame in FRAMES[spoken.exchange]:
+    made = spoken.make()
+    for frame in spoken.frames:
         for end in range(len(frame)):
-            assert not survive(spoken, frame[:end])
+            assert not survive(made, frame[:end])
 
 
-def test_rest_answers_are_as_safe_as_frames(spoken: Dialect) -> None:
-    """Snapshot, instruments and time, with garbage and with values out of place."""
-    bodies = [
-        b'{"lastUpdateId":160,"bids":[["0.0024","10"]],"asks":[["0.0026","100"]]}',
-        b'{"serverTime":1633998511098}',
-        b'{"error":[],"result":{"unixtime":1616336594}}',
-        b'{"symbols":[{"symbol":"ETHUSDT","status":"TRADING","baseAsset":"ETH","quoteAsset":"USDT","filters":'
-        b'[{"filterType":"PRICE_FILTER","tickSize":"0.01"},{"filterType":"NOTIONAL","minNotional":"5"}]}]}',
-        b'{"error":[],"result":{"XETHZUSD":{"wsname":"ETH/USD","pair_decimals":2,"lot_decimals":8,"tick_size":"0.01"}}}',
-    ]
-    for body in bodies:
-        for token in TOKEN.finditer(body):
+@every_dialect
+def test_nesting_a_million_deep_is_refused(spoken: Spoken) -> None:
+    """Alone, and in the place of a frame's last value; so is a number of a million digits."""
+    made = spoken.make()
+    for bottomless in (b"[" * 1_000_000, b'{"a":' * 1_000_000, b"9" * 1_000_000):
+        assert not survive(made, bottomless)
+        for frame in spoken.frames:
+            *_, value = re.finditer(rb'(?<=:)("[^"]*"|[0-9]+|true|false)', frame)
+            survive(made, frame[: value.start()] + bottomless + frame[value.end() :])
+
+
+@every_dialect
+def test_rest_answers_are_as_safe_as_frames(spoken: Spoken) -> None:
+    """Each is understood as it is by one reader; none fails on it, or on a value out of place, but by refusing."""
+    dice = random.Random(2)
+    readers = spoken.readers()
+    for answer in spoken.answers:
+        assert any(_read(reader, answer) for reader in readers)
+        for token in TOKEN.finditer(answer):
             for value in VALUES:
-                mutant = body[: token.start()] + value + body[token.end() :]
-                for read in (
-                    lambda text: spoken.decode_snapshot(text, ETH, 1),
-                    lambda text: spoken.decode_instruments(text, ["ETH/USDT", "ETH/USD"]),
-                    spoken.decode_time,
-                ):
-                    try:
-                        read(mutant)
-                    except BadFrameError as refused:
-                        assert refused.reason in REASONS
+                mutant = answer[: token.start()] + value + answer[token.end() :]
+                for reader in readers:
+                    _read(reader, mutant)
+        for _ in range(200):
+            spoilt = spoil(answer, spoken.answers, dice)
+            for reader in readers:
+                _read(reader, spoilt)
+
+
+def _read(reader: Callable[[bytes], object], answer: bytes) -> bool:
+    """Whether it says anything; all that it says is sound."""
+    try:
+        told = reader(answer)
+    except BadFrameError as refused:
+        assert refused.reason in REASONS
+        return False
+    for each in told if isinstance(told, list) else [told]:
+        assert_sound(each)
+    return bool(told)

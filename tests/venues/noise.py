@@ -1,0 +1,134 @@
+"""What may come instead of a venue's frame: frames spoilt in every way that a wire or a venue could spoil them."""
+
+import random
+import re
+
+VALUES = [
+    *(
+        b"null",
+        b"true",
+        b"0",
+        b"-1",
+        b"1.5",
+        b"1e400",
+        b"-1e-400",
+        b"NaN",
+        b"Infinity",
+        b"9" * 400,
+        b"9" * 5000,
+        b"1E5",
+    ),
+    *(
+        b'""',
+        b'"NaN"',
+        b'"inf"',
+        b'"1e400"',
+        b'"1_0"',
+        b'" 1"',
+        b'"-1"',
+        b'"0x10"',
+        b'"\\u0663"',
+        b'"\\ud800"',
+        b'"@b"',
+    ),
+    *(b"[]", b"{}", b"[[]]", b'[["1"]]', b'[["1","2","3"]]', b"[[1,2]]", b'[{"price":1}]', b"[" * 5000),
+    *(b'{"a":' * 5000, b'"' + b"1" * 100_000 + b'"', b'"\xff"', b'"', b"\x00", b""),
+]
+"""Types exchanged, numbers beyond all bounds, empty arrays, deep nesting, stray quotes."""
+TOKEN = re.compile(rb'"[^"]*"|-?[0-9][0-9.eE+-]*|true|false|null|[\[\]{}:,]')
+_FIELD = re.compile(rb'("[^"]*"):("[^"]*"|-?[0-9][0-9.eE+-]*|true|false|null),?')
+_JSON = b'{}[]":,@0123456789.eE-+ \\utrnfabdsp'
+
+
+def spoil(frame: bytes, others: list[bytes], dice: random.Random) -> bytes:
+    """One spoilt frame, in a way that the dice choose."""
+    return dice.choice(_WAYS)(frame, others, dice)
+
+
+def _noise(frame: bytes, others: list[bytes], dice: random.Random) -> bytes:
+    return dice.randbytes(dice.randrange(200))
+
+
+def _characters(frame: bytes, others: list[bytes], dice: random.Random) -> bytes:
+    return bytes(dice.choices(_JSON, k=dice.randrange(60)))
+
+
+def _flipped(frame: bytes, others: list[bytes], dice: random.Random) -> bytes:
+    """Bytes changed, lost and repeated."""
+    spoilt = bytearray(frame)
+    for _ in range(dice.choice((1, 1, 2, 8))):
+        at = dice.randrange(len(spoilt))
+        match dice.randrange(4):
+            case 0:
+                spoilt[at] = dice.randrange(256)
+            case 1:
+                spoilt[at] = dice.choice(b"0123456789.-eE_ ,\"'")
+            case 2:
+                del spoilt[at : at + dice.choice((1, 1, 20))]
+            case _:
+                spoilt[at:at] = spoilt[at : at + dice.choice((1, 5, 50))]
+        if not spoilt:
+            break
+    return bytes(spoilt)
+
+
+def _exchanged(frame: bytes, others: list[bytes], dice: random.Random) -> bytes:
+    """A value of another type, or of another place, in a place."""
+    found = [match.span() for match in TOKEN.finditer(frame)]
+    begin, end = dice.choice(found)
+    other = dice.choice(found)
+    value = dice.choice((dice.choice(VALUES), frame[other[0] : other[1]]))
+    return frame[:begin] + value + frame[end:]
+
+
+def _missing(frame: bytes, others: list[bytes], dice: random.Random) -> bytes:
+    """A field less."""
+    fields = list(_FIELD.finditer(frame))
+    if not fields:
+        return frame
+    field = dice.choice(fields)
+    return frame[: field.start()] + frame[field.end() :]
+
+
+def _doubled(frame: bytes, others: list[bytes], dice: random.Random) -> bytes:
+    """A key twice, the second time with another value."""
+    fields = list(_FIELD.finditer(frame))
+    if not fields:
+        return frame
+    field = dice.choice(fields)
+    value = dice.choice((field[2], dice.choice(VALUES), dice.choice(fields)[2]))
+    return frame[: field.start()] + field[1] + b":" + value + b"," + frame[field.start() :]
+
+
+def _short(frame: bytes, others: list[bytes], dice: random.Random) -> bytes:
+    return frame[: dice.randrange(len(frame))]
+
+
+def _crossed(frame: bytes, others: list[bytes], dice: random.Random) -> bytes:
+    """The beginning of one frame with the end of another."""
+    other = dice.choice(others)
+    return frame[: dice.randrange(len(frame))] + other[dice.randrange(len(other)) :]
+
+
+def _unknown(frame: bytes, others: list[bytes], dice: random.Random) -> bytes:
+    """A channel, a symbol or any other word that nobody asked for."""
+    words = [match.span() for match in TOKEN.finditer(frame) if frame[match.start()] == 34]
+    if not words:
+        return frame
+    begin, end = dice.choice(words)
+    return frame[:begin] + b'"x' + frame[begin + 1 : end] + frame[end:]
+
+
+_WAYS = (
+    _noise,
+    _characters,
+    _flipped,
+    _flipped,
+    _exchanged,
+    _exchanged,
+    _missing,
+    _doubled,
+    _short,
+    _crossed,
+    _unknown,
+)
