@@ -147,7 +147,8 @@ SELECT t.time,
        fit_float(v.total_exposure) AS total_exposure,
        fit_float(v.positions_value) AS net_exposure,
        v.n_positions
-FROM (SELECT DISTINCT b.time FROM portfolio_balances b JOIN one_book k ON k.id = b.portfolio_id) t
+FROM portfolio_balances t
+JOIN one_book first ON first.id = t.portfolio_id AND first.base_currency = t.asset
 CROSS JOIN LATERAL (
     SELECT sum(e.equity_value) AS total_value,
            sum(e.cash_balance) AS cash,
@@ -175,7 +176,12 @@ CROSS JOIN LATERAL (
         WHERE x.portfolio_id = k.id AND x.time = recorded.time AND x.asset <> k.base_currency AND x.total_balance <> 0
     ) held ON true
 ) v
-WHERE v.total_value IS NOT NULL;
+WHERE v.total_value IS NOT NULL
+  AND t.number <= (  -- it is one of them; "=" would make the planner expect a single row
+    SELECT min(x.number)
+    FROM portfolio_balances x
+    JOIN one_book k ON k.id = x.portfolio_id AND k.base_currency = x.asset
+    WHERE x.time = t.time);
 
 -- Flat ones stay, for what they realised. The strategy is the largest part's.
 CREATE VIEW quant.positions WITH (security_invoker = true) AS
