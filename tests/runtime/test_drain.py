@@ -124,3 +124,39 @@ async def test_a_database_that_takes_nothing_is_noticed_and_an_idle_journal_is_n
         await drain.wait_caught_up()
     assert drain.stalled_s == 0.0
     running.cancel()
+
+
+async def test_a_drain_tells_how_long_and_from_when_on_the_database_lags(tmp_path: Path) -> None:
+    """From its start until the journal was seen empty, and again while the database takes nothing."""
+    journal = FileJournal(tmp_path / "journal", 4096, 1024 * 1024)
+    journal.append("ticks", 1, b"x", 700, 900)
+    journal.append("ticks", 1, b"y", 500, 900)
+    store = Stuck()
+    drain = Drain(journal, store, 200, Backoff(0.001, 0.01, 10.0), lambda: 0.5, SystemClock(), Heard())
+    before = drain.behind_s
+    running = asyncio.create_task(drain.run())
+    await asyncio.wait_for(store.asked.wait(), 5)
+    assert (drain.oldest_ns, drain.journal_id) == (500, journal.journal_id)
+    assert drain.behind_s > before > 0
+    store.may_go_on.set()
+    await asyncio.wait_for(drain.wait_caught_up(), 5)
+    assert (drain.oldest_ns, drain.behind_s) == (0, 0.0)
+    running.cancel()
+    await asyncio.wait([running])
+    journal.close()
+
+
+class Stuck:
+    """Takes nothing before it is told to."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.may_go_on = asyncio.Event()
+
+    async def cursor(self, journal_id: str) -> int:
+        return 0
+
+    async def store(self, journal_id: str, records: Sequence[JournalRecord]) -> int:
+        self.asked.set()
+        await self.may_go_on.wait()
+        return 0
