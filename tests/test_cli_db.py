@@ -6,6 +6,7 @@ import os
 import re
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from conftest import Database
@@ -126,3 +127,44 @@ def test_beside_a_running_daemon_its_own_database_is_asked(here: Path, capsys: p
         finally:
             asyncio.run(postgres.stop())
     assert told(["db", "current"], capsys).endswith("up to date\n")
+
+
+def test_maintain_does_what_is_to_do_once(config: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Told for people and as JSON."""
+    assert re.fullmatch(r"\d+ partitions made\nnothing is left to do\n", told(["db", "maintain", config], capsys))
+    assert json.loads(told(["db", "maintain", config, "--json"], capsys)) == {}
+
+
+def test_maintain_drops_the_hold_of_a_daemon_that_is_gone(
+    config: str, plain_database: Database, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Only one that there is."""
+    asyncio.run(_execute(plain_database.dsn, "SELECT hold_retention('ticks-1', now())"))
+    assert told(["db", "maintain", config, "--release", "ticks-1"], capsys).endswith("nothing is left to do\n")
+    assert execute(["db", "maintain", config, "--release", "ticks-1"]) == ExitCode.USAGE
+    assert "ticks-1 holds nothing" in capsys.readouterr().err
+
+
+def test_maintain_wants_a_schema_that_is_up_to_date(config: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """It changes nothing of another one."""
+    told(["db", "downgrade", "-1", config, "--yes"], capsys)
+    assert execute(["db", "maintain", config]) == ExitCode.REFUSED
+    assert re.fullmatch(r"traderd: \d+ migrations wait: run traderd migrate\n", capsys.readouterr().err)
+
+
+def test_migrate_applies_changed_settings_also_when_no_file_waits(
+    config: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And tells which; the second time there is nothing to tell."""
+    with Path(config).open("a") as file:
+        file.write("storage: {tables: {tick_data: {keep: 14d}}}\n")
+    assert "storage: tick_data: new terms\n" in told(["migrate", config], capsys)
+    assert "storage:" not in told(["migrate", config], capsys)
+
+
+async def _execute(dsn: str, statement: str) -> None:
+    connection = await asyncpg.connect(dsn)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()

@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import asyncpg
 import pytest
 from aiohttp import web
 from rich.console import Console
@@ -46,6 +47,26 @@ async def test_the_database_is_named_with_its_kind_and_its_schema(tmp_path: Path
     assert found["database"].text.startswith("PostgreSQL ")
     assert ("with TimescaleDB 2" in found["database"].text) == database.backend.startswith("timescaledb")
     assert "the schema is up to date" in found["database"].text
+
+
+async def test_how_the_database_is_kept_is_told_and_what_is_wrong_with_that(tmp_path: Path, database: Database) -> None:
+    """On every back end; a journal's hold that nobody renews is a problem, with the command that drops it."""
+    text = SIM + QUIET.replace("embedded", f"'{database.dsn}'")
+    found = await findings(tmp_path, text)
+    assert found["storage"].state == "ok", found["storage"]
+    assert ("by their own policies" in found["storage"].text) == (database.backend == "timescaledb-community")
+    edition = {"timescaledb-apache": "Apache edition", "timescaledb-community": "community edition"}
+    assert edition.get(database.backend, "without TimescaleDB") in found["database"].text
+    connection = await asyncpg.connect(database.dsn)
+    await connection.execute(
+        "INSERT INTO retention_holds (journal_id, oldest, renewed_at)"
+        " VALUES ('ticks-1', now(), now() - interval '1 hour')"
+    )
+    await connection.close()
+    found = await findings(tmp_path, text)
+    assert found["storage"].state == "problem"
+    assert "journal ticks-1 has held retention" in found["storage"].text
+    assert "traderd db maintain --release ticks-1" in found["storage"].advice
 
 
 async def test_a_database_without_the_schema_tells_how_many_migrations_wait(
