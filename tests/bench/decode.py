@@ -1,92 +1,164 @@
-"""Microseconds per frame by dialect and kind, on recorded traffic: `python tests/bench/decode.py [CAPTURE…]`.
+"""Microseconds of CPU a frame, by dialect and kind, beside ccxt's handler: `python tests/bench/decode.py`.
 
-Each figure is the best of several repeats over the frames of one kind; `book` is what the local book costs a message.
+Of recorded traffic (`python tests/bench/decode.py CAPTURE…` for other files), then of the tests' sample frame of
+each kind, over and over. Each figure is the best of several repeats. `book` is a book message decoded and kept, ours
+exact and checked, ccxt's as floats and by its own rule.
 """
 
+import asyncio
 import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "venues"))
+
+from rivals import Rival
+from spoken import ALL
 
 from traderd.adapters.capture import Capture
 from traderd.core.book import Book
-from traderd.core.market import BookDelta, BookSnapshot, VenueEvent
+from traderd.core.market import Ack, BookDelta, BookSnapshot, Heartbeat, Instrument, Numbered, VenueEvent
 from traderd.venues.dialect import Dialect
 from traderd.venues.playback import Recorded, events_of
 from traderd.venues.registry import dialect
 
 CAPTURES = Path(__file__).parents[2].parent / "shared" / "captures"
-DEFAULT = ("binance/spot_ethusdt", "binance/spot_four_symbols_2021", "kraken/ethusd_depth25")
-TICKER = (
-    b'{"channel":"ticker","type":"update","data":[{"symbol":"ETH/USD","bid":1877.29,"bid_qty":2.41130000,"ask":1877.30,'
-    b'"ask_qty":0.07018245,"last":1877.30,"volume":20154.70312114,"vwap":1861.04,"low":1830.12,"high":1891.00,'
-    b'"change":12.51,"change_pct":0.67,"timestamp":"2026-08-02T04:23:43.217117Z"}]}'
-)
-TRADE = (
-    b'{"channel":"trade","type":"update","data":[{"symbol":"ETH/USD","side":"buy","price":1877.30,"qty":0.07018245,'
-    b'"ord_type":"limit","trade_id":4665906,"timestamp":"2026-08-02T04:23:43.217117Z"}]}'
-)
+FRAMES_MAX = 4_000
+"""Of one kind: ccxt takes its time."""
+NOW = 1_723_161_254_024_619_568
+_BOOKS = (BookDelta, BookSnapshot)
+_OTHERS = (*_BOOKS, Ack, Heartbeat, Numbered)
 
 
-def main(paths: list[Path]) -> None:
-    """Print one line for each kind of each capture."""
+async def main(paths: list[Path]) -> None:
+    """Print one line for each kind of each capture, then of each dialect's samples."""
     for path in paths:
         with Capture(path) as capture:
-            spoken, records = dialect(capture.header.venue, 10), list(capture)
+            venue, market, records = capture.header.venue, capture.header.market, list(capture)
+        try:
+            spoken = dialect(venue, 10, market)
+        except KeyError:
+            continue
         spoken.discover()
-        if spoken.exchange == "kraken":  # the captures have books only
-            records += [Recorded(1, "frame", "ws1", text) for text in (TICKER, TRADE) for _ in range(1000)]
         print(f"{path.parent.name}/{path.name}")
-        for kind, frames in by_kind(spoken, records).items():
-            print_cost(kind, len(frames), best(partial(decode_all, spoken, frames)))
-        events = [event for record in records for event in events_of(spoken, record)]
-        books = [event for event in events if isinstance(event, BookDelta | BookSnapshot)]
-        print_cost("book", len(books), best(partial(keep_all, books)))
+        measure_capture(venue, market or "spot", spoken, records)
+    for each in ALL:
+        print(f"{each.name}: samples")
+        made = each.make()
+        rival = Rival(each.venue, each.market, [each.instrument])
+        for frame in each.frames:
+            kind = kind_of(made.decode(frame, NOW))
+            if kind:
+                print_cost(kind, [frame] * 1_000, made, rival)
 
 
-def print_cost(kind: str, count: int, microseconds: float) -> None:
-    """One line."""
-    print(f"  {kind:14}{count:8} of them  {microseconds / count:8.2f} µs each")
-
-
-def by_kind(spoken: Dialect, records: list[Recorded]) -> dict[str, list[bytes]]:
-    """Frames by the type of what they say."""
-    frames: dict[str, list[bytes]] = defaultdict(list)
+def measure_capture(venue: str, market: str, spoken: Dialect, records: list[Recorded]) -> None:
+    """Ticks and the like by kind, then the books."""
+    by_kind: dict[str, list[bytes]] = defaultdict(list)
+    instruments: dict[str, Instrument] = {}
     for record in records:
-        if record.kind == "frame":
-            events = events_of(spoken, record)
-            frames[type(events[0]).__name__ if events else "(none)"].append(record.text)
-    return frames
+        for event in events_of(spoken, record):
+            if (instrument := getattr(event, "instrument", None)) is not None:
+                instruments[instrument.symbol] = instrument
+        if record.kind == "frame" and (kind := kind_of(spoken.decode(record.text, NOW))):
+            by_kind[kind].append(record.text)
+    rival = Rival(venue, market, list(instruments.values()))
+    for kind, frames in by_kind.items():
+        print_cost(kind, frames[:FRAMES_MAX], spoken, rival)
+    print_books(spoken, rival, records)
+
+
+def kind_of(events: Sequence[VenueEvent]) -> str:
+    """The type of what the frame says; "" for books, which are measured by themselves, and for what is no data."""
+    return "" if not events or isinstance(events[0], _OTHERS) else type(events[0]).__name__
+
+
+def print_cost(kind: str, frames: list[bytes], spoken: Dialect, rival: Rival) -> None:
+    """One line."""
+    texts = [frame.decode() for frame in frames]
+    ours = best(partial(decode_all, spoken, frames), len(frames))
+    theirs = best(partial(feed_all, rival, texts), len(frames), repeats=3) if rival.handles(texts[0]) else 0.0
+    print_line(kind, len(frames), ours, theirs)
+
+
+def print_line(kind: str, count: int, ours: float, theirs: float) -> None:
+    """`theirs` is 0 where ccxt makes nothing of the frame."""
+    beside = f"ccxt {theirs:8.2f} µs, {theirs / ours:5.1f} times" if theirs else "ccxt: nothing"
+    print(f"  {kind:14}{count:8} of them  {ours:8.2f} µs each   {beside}")
+
+
+def print_books(spoken: Dialect, rival: Rival, records: list[Recorded]) -> None:
+    """One line. Both sides start from the same snapshots; what ccxt would have to wait for is left out."""
+    snapshots: list[BookSnapshot] = []
+    frames: list[bytes] = []
+    symbols: set[str] = set()
+    for record in records:
+        events = [event for event in events_of(spoken, record) if isinstance(event, _BOOKS)]
+        if record.kind == "http":
+            snapshots += [event for event in events if isinstance(event, BookSnapshot)]
+        elif events:
+            frames.append(record.text)
+            symbols |= {event.instrument.symbol for event in events}
+    if not frames:
+        return
+    frames = list(islice(frames, FRAMES_MAX))
+    texts = [frame.decode() for frame in frames]
+
+    books: dict[str, Book] = defaultdict(Book)
+
+    def begin() -> None:
+        books.clear()
+        rival.forget_books()
+        for snapshot in snapshots:
+            books[snapshot.instrument.symbol].snapshot(snapshot)
+            rival.begin_book(snapshot)
+
+    ours = best(partial(keep_all, spoken, frames, books), len(frames), before=begin)
+    theirs = best(partial(feed_all, rival, texts), len(frames), repeats=3, before=begin)
+    kept = all(map(rival.has_book, symbols))
+    print_line("book", len(frames), ours, theirs if kept else 0.0)
 
 
 def decode_all(spoken: Dialect, frames: list[bytes]) -> None:
     """What the session does with each frame."""
     decode = spoken.decode
     for frame in frames:
-        decode(frame, 1_723_161_254_024_619_568)
+        decode(frame, NOW)
 
 
-def keep_all(events: Sequence[VenueEvent]) -> None:
+def feed_all(rival: Rival, texts: list[str]) -> None:
+    """What ccxt does with each."""
+    feed = rival.feed
+    for text in texts:
+        feed(text)
+
+
+def keep_all(spoken: Dialect, frames: list[bytes], books: dict[str, Book]) -> None:
     """What the session does with each book message."""
-    books: dict[str, Book] = defaultdict(Book)
-    for event in events:
-        if isinstance(event, BookDelta):
-            books[event.instrument.symbol].delta(event)
-        elif isinstance(event, BookSnapshot):
-            books[event.instrument.symbol].snapshot(event)
+    decode = spoken.decode
+    for frame in frames:
+        for event in decode(frame, NOW):
+            if isinstance(event, BookDelta):
+                books[event.instrument.symbol].delta(event)
+            elif isinstance(event, BookSnapshot):
+                books[event.instrument.symbol].snapshot(event)
 
 
-def best(run: Callable[[], None], repeats: int = 7) -> float:
-    """Microseconds of the fastest repeat."""
+def best(run: Callable[[], None], count: int, repeats: int = 7, before: Callable[[], None] = lambda: None) -> float:
+    """Microseconds for each of `count`, of the fastest repeat."""
     times = []
     for _ in range(repeats):
-        begin = time.perf_counter_ns()
+        before()
+        begin = time.process_time_ns()
         run()
-        times.append(time.perf_counter_ns() - begin)
-    return min(times) / 1000
+        times.append(time.process_time_ns() - begin)
+    return min(times) / 1000 / count
 
 
 if __name__ == "__main__":
-    main([Path(name) for name in sys.argv[1:]] or [CAPTURES / f"{name}.frames.gz" for name in DEFAULT])
+    given = [Path(name) for name in sys.argv[1:]]
+    asyncio.run(main(given or sorted(CAPTURES.glob("*/*.frames.gz"))))
