@@ -120,8 +120,8 @@ def _survey(file: Path) -> Survey:
         for record, events in _decoded(capture, survey.bad_frames):
             survey.records += record.kind == "frame"
             survey.first_ns = survey.first_ns or record.received_ns
+            survey.tally.add_frame(record.connection, events)
             for event in events:
-                survey.tally.add(event)
                 if isinstance(event, MarketEvent):
                     instruments.setdefault(event.instrument.venue_symbol, event.instrument)
             if survey.records % 1_000 == 0:
@@ -302,6 +302,8 @@ def _print(file: Path, survey: Survey, kept: Kept | None) -> None:
     for symbol in sorted({*report["books"], *report["trades"], *report["bookTicker"]}):
         table.add_row(symbol, *_cells(report, symbol))
     console.print(table)
+    for name, counts in report.get("connections", {}).items():
+        console.print(f"{name}: " + ", ".join(f"{key} {count:,}" for key, count in counts.items()))
     if kept is not None:
         console.print(
             f"stored {kept.stored:,} rows, {kept.already_there:,} were there already;"

@@ -24,6 +24,7 @@ from collections.abc import Sequence
 from decimal import Context, Decimal
 from enum import Enum
 from itertools import chain, zip_longest
+from operator import itemgetter
 
 from traderd.core.market import BookDelta, BookSnapshot, Level
 
@@ -92,7 +93,7 @@ class Book:
             return Verdict.STALE
         bids, asks = _keyed(snapshot.bids), _keyed(snapshot.asks)
         self._clear()
-        self._bids.change(bids)
+        self._bids.change(sorted(bids, key=itemgetter(0)))  # best first, each of 19,000 would move all before it
         self._asks.change(asks)
         self._depth = snapshot.depth
         self._last = snapshot.sequence

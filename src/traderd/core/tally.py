@@ -4,11 +4,13 @@ Sums are decimal and never round, texts are the venue's own. Counted are message
 the snapshot, trades, quotes; snapshots too where the venue sends them in the stream.
 """
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
 from traderd.core.book import EXACT, Book
-from traderd.core.market import BookDelta, BookSnapshot, Quote, Trade, VenueEvent
+from traderd.core.continuity import ConnectionSequence, Continuity
+from traderd.core.market import BookDelta, BookSnapshot, Instrument, Numbered, Quote, Trade, VenueEvent
 
 
 class Tally:
@@ -19,6 +21,26 @@ class Tally:
         self._trades: dict[str, _Trades] = {}
         self._quotes: dict[str, int] = {}
         self._last_quote: dict[str, Quote] = {}
+        self._sequences: dict[str, ConnectionSequence] = {}
+        self._carried: dict[str, dict[str, Book]] = {}
+
+    def add_frame(self, connection: str, events: Sequence[VenueEvent]) -> None:
+        """Count one frame's events. Where frames are numbered, one that came before is passed over."""
+        if events and isinstance(events[0], Numbered):
+            step = self._sequences.setdefault(connection, ConnectionSequence()).follow(events[0].number)
+            if step.continuity is Continuity.REPEATED:
+                return
+            if step.breaks:
+                self.break_books(connection)
+        for event in events:
+            self.add(event)
+            if isinstance(event, BookDelta | BookSnapshot):
+                self._carried.setdefault(connection, {})[event.instrument.venue_symbol] = self._book(event.instrument)
+
+    def break_books(self, connection: str) -> None:
+        """A frame of the connection is lost, nobody knows whose: no book that it carries is whole any more."""
+        for book in self._carried.get(connection, {}).values():
+            book.reset()
 
     def add(self, event: VenueEvent) -> None:
         """Count one event; what is neither quote, trade nor book is not counted."""
@@ -30,12 +52,16 @@ class Tally:
             case Trade(instrument=instrument):
                 self._trades.setdefault(instrument.venue_symbol, _Trades()).add(event)
             case BookDelta(instrument=instrument):
-                self.books.setdefault(instrument.venue_symbol, Book()).delta(event)
+                self._book(instrument).delta(event)
             case BookSnapshot(instrument=instrument):
-                self.books.setdefault(instrument.venue_symbol, Book()).snapshot(event)
+                self._book(instrument).snapshot(event)
 
     def report(self) -> dict[str, dict[str, Any]]:
-        """`{"books": …, "trades": …, "bookTicker": …, "last_bookTicker": …}`, keyed by venue symbol; sums are texts."""
+        """`{"books": …, "trades": …, "bookTicker": …, "last_bookTicker": …}`, keyed by venue symbol; sums are texts.
+
+        Where the venue numbers a connection's frames there is `"connections"` too, keyed by the connection's name.
+        """
+        numbered = {name: _sequence_report(sequence) for name, sequence in self._sequences.items()}
         return {
             "books": {symbol: _book_report(book) for symbol, book in self.books.items()},
             "trades": {symbol: trades.report() for symbol, trades in self._trades.items()},
@@ -44,7 +70,11 @@ class Tally:
                 symbol: [quote.bid_text, quote.bid_size_text, quote.ask_text, quote.ask_size_text]
                 for symbol, quote in self._last_quote.items()
             },
+            **({"connections": numbered} if numbered else {}),
         }
+
+    def _book(self, instrument: Instrument) -> Book:
+        return self.books.setdefault(instrument.venue_symbol, Book())
 
 
 class _Trades:
@@ -95,6 +125,16 @@ def _follows(previous: str, trade_id: str) -> bool:
     if not (previous.isdecimal() and trade_id.isdecimal()):
         return True
     return int(trade_id) == int(previous) + 1
+
+
+def _sequence_report(sequence: ConnectionSequence) -> dict[str, int]:
+    return {
+        "frames": sequence.frames,
+        "seq_gaps": sequence.gaps,
+        "missing": sequence.missing,
+        "repeated": sequence.repeated,
+        "restarts": sequence.restarts,
+    }
 
 
 def _book_report(book: Book) -> dict[str, Any]:

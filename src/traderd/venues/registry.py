@@ -5,6 +5,7 @@ from typing import Final
 from traderd.core.market import Market
 from traderd.venues.binance import Binance
 from traderd.venues.binance_futures import BinanceFutures
+from traderd.venues.coinbase import Coinbase
 from traderd.venues.dialect import Dialect
 from traderd.venues.kraken import Kraken
 
@@ -23,6 +24,8 @@ def dialect(name: str, book_depth: int, market: str = "spot") -> Dialect:
             return Binance()
         case "binance", ("linear" | "inverse") as contracts:
             return BinanceFutures(contracts)
+        case "coinbase", "spot":
+            return Coinbase()
         case "kraken", "spot":
             return Kraken(book_depth)
         case _:
