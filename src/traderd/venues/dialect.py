@@ -107,7 +107,7 @@ class Dialect(Protocol):
         ...
 
     def resubscribe_frames(self, instrument: Instrument, channel: Channel) -> list[str]:
-        """What to send to get a fresh snapshot of one stream; empty for venues that resync by REST."""
+        """What to send to leave one stream and join it again; of a book in the stream that brings a fresh snapshot."""
         ...
 
     def bind(self, instruments: Sequence[Instrument]) -> None:
