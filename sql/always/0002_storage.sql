@@ -319,9 +319,9 @@ $$;
 CREATE OR REPLACE FUNCTION storage_problems(at timestamptz DEFAULT now()) RETURNS TABLE (problem text, advice text)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
+    made       timestamptz := (SELECT applied_at FROM schema_migrations WHERE name = 'once/0007_storage.sql');
     maintained timestamptz := (SELECT done_at FROM maintenance);
-    unused     boolean := maintained IS NULL  -- a fresh schema whose daemon hasn't run yet
-                          AND (SELECT applied_at FROM schema_migrations WHERE name = 'once/0007_storage.sql') > at - interval '1 day';
+    unused     boolean := maintained IS NULL AND made > at - interval '1 day';  -- its daemon hasn't run yet
 BEGIN
     RETURN QUERY
     SELECT format('journal %s has held retention since %s, and not renewed that since %s', journal_id,
@@ -337,23 +337,29 @@ BEGIN
 
     IF backend_kind() = 'postgresql' AND NOT unused THEN
         RETURN QUERY
-        SELECT format('%s has no partition for tomorrow', table_name), 'run traderd db maintain'
+        SELECT 'no partition for tomorrow: ' || string_agg(table_name, ', ' ORDER BY table_name), 'run traderd db maintain'
         FROM time_partitioning WHERE EXISTS (
-            SELECT FROM missing_partitions(format('public.%I', table_name)::regclass, step, at, at + interval '1 day'));
+            SELECT FROM missing_partitions(format('public.%I', table_name)::regclass, step, at, at + interval '1 day'))
+        HAVING count(*) > 0;
     ELSIF backend_kind() = 'timescaledb-community' THEN
         RETURN QUERY
-        SELECT format('the last run of %s on %s failed', proc_name, hypertable_name), 'see timescaledb_information.job_errors'
-        FROM timescaledb_information.jobs JOIN timescaledb_information.job_stats USING (job_id, hypertable_schema, hypertable_name)
-        WHERE owner = current_user::regrole AND last_run_status = 'Failed';
+        SELECT format('%s has failed for longer than two of its intervals on %s', proc_name,
+                      string_agg(j.hypertable_name, ', ' ORDER BY j.hypertable_name)),
+               'see timescaledb_information.job_errors; a job that fails to start wants a larger max_worker_processes'
+        FROM timescaledb_information.jobs j JOIN timescaledb_information.job_stats s USING (job_id)
+        WHERE owner = current_user::regrole AND last_run_status = 'Failed'
+          AND greatest(made, last_successful_finish) < at - 2 * schedule_interval
+        GROUP BY proc_name;
         RETURN QUERY
-        SELECT format('%s has no %s policy', table_name, wanted), 'run traderd migrate'
+        SELECT format('no %s policy: %s', wanted, string_agg(table_name, ', ' ORDER BY table_name)), 'run traderd migrate'
         FROM time_partitioning JOIN pg_class c ON c.oid = format('public.%I', table_name)::regclass,
              (VALUES ('compression'), ('retention')) policies (wanted)
         WHERE CASE wanted WHEN 'compression' THEN compress_after IS NOT NULL AND NOT relrowsecurity
                           ELSE keep_for IS NOT NULL END
           AND NOT EXISTS (SELECT FROM timescaledb_information.jobs
                           WHERE (hypertable_schema, hypertable_name) = ('public', table_name)
-                            AND proc_name = 'policy_' || wanted);
+                            AND proc_name = 'policy_' || wanted)
+        GROUP BY wanted;
     END IF;
 END
 $$;
