@@ -31,7 +31,7 @@ FRAMES_MAX = 4_000
 """Of one kind: ccxt takes its time."""
 NOW = 1_723_161_254_024_619_568
 _BOOKS = (BookDelta, BookSnapshot)
-_OTHERS = (*_BOOKS, Ack, Heartbeat, Numbered)
+_OTHERS = (*_BOOKS, Ack, Heartbeat)
 
 
 async def main(paths: list[Path]) -> None:
@@ -74,7 +74,8 @@ def measure_capture(venue: str, market: str, spoken: Dialect, records: list[Reco
 
 def kind_of(events: Sequence[VenueEvent]) -> str:
     """The type of what the frame says; "" for books, which are measured by themselves, and for what is no data."""
-    return "" if not events or isinstance(events[0], _OTHERS) else type(events[0]).__name__
+    told = [event for event in events if not isinstance(event, Numbered)]
+    return "" if not told or isinstance(told[0], _OTHERS) else type(told[0]).__name__
 
 
 def print_cost(kind: str, frames: list[bytes], spoken: Dialect, rival: Rival) -> None:

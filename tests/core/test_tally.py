@@ -6,7 +6,19 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from traderd.core.market import Ack, BookDelta, BookSnapshot, Heartbeat, Instrument, Quote, Side, Trade
+from traderd.core.market import (
+    Ack,
+    BookDelta,
+    BookRule,
+    BookSnapshot,
+    Heartbeat,
+    Instrument,
+    Numbered,
+    Quote,
+    Side,
+    Trade,
+    VenueEvent,
+)
 from traderd.core.tally import Tally
 
 ETH = Instrument(0, "binance", "ETH/USDT", "ETHUSDT", "ETH", "USDT")
@@ -105,3 +117,50 @@ def test_quotes_and_books_are_told_by_the_venue_s_symbol_and_nothing_else_is_cou
     tally.add(BookDelta(ETH, [], [], 13, 13, None, 0, 0))
     broken = tally.report()["books"]["ETHUSDT"]
     assert (broken["book_msgs"], broken["seq_gaps"], broken["best_bid"], broken["sum_ask_qty"]) == (1, 1, None, "0")
+
+
+def frame_of(number: int, *events: VenueEvent) -> list[VenueEvent]:
+    return [Numbered(number), *events]
+
+
+def book_of(symbol: str, price: str) -> BookSnapshot:
+    instrument = Instrument(0, "coinbase", symbol, symbol, "", "")
+    return BookSnapshot(instrument, [(price, "2.0")], [], 0, None, 0, 0, 0, BookRule("none"))
+
+
+def test_a_number_missing_on_a_connection_breaks_its_books_and_no_other_s() -> None:
+    """Both are told: the break under the connection, a book's own breaks under the book."""
+    tally = Tally()
+    tally.add_frame("ws1", frame_of(0, book_of("A", "1.0"), book_of("B", "1.0")))
+    tally.add_frame("ws2", frame_of(0, book_of("C", "1.0")))
+    tally.add_frame("ws1", frame_of(3, book_of("B", "1.5")))
+    tally.add_frame("ws2", frame_of(1))
+    report = tally.report()
+    assert {symbol: book["best_bid"] for symbol, book in report["books"].items()} == {
+        "A": None,
+        "B": ["1.5", "2.0"],
+        "C": ["1.0", "2.0"],
+    }
+    assert {book["seq_gaps"] for book in report["books"].values()} == {0}
+    assert report["connections"] == {
+        "ws1": {"frames": 2, "seq_gaps": 1, "missing": 2, "repeated": 0, "restarts": 0},
+        "ws2": {"frames": 2, "seq_gaps": 0, "missing": 0, "repeated": 0, "restarts": 0},
+    }
+
+
+def test_a_frame_that_came_before_is_passed_over() -> None:
+    """Its trades are counted once; a connection that counts anew has no book yet."""
+    tally = Tally()
+    for number in (0, 1, 1, 0):
+        tally.add_frame("ws1", frame_of(number, trade(str(number), "buy", "1", "1")))
+    assert tally.report()["trades"]["ETHUSDT"]["trades"] == 3
+    tally.add_frame("ws1", frame_of(1, book_of("A", "1.0")))
+    tally.add_frame("ws1", frame_of(0))
+    assert tally.report()["books"]["A"]["best_bid"] is None
+    assert tally.report()["connections"]["ws1"] == {
+        "frames": 6,
+        "seq_gaps": 0,
+        "missing": 0,
+        "repeated": 1,
+        "restarts": 2,
+    }

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import test_binance
 import test_binance_futures
+import test_coinbase
 import test_history
 import test_kraken
 
@@ -116,6 +117,27 @@ ALL = [
             b'{"symbols":[{"symbol":"BTCUSD_PERP","contractStatus":"TRADING","contractType":"PERPETUAL",'
             b'"deliveryDate":4133404800000,"baseAsset":"BTC","quoteAsset":"USD","marginAsset":"BTC",'
             b'"contractSize":100,"filters":[{"filterType":"PRICE_FILTER","tickSize":"0.1"}]}]}',
+        ],
+    ),
+    Spoken(
+        "coinbase",
+        "spot",
+        test_coinbase.ETH,
+        [
+            test_coinbase.TICKER,
+            test_coinbase.TRADES,
+            test_coinbase.SNAPSHOT,
+            test_coinbase.BOOK,
+            test_coinbase.CANDLES,
+            test_coinbase.HEARTBEAT,
+            test_coinbase.SUBSCRIBED,
+            test_coinbase.REFUSED,
+        ],
+        [
+            test_coinbase.REST_TIME,
+            test_coinbase.REST_PRODUCTS,
+            test_coinbase.REST_TRADES,
+            test_coinbase.REST_CANDLES,
         ],
     ),
     Spoken(
