@@ -221,11 +221,12 @@ def test_skipped_time_passes_without_trading() -> None:
 
 def test_what_is_remembered_is_bounded() -> None:
     """After many more trades than the rings hold."""
-    market = _market(symbols=1, rate=20_000.0)
-    for second in range(1, 4):
-        market.advance(second * 1_000_000)
-    pit = market.pits["BTCUSDT"]
-    assert pit.trades.maxlen == len(pit.trades)
+    market = _market(symbols=1)
+    assert market.pits["BTCUSDT"].trades.maxlen == 200_000
+    pit = Pit(1, market.pits["BTCUSDT"].listing, EPOCH_US // 1000, trades_max=1_000)
+    for step in range(8_000):
+        pit.step(step * 1_000, EPOCH_US // 1000 + step)
+    assert pit.trades.maxlen == len(pit.trades) == 1_000
     for klines in pit.klines.values():
         klines.roll(market.time_ms + 10**9)
         assert klines.bars.maxlen == len(klines.bars)

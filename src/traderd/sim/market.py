@@ -12,6 +12,9 @@ from traderd.sim.prices import listings
 
 DIFF_PERIOD_US = 100_000
 DIFFS_PER_SLOW = 10
+TRADES_MAX = 200_000
+"""Kept of all symbols together, for whoever asks later; of each at least TRADES_MIN."""
+TRADES_MIN = 1_000
 
 
 class Market:
@@ -20,8 +23,11 @@ class Market:
     def __init__(self, settings: Sim, epoch_us: int) -> None:
         """`epoch_us`: the wall time at which simulated time starts, microseconds since the epoch, UTC."""
         self.elapsed_us = 0
+        self.ahead_ms = 0
+        """How far its clock is ahead of ours."""
+        trades_max = max(TRADES_MIN, TRADES_MAX // settings.symbols)
         self.pits = {
-            listing.venue_symbol: Pit(settings.seed, listing, epoch_us // 1000)
+            listing.venue_symbol: Pit(settings.seed, listing, epoch_us // 1000, trades_max)
             for listing in listings(settings.symbols)
         }
         self._epoch_us = epoch_us
@@ -37,7 +43,7 @@ class Market:
     @property
     def time_ms(self) -> int:
         """Simulated wall time."""
-        return (self._epoch_us + self.elapsed_us) // 1000
+        return (self._epoch_us + self.elapsed_us) // 1000 + self.ahead_ms
 
     @property
     def due_us(self) -> int:

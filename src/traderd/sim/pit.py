@@ -14,7 +14,6 @@ from traderd.sim.prices import Listing, Walk
 
 LEVELS_MIN = 30
 LEVELS_MAX = 60
-TRADES_MAX = 1_000
 TRADE_SHARE = 0.27
 """Of the steps. A trade also moves the touch: about a fifth of all ticks are trades, as in recorded Binance traffic."""
 
@@ -61,12 +60,12 @@ Event = Quoted | Traded | DepthChanged
 class Pit:
     """Where one symbol is traded."""
 
-    def __init__(self, seed: int, listing: Listing, epoch_ms: int) -> None:
+    def __init__(self, seed: int, listing: Listing, epoch_ms: int, trades_max: int = 1_000) -> None:
         """`epoch_ms` also numbers trades and updates, so that an exchange started later never uses a number again."""
         self.listing = listing
         self.walk = Walk(seed, listing)
         self.book = Book(epoch_ms * 1_000)
-        self.trades: deque[Traded] = deque(maxlen=TRADES_MAX)
+        self.trades: deque[Traded] = deque(maxlen=trades_max)
         self.klines = {interval: Klines(interval) for interval in ("1s", "1m")}
         self._random = Random(f"{seed}/{listing.venue_symbol}/pit")
         self._trade_id = epoch_ms * 100

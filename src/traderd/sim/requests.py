@@ -47,6 +47,8 @@ def _change_streams(broadcast: Broadcast, listener: Listener, request: _Request)
         broadcast.unsubscribe(listener, streams)
     elif len(listener.streams.keys() | set(streams)) > STREAMS_MAX:
         return _refusal(request.id, 2, f"Invalid request: more than {STREAMS_MAX} streams on one connection")
+    elif broadcast.refuses(streams):
+        return _refusal(request.id, 2, "Invalid request: too busy")
     else:
         broadcast.subscribe(listener, streams)
     return _result(request, None)

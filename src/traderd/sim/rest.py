@@ -72,6 +72,15 @@ def _trades(market: Market, params: Params) -> Any:
     return [_describe_trade(trade) for trade in list(pit.trades)[-limit:]]
 
 
+def _historical_trades(market: Market, params: Params) -> Any:
+    return [_describe_trade(trade) for trade in _told_from(market, params)]
+
+
+def _agg_trades(market: Market, params: Params) -> Any:
+    """Here every trade is an aggregate of its own, under its own id."""
+    return [_describe_aggregate(trade) for trade in _told_from(market, params)]
+
+
 def _klines(market: Market, params: Params) -> Any:
     pit, limit = _pit(market, params), _limit(params, default=500, most=1_000)
     interval_ms = INTERVAL_MS.get(_needed(params, "interval"))
@@ -91,8 +100,23 @@ _ROUTES: dict[str, Callable[[Market, Params], Any]] = {
     "/api/v3/exchangeInfo": _exchange_info,
     "/api/v3/depth": _depth,
     "/api/v3/trades": _trades,
+    "/api/v3/historicalTrades": _historical_trades,
+    "/api/v3/aggTrades": _agg_trades,
     "/api/v3/klines": _klines,
 }
+_WEIGHTS = {
+    **{"/api/v3/exchangeInfo": 20, "/api/v3/trades": 25, "/api/v3/historicalTrades": 25},
+    **{"/api/v3/aggTrades": 4, "/api/v3/klines": 2, "/api/v3/depth": 5},
+}
+
+
+def weight(target: str) -> int:
+    """What a request counts against the limit, in the venue's units; a depth of more than 100 levels counts more."""
+    parts = urlsplit(target)
+    levels = parse_qs(parts.query).get("limit", ["100"])[-1]
+    if parts.path == "/api/v3/depth" and levels.isdecimal() and int(levels) > 100:
+        return 25 if int(levels) <= 500 else 50 if int(levels) <= 1_000 else 250
+    return _WEIGHTS.get(parts.path, 1)
 
 
 def _refusal(code: int, message: str) -> bytes:
@@ -139,6 +163,17 @@ def _integer(params: Params, name: str, default: int) -> int:
         message = f"Illegal characters found in parameter '{name}'; legal range is '^[0-9]{{1,20}}$'."
         raise _RefusedError(-1100, message)
     return int(text)
+
+
+def _told_from(market: Market, params: Params) -> list[Traded]:
+    """`fromId` and on, or of a span of time its oldest; else the newest. Oldest first."""
+    pit, limit = _pit(market, params), _limit(params, default=500, most=1_000)
+    first_ms, last_ms = _integer(params, "startTime", 0), _integer(params, "endTime", 2**63)
+    trades = [trade for trade in pit.trades if first_ms <= trade.time_ms <= last_ms]
+    if "fromId" in params:
+        first = _integer(params, "fromId", 0)
+        return [trade for trade in trades if trade.trade_id >= first][:limit]
+    return trades[:limit] if "startTime" in params else trades[-limit:]
 
 
 def _limit(params: Params, default: int, most: int) -> int:
@@ -210,6 +245,20 @@ def _describe_trade(trade: Traded) -> dict[str, Any]:
         "time": trade.time_ms,
         "isBuyerMaker": trade.buyer_is_maker,
         "isBestMatch": True,
+    }
+
+
+def _describe_aggregate(trade: Traded) -> dict[str, Any]:
+    listing = trade.listing
+    return {
+        "a": trade.trade_id,
+        "p": decimal_text(trade.price * listing.tick),
+        "q": decimal_text(trade.lots * listing.lot),
+        "f": trade.trade_id,
+        "l": trade.trade_id,
+        "T": trade.time_ms,
+        "m": trade.buyer_is_maker,
+        "M": True,
     }
 
 

@@ -21,6 +21,8 @@ from websockets.http11 import Request, Response
 from traderd.config import Sim
 from traderd.sim import requests, rest
 from traderd.sim.broadcast import STREAMS_MAX, Broadcast
+from traderd.sim.door import Door
+from traderd.sim.faults import Faults, faults_from
 from traderd.sim.market import Market
 from traderd.sim.prices import listings
 
@@ -41,8 +43,13 @@ class SimulatedExchange:
         ping_interval_s: float = 20.0,
         ping_timeout_s: float = 60.0,
         backlog_bytes_max: int = 4 * 1024 * 1024,
+        remember: bool = False,
     ) -> None:
-        """`clock_ns` is read once, at the start. Pings are Binance's: each 20 s, to be answered within a minute."""
+        """`clock_ns` is read once, at the start. Pings are Binance's: each 20 s, to be answered within a minute.
+
+        `remember`: the ledger has the ids of all that was made and sent.
+        """
+        self._remember = remember
         self._settings = settings
         self._clock_ns = clock_ns
         self._ping_interval_s = ping_interval_s
@@ -55,7 +62,8 @@ class SimulatedExchange:
     async def start(self) -> None:
         """Listen, and let trading begin. Raises OSError when the port can't be had."""
         self.market = Market(self._settings, self._clock_ns() // 1000)
-        self.broadcast = Broadcast(self._backlog_bytes_max)
+        self.broadcast = Broadcast(self._backlog_bytes_max, self._settings.seed, self._remember)
+        self._door = Door(time.monotonic)
         self._server = await serve(
             self._converse,
             self._settings.host,
@@ -80,6 +88,12 @@ class SimulatedExchange:
         if self._server is not None:
             self._server.close()
             await self._server.wait_closed()
+
+    def inflict(self, faults: Faults) -> None:
+        """Something goes wrong, or with `Faults()` nothing any more; also at /sim/faults?set=JSON."""
+        self.market.ahead_ms = faults.clock_ahead_ms
+        self._door.mind(faults)
+        self.broadcast.inflict(faults)
 
     async def wait(self) -> None:
         """Return when it was stopped; raise what broke it."""
@@ -118,6 +132,8 @@ class SimulatedExchange:
                 market.skip(lag_us)
                 origin += lag_us * 1e-6
                 continue
+            if self.broadcast.faults.age_s:
+                self.broadcast.cut_the_old()
             self.broadcast.publish(market.advance(min(elapsed_us, market.elapsed_us + SLICE_US)))
             behind = market.elapsed_us < elapsed_us
             await asyncio.sleep(0 if behind else max(TURN_S_MIN, (market.due_us - elapsed_us) * 1e-6))
@@ -127,11 +143,34 @@ class SimulatedExchange:
         path = urlsplit(request.path).path
         if path == "/sim/ledger":
             return _http(200, msgspec.json.encode(self.ledger))
+        if path == "/sim/faults":
+            return self._hear_of_faults(request.path)
         if path not in {"/stream", "/ws"} and not path.startswith("/ws/"):
-            return _http(*rest.answer(self.market, request.path))
+            return self._answer(request.path)
+        self.broadcast.knock()
+        if (status := self._door.refuses_websocket()) is not None:
+            if status == 0:
+                connection.transport.abort()
+            return _http(status or 503, b"{}", self._door.retry_after)
         if len(_streams(request.path)) > STREAMS_MAX:
             return _http(400, b'{"code":-1101,"msg":"Too many streams on one connection."}')
         return None
+
+    def _answer(self, target: str) -> Response:
+        """REST, if REST is in the mood."""
+        status = self._door.refuses_rest(rest.weight(target))
+        if status is not None:
+            refusal = b'{"code":-1003,"msg":"Too much request weight used; please use WebSocket Streams."}'
+            return _http(status, refusal, self._door.retry_after)
+        return _http(*rest.answer(self.market, target))
+
+    def _hear_of_faults(self, target: str) -> Response:
+        """`?set=JSON`. By GET, for the websocket library reads no other request."""
+        try:
+            self.inflict(faults_from(parse_qs(urlsplit(target).query).get("set", ["{}"])[-1]))
+        except ValueError as error:
+            return _http(400, msgspec.json.encode({"msg": str(error)}))
+        return _http(200, msgspec.json.encode(self.broadcast.faults))
 
     async def _converse(self, connection: ServerConnection) -> None:
         assert connection.request is not None
@@ -167,10 +206,12 @@ def _streams(target: str) -> list[str]:
     return [name for name in names.split("/") if name]
 
 
-def _http(status: int, body: bytes) -> Response:
+def _http(status: int, body: bytes, retry_after_s: int = 0) -> Response:
     headers = Headers(
         {"Content-Type": "application/json;charset=UTF-8", "Content-Length": str(len(body)), "Connection": "close"}
     )
+    if retry_after_s:
+        headers["Retry-After"] = str(retry_after_s)
     return Response(status, HTTPStatus(status).phrase, headers, body)
 
 
