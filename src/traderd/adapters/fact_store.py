@@ -14,6 +14,7 @@ from typing import Any
 import asyncpg
 import msgspec
 
+from traderd.adapters.derivative_tables import DERIVATIVES
 from traderd.adapters.fact_tables import (
     BALANCES,
     FILLS,
@@ -74,6 +75,9 @@ _BREAKER = """
 _TRIP = """
     SELECT * FROM circuit_breaker_events WHERE portfolio_id = $1 AND resolved_at IS NULL
     ORDER BY triggered_at DESC LIMIT 1"""
+_DELIST = """
+    UPDATE instruments SET status = 'delisted'
+    WHERE exchange = $1 AND symbol = ANY($2::text[]) AND status <> 'delisted'"""
 _BALANCE = """
     SELECT cash_balance::text, realized_pnl::text, fees::text, peak_equity::text
     FROM portfolios WHERE id = $1 AND cash_balance IS NOT NULL"""
@@ -150,6 +154,11 @@ class PostgresFactStore:
         async with self._database.use() as connection:
             await _insert(connection, INSTRUMENTS, list(instruments))
 
+    async def delist(self, exchange: str, symbols: Iterable[str]) -> None:
+        """The venue has ceased to trade these."""
+        async with self._database.use() as connection:
+            await connection.execute(_DELIST, exchange, list(symbols))
+
     async def close(self) -> None:
         """Close the connection, if there is one."""
         await self._database.close()
@@ -169,7 +178,7 @@ async def _advance(connection: asyncpg.Connection, journal_id: str, position: in
 
 async def _write(connection: asyncpg.Connection, facts: Sequence[Fact]) -> None:
     await _write_owners(connection, facts)
-    by_type: dict[type, list[Fact]] = defaultdict(list)
+    by_type: dict[type, list[Any]] = defaultdict(list)
     for fact in facts:
         by_type[type(fact)].append(fact)
     await _ensure_partitions(connection, "ohlcv", [fact.open_time_ns for fact in facts if isinstance(fact, Candle)])
@@ -179,6 +188,9 @@ async def _write(connection: asyncpg.Connection, facts: Sequence[Fact]) -> None:
     await _ensure_partitions(connection, "equity_history", [fact.time_ns for fact in facts if isinstance(fact, Equity)])
     for fact_type, table in IN_ORDER:
         await _insert(connection, table, by_type[fact_type])
+    for derivative, name, table in DERIVATIVES:
+        await _ensure_partitions(connection, name, [fact.time_ns for fact in by_type[derivative]])
+        await _insert(connection, table, by_type[derivative])
     new = await _insert(connection, FILLS, by_type[Execution])
     await _insert(connection, BALANCES, by_type[Equity])
     unbooked = _fills_after_equity(facts) & {row["id"] for row in new}

@@ -57,7 +57,7 @@ def columns_of(table: Table, facts: Iterable[Any]) -> list[tuple[Any, ...]]:
     return list(zip(*map(table.row, chosen.values()), strict=True))
 
 
-def _insert(table: str, columns: str, end: str, **lookups: str) -> str:
+def insert_into(table: str, columns: str, end: str, **lookups: str) -> str:
     """`INSERT … SELECT … FROM unnest(…)`; `columns` is "name type, …", a lookup replaces a column by an expression."""
     names = _names(columns)
     values = ", ".join(lookups.get(name, f"fact.{name}") for name in names)
@@ -95,7 +95,7 @@ _CANDLE = (
 _BAR = [name for name in _names(_CANDLE) if name not in ("symbol", "timeframe", "time", "exchange")]
 CANDLES = Table(
     # A bar that is there already isn't touched: its rollups would be computed again for nothing.
-    _insert(
+    insert_into(
         "ohlcv",
         _CANDLE,
         "ON CONFLICT (symbol, timeframe, time, exchange) DO UPDATE SET "
@@ -114,7 +114,7 @@ CANDLES = Table(
 
 _INDICATOR = "time timestamptz, symbol text, exchange text, timeframe text, indicator_name text, value numeric"
 INDICATORS = Table(
-    _insert(
+    insert_into(
         "technical_indicators",
         _INDICATOR,
         "ON CONFLICT (symbol, timeframe, indicator_name, time, exchange) DO UPDATE SET value = EXCLUDED.value"
@@ -125,7 +125,7 @@ INDICATORS = Table(
 )
 
 SIGNALS = Table(
-    _insert(
+    insert_into(
         "signals",
         "id uuid, signal_key text, time timestamptz, strategy_id uuid, exchange text, symbol text, signal_type text, "
         "strength float8, confidence float8, price numeric, reason text, expires_at timestamptz",
@@ -146,7 +146,7 @@ _ORDER = (
     "commission numeric, commission_asset text, reason text, created_at timestamptz, updated_at timestamptz, "
     "updated_ns bigint, submitted_at timestamptz, filled_at timestamptz, cancelled_at timestamptz"
 )
-_INSERT_ORDERS = _insert(
+_INSERT_ORDERS = insert_into(
     "orders",
     _ORDER,
     "ON CONFLICT (id) DO UPDATE SET "
@@ -220,7 +220,7 @@ _POSITION = (
     "updated_at timestamptz, updated_ns bigint"
 )
 POSITIONS = Table(
-    _insert(
+    insert_into(
         "positions",
         _POSITION,
         "ON CONFLICT (id) DO UPDATE SET "
@@ -242,7 +242,7 @@ _EQUITY = (
     "initial_balance numeric, base_currency text, environment text"
 )
 EQUITY = Table(
-    _insert(
+    insert_into(
         "equity_history",
         _EQUITY,
         "ON CONFLICT (portfolio_id, time) DO UPDATE SET " + _replacing(_EQUITY, "portfolio_id, time"),
@@ -260,7 +260,7 @@ _BALANCE = (
     "peak_equity numeric"
 )
 BALANCES = Table(
-    _insert("portfolios", _BALANCE, "ON CONFLICT (id) DO UPDATE SET " + _replacing(_BALANCE, "id, name")),
+    insert_into("portfolios", _BALANCE, "ON CONFLICT (id) DO UPDATE SET " + _replacing(_BALANCE, "id, name")),
     lambda e: (
         key_of("portfolio", e.portfolio), e.portfolio, e.environment, e.base_currency, e.initial_cash, e.cash,
         e.positions_value, e.equity, e.unrealized_pnl, e.realized_pnl, e.fees, e.peak_equity,
@@ -269,7 +269,7 @@ BALANCES = Table(
 )  # fmt: skip
 
 ALERTS = Table(
-    _insert(
+    insert_into(
         "alerts",
         "id uuid, alert_key text, time timestamptz, alert_type text, severity text, title text, message text, "
         "exchange text, symbol text, entity_type text, entity_id text, metadata jsonb",
@@ -284,7 +284,7 @@ ALERTS = Table(
 )  # fmt: skip
 
 BREAKER_EVENTS = Table(
-    _insert(
+    insert_into(
         "circuit_breaker_events",
         "id uuid, event_key text, portfolio_id uuid, trigger_type text, threshold_value numeric, actual_value numeric, "
         "triggered_at timestamptz, resolved_at timestamptz, actions_taken jsonb, metadata jsonb",
@@ -304,7 +304,7 @@ _GAP = (
     "time_to timestamptz, rows_lost bigint, detail text"
 )
 GAPS = Table(
-    _insert("data_gaps", _GAP, "ON CONFLICT (id) DO UPDATE SET " + _replacing(_GAP, "id, gap_key")),
+    insert_into("data_gaps", _GAP, "ON CONFLICT (id) DO UPDATE SET " + _replacing(_GAP, "id, gap_key")),
     lambda g: (
         key_of("gap", g.gap_id), g.gap_id, g.exchange, g.symbol or None, g.channel or None, g.reason,
         time_of(g.from_ns) or _EPOCH, time_of(g.to_ns), g.rows_lost, g.detail,
@@ -312,21 +312,26 @@ GAPS = Table(
     lambda g: g.gap_id,
 )  # fmt: skip
 
+_INSTRUMENT = (
+    "id uuid, exchange text, symbol text, venue_symbol text, base text, quote text, price_tick numeric, "
+    "quantity_step numeric, notional_min numeric, market text, settle text, contract_size numeric, "
+    "expiry timestamptz, feed text, status text"
+)
+_TOLD = [name for name in _names(_INSTRUMENT) if name not in ("id", "exchange", "symbol")]
 INSTRUMENTS = Table(
-    _insert(
+    # An instrument that says what its row says already isn't touched.
+    insert_into(
         "instruments",
-        "id uuid, exchange text, symbol text, venue_symbol text, base text, quote text, price_tick numeric, "
-        "quantity_step numeric, notional_min numeric",
-        "ON CONFLICT (id) DO UPDATE SET venue_symbol = EXCLUDED.venue_symbol, base = EXCLUDED.base,"
-        " quote = EXCLUDED.quote, price_tick = EXCLUDED.price_tick, quantity_step = EXCLUDED.quantity_step,"
-        " notional_min = EXCLUDED.notional_min, status = 'trading'"
-        " WHERE (instruments.venue_symbol, instruments.price_tick, instruments.quantity_step, instruments.notional_min,"
-        " instruments.status) IS DISTINCT FROM (EXCLUDED.venue_symbol, EXCLUDED.price_tick, EXCLUDED.quantity_step,"
-        " EXCLUDED.notional_min, 'trading')",
+        _INSTRUMENT,
+        "ON CONFLICT (id) DO UPDATE SET "
+        + _replacing(_INSTRUMENT, "id, exchange, symbol")
+        + f" WHERE ({', '.join(f'instruments.{name}' for name in _TOLD)}) IS DISTINCT FROM"
+        + f" ({', '.join(f'EXCLUDED.{name}' for name in _TOLD)})",
     ),
     lambda i: (
         key_of("instrument", i.exchange, i.symbol), i.exchange, i.symbol, i.venue_symbol, i.base, i.quote,
-        i.price_tick, i.quantity_step, i.notional_min,
+        i.price_tick, i.quantity_step, i.notional_min, i.market, i.settle or None, i.contract_size,
+        time_of(i.expiry_ns), i.feed, "trading",
     ),
     lambda i: (i.exchange, i.symbol),
 )  # fmt: skip

@@ -17,6 +17,7 @@ OrderType = Literal["market", "limit"]
 SignalType = Literal["LONG", "SHORT", "EXIT_LONG", "EXIT_SHORT"]
 Severity = Literal["info", "warning", "error", "critical"]
 Environment = Literal["paper", "live"]
+GapStatus = Literal["open", "closed", "healed", "unhealable"]
 
 
 class Candle(Struct, frozen=True, tag="candle"):
@@ -39,6 +40,8 @@ class Candle(Struct, frozen=True, tag="candle"):
     ask: Decimal | None = None
     bid_size: Decimal | None = None
     ask_size: Decimal | None = None
+    has_gap: bool = False
+    """Trades of its time may be missing in it."""
 
 
 class Indicator(Struct, frozen=True, tag="indicator"):
@@ -204,7 +207,7 @@ class BreakerEvent(Struct, frozen=True, tag="breaker_event"):
 
 
 class Gap(Struct, frozen=True, tag="gap"):
-    """A hole in the data. Key: gap_id; written once when it opens and again when it closes."""
+    """A hole in the data. Key: gap_id; written when it opens, when it closes, and when its healing has come to an end."""
 
     gap_id: str
     exchange: str
@@ -213,15 +216,76 @@ class Gap(Struct, frozen=True, tag="gap"):
     channel: str
     """`quote`, `trade`, `book`, or "" for all."""
     reason: str
-    """`sequence`, `checksum`, `disconnect`, `restart`, `lost`"""
+    """`sequence`, `checksum`, `disconnect`, `stale`, `restart`, or `lost`: a drop of our own."""
     from_ns: int
     to_ns: int
     """0 while it is open."""
     rows_lost: int = 0
     detail: str = ""
+    status: GapStatus = "open"
+    """closed: the stream is whole again; healed: the trades that were missing are there too."""
+    healed_ns: int = 0
+    healed_by: str = ""
+    """`rest`; "" where nothing was fetched."""
+    rows_healed: int = 0
+    why_not: str = ""
+    """Why what is missing can't be had, or not all of it."""
+    after_id: str = ""
+    """The newest trade before the hole, where one symbol is concerned and it is known."""
+    before_id: str = ""
+    """The oldest trade after it."""
 
 
-Fact = Candle | Indicator | Signal | Order | Execution | Position | Equity | Alert | BreakerEvent | Gap
+class FundingRate(Struct, frozen=True, tag="funding"):
+    """What longs pay to shorts, as a fraction of the position's value. Key: exchange, symbol, time_ns."""
+
+    exchange: str
+    symbol: str
+    time_ns: int
+    """The venue's time, or the receive time where the venue tells none; so it is in the three that follow."""
+    received_ns: int
+    rate: Decimal
+    next_time_ns: int
+    """When it is paid; 0 where the venue doesn't say."""
+
+
+class Mark(Struct, frozen=True, tag="mark"):
+    """The prices by which a contract is valued. Key: exchange, symbol, time_ns."""
+
+    exchange: str
+    symbol: str
+    time_ns: int
+    received_ns: int
+    mark: Decimal | None
+    index: Decimal | None
+    """None where the venue has told none yet; never both."""
+
+
+class OpenContracts(Struct, frozen=True, tag="open_interest"):
+    """How much is open, in the venue's unit. Key: exchange, symbol, time_ns."""
+
+    exchange: str
+    symbol: str
+    time_ns: int
+    received_ns: int
+    quantity: Decimal
+
+
+class Liquidated(Struct, frozen=True, tag="liquidation"):
+    """A position that was closed by force. The whole of it is the key."""
+
+    exchange: str
+    symbol: str
+    time_ns: int
+    received_ns: int
+    side: Side
+    """Of the closing order: "sell" closes a long."""
+    price: Decimal
+    quantity: Decimal
+
+
+Derivative = FundingRate | Mark | OpenContracts | Liquidated
+Fact = Candle | Indicator | Signal | Order | Execution | Position | Equity | Alert | BreakerEvent | Gap | Derivative
 
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[Fact] = msgspec.json.Decoder(Fact)

@@ -43,6 +43,8 @@ class Instrument(Struct, frozen=True, gc=False):
     """What one contract stands for: units of the base currency if linear, of the quote currency if inverse."""
     expiry_ns: int = 0
     """0 for what never expires: spot and perpetual contracts."""
+    feed: Literal["native", "ccxt"] = "native"
+    """By which path it is heard: a dialect of ours, or the slower one through ccxt."""
 
 
 class Quote(Struct, gc=False):
@@ -61,6 +63,8 @@ class Quote(Struct, gc=False):
     """The venue's update id where it has one, else what the receive time has below a microsecond."""
     time_venue_ns: int
     time_received_ns: int
+    flags: int = 0
+    """Why it is doubtful, as the quality gate (core.quality) found; 0 for a clean one."""
 
 
 class Trade(Struct, gc=False):
@@ -75,6 +79,8 @@ class Trade(Struct, gc=False):
     quantity_text: str
     time_venue_ns: int
     time_received_ns: int
+    flags: int = 0
+    """As in Quote. Where the venue's time can't be right, it is 0 from then on."""
 
 
 class BookRule(Struct, frozen=True):

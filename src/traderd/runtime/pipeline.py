@@ -12,11 +12,12 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from traderd.core.derivatives import DerivativeBoard
 from traderd.core.engine import Engine
 from traderd.core.errors import JournalError
-from traderd.core.facts import Alert, Candle, Equity, Fact, Gap, Indicator, encode_fact
+from traderd.core.facts import Alert, Candle, Derivative, Equity, Fact, Gap, Indicator, encode_fact
 from traderd.core.gaps import GapLedger
-from traderd.core.market import Beat, Quote, Trade, VenueEvent
+from traderd.core.market import Beat, DerivativeEvent, Quote, Trade, VenueEvent
 from traderd.core.orders import Approved, Report
 from traderd.runtime.ports import Batch, Clock, Feed, Journal, Reject, RowEncoder
 
@@ -24,7 +25,7 @@ _FRAME_BYTES_KEPT = 4_000
 _BAD_BYTES_KEPT = 256 * 1024
 """Of the bad frames of one flush: a venue gone mad must not fill the disk."""
 _FACTS_WAITING_MAX = 10_000
-"""Facts kept in memory for a journal that takes none: beyond it candles, indicators and equity are dropped."""
+"""Facts kept in memory for a journal that takes none: beyond it what is only measured is dropped: candles, equity, …"""
 
 
 class Observer(Protocol):
@@ -105,6 +106,8 @@ class Stream:
                 effects = pipeline.engine.on_quote(event)
                 if effects:
                     pipeline.carry_out(effects, event.time_received_ns)
+                if event.flags:  # stored, and nobody acts on it
+                    continue
                 pipeline.feed.quote(event)
                 if pipeline.matching.working(index):
                     pipeline.matching.on_quote(event)
@@ -113,6 +116,8 @@ class Stream:
                 effects = pipeline.engine.on_trade(event)
                 if effects:
                     pipeline.carry_out(effects, event.time_received_ns)
+            elif isinstance(event, DerivativeEvent):
+                pipeline.on_derivative(event)
         if len(self.quotes) + len(self.trades) >= pipeline.flush_rows_max:
             pipeline.flush_stream(self)
 
@@ -163,6 +168,7 @@ class Pipeline:
         self.beaten_ns = 0
         """When the last beat was through."""
         self._facts: list[bytes] = []
+        self._derivatives = DerivativeBoard()
 
     def stream(self, exchange: str, symbols: Sequence[str]) -> Stream:
         """A new venue's end."""
@@ -177,6 +183,10 @@ class Pipeline:
         self.matching.on_beat(now)
         self.flush()
         self.beaten_ns = now
+
+    def on_derivative(self, event: DerivativeEvent) -> None:
+        """What a contract tells besides quotes and trades: recorded with a beat, at a bounded rate."""
+        self._derivatives.on_event(event)
 
     def on_report(self, report: Report) -> None:
         """An exchange said what happened to an order."""
@@ -197,15 +207,17 @@ class Pipeline:
 
     def record(self, fact: Fact) -> None:
         """Keep one fact, and tell the outside."""
-        if len(self._facts) < _FACTS_WAITING_MAX or not isinstance(fact, Candle | Indicator | Equity):
+        if len(self._facts) < _FACTS_WAITING_MAX or not isinstance(fact, Candle | Indicator | Equity | Derivative):
             self._facts.append(encode_fact(fact))
         else:
-            self.fault("the fact journal has taken nothing for long: candles, indicators and equity are dropped")
+            self.fault("the fact journal has taken nothing for long: what is only measured is dropped")
         self.feed.fact(fact)
         self._observer.fact(fact)
 
     def flush(self) -> None:
         """Everything gathered goes to the journals."""
+        for fact in self._derivatives.take(self._clock.time_ns()):
+            self.record(fact)
         for stream in self.streams:
             self.flush_stream(stream)
         self.flush_facts(durable=False)
