@@ -133,6 +133,22 @@ class BigInts:
         return ">i8"
 
 
+class SmallInts:
+    """SMALLINT, nearly always 0: a batch without any other is one constant."""
+
+    def __init__(self, values: Sequence[int]) -> None:
+        self._values = np.array(values, np.int16) if any(values) else None
+
+    def widths(self) -> Width:
+        return 2
+
+    def fill(self, field: NDArray[Any], rows: Rows) -> None:
+        field[:] = 0 if self._values is None else self._values[rows]
+
+    def dtype(self, width: Width) -> Any:
+        return ">i2"
+
+
 class Choices:
     """Texts that many rows choose from, encoded once."""
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from traderd.adapters.copy_columns import BigInts, Choices, Column, Numerics, Texts, Timestamps, encode_rows
+from traderd.adapters.copy_columns import BigInts, Choices, Column, Numerics, SmallInts, Texts, Timestamps, encode_rows
 from traderd.core.market import Instrument, Quote, Trade
 from traderd.runtime.ports import Batch, Reject
 
@@ -25,13 +25,21 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         "last_volume",
         "sequence",
         "time_venue",
+        "flags",
     ),
-    "public_trades": ("time", "symbol", "exchange", "trade_id", "side", "price", "quantity", "time_received"),
+    "public_trades": ("time", "symbol", "exchange", "trade_id", "side", "price", "quantity", "time_received", "flags"),
     "quarantine": ("time", "exchange", "channel", "reason", "payload"),
 }
+"""What the streams bring, by table."""
+BACKFILL = "backfill"
+"""The channel of trades that were fetched afterwards."""
+BACKFILLED = ("time", "symbol", "exchange", "trade_id", "side", "price", "quantity", "time_received", "backfilled")
+"""Their columns: the stream's trades leave the last one to its default, and so don't get longer by it."""
 
 _VENUE_TIME_ERROR_NS_MAX = 86_400 * 10**9
 _SIDES = Choices(["buy", "sell"])
+_TRUE = Choices(["\x01"])
+"""A boolean is one byte."""
 _PAYLOAD_CHARS_MAX = 4_000
 
 
@@ -68,6 +76,16 @@ class TickRows:
             encoded = self._trade_columns(trades)
         return _batch(encoded.columns, [_trade_time(trade) for trade in trades], rejects)
 
+    def backfilled(self, trades: list[Trade]) -> Batch:
+        """Rows of public_trades that REST told afterwards: at the venue's time, however long ago."""
+        encoded = self._backfilled_columns(trades)
+        rejects = [_reject(trades[row].instrument.exchange, BACKFILL, trades[row]) for row in encoded.bad]
+        if rejects:
+            bad = set(encoded.bad)
+            trades = [trade for row, trade in enumerate(trades) if row not in bad]
+            encoded = self._backfilled_columns(trades)
+        return _batch(encoded.columns, [trade.time_venue_ns for trade in trades], rejects)
+
     def rejects(self, rejects: list[Reject]) -> Batch:
         """Rows of quarantine."""
         columns: list[Column] = [
@@ -96,6 +114,7 @@ class TickRows:
             *numbers,
             BigInts([quote.sequence for quote in quotes]),
             Timestamps([quote.time_venue_ns for quote in quotes], nullable=True),
+            SmallInts([quote.flags for quote in quotes]),
         ]
         return _Encoded(columns, sorted({row for number in numbers for row in number.bad}))
 
@@ -113,6 +132,25 @@ class TickRows:
             Texts(_SIDES, [trade.side == "sell" for trade in trades]),
             *numbers,
             Timestamps([trade.time_received_ns for trade in trades]),
+            SmallInts([trade.flags for trade in trades]),
+        ]
+        return _Encoded(columns, sorted({row for number in numbers for row in number.bad}))
+
+    def _backfilled_columns(self, trades: list[Trade]) -> _Encoded:
+        codes = [trade.instrument.index for trade in trades]
+        numbers = [
+            Numerics([trade.price_text for trade in trades], [trade.price for trade in trades]),
+            Numerics([trade.quantity_text for trade in trades], [trade.quantity for trade in trades]),
+        ]
+        columns: list[Column] = [
+            Timestamps([trade.time_venue_ns for trade in trades]),
+            Texts(self._symbols, codes),
+            Texts(self._exchanges, codes),
+            Texts.each([trade.trade_id for trade in trades]),
+            Texts(_SIDES, [trade.side == "sell" for trade in trades]),
+            *numbers,
+            Timestamps([trade.time_received_ns for trade in trades]),
+            Texts(_TRUE, [0] * len(trades)),
         ]
         return _Encoded(columns, sorted({row for number in numbers for row in number.bad}))
 

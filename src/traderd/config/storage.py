@@ -47,6 +47,7 @@ class Tables(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     tick_data: Chunked = Chunked("1d", "2d", "7d")
     public_trades: Chunked = Chunked("1d", "2d", "30d")
     quarantine: Chunked = Chunked("7d", "never", "90d")
+    order_book_snapshots: Chunked = Chunked("1d", "2d", "7d")
     ohlcv: Chunked = Chunked("7d", "7d", "7y")
     technical_indicators: Chunked = Chunked("7d", "7d", "90d")
     funding_rates: Chunked = Chunked("30d", "30d", "5y")

@@ -16,6 +16,7 @@ from traderd.core.alerts import AlertLog
 from traderd.core.blotter import Blotter
 from traderd.core.candles import CandleBuilder, timeframe_ns, with_quote
 from traderd.core.facts import BreakerEvent, Candle, Environment, Fact, Order, Position, Severity, Signal
+from traderd.core.gaps import GapLedger
 from traderd.core.market import Beat, Instrument, Quote, Trade
 from traderd.core.orders import (
     Approved,
@@ -28,6 +29,7 @@ from traderd.core.orders import (
     order_of,
 )
 from traderd.core.portfolio import Portfolio
+from traderd.core.quality import CLOCK, JUMP, REPEATED, QualitySettings, QuoteGate, TradeGate, names_of
 from traderd.core.risk import RiskGate, RiskSettings
 from traderd.core.sizing import side_of, size
 from traderd.core.strategy import Opinion, StrategySlot, listening, measured
@@ -56,6 +58,7 @@ class EngineSettings(Struct, frozen=True):
     strategies: tuple[StrategySlot, ...] = ()
     """One with an instrument that the engine isn't given hears nothing: a replayed capture may hold other symbols."""
     environment: Environment = "paper"
+    quality: QualitySettings = QualitySettings()
 
 
 class Restored(Protocol):
@@ -87,6 +90,8 @@ class Counts(Struct):
     """Reports of fills that were booked before."""
     refused: dict[str, int] = field(default_factory=dict)
     """Intents by the rule that refused them."""
+    flagged: dict[tuple[str, str, str], int] = field(default_factory=dict)
+    """Doubtful ticks by venue, channel (`quote`, `trade`) and reason."""
 
 
 class Engine:
@@ -96,6 +101,8 @@ class Engine:
         self.board = TickerBoard(len(instruments))
         self.portfolio = Portfolio(settings.portfolio, settings.base_currency, settings.initial_cash, instruments)
         self.blotter = Blotter()
+        self.gaps = GapLedger(settings.run)
+        """Who keeps the ledger of holes puts it here."""
         self.counts = Counts()
         self._settings = settings
         self._instruments = list(instruments)
@@ -114,6 +121,8 @@ class Engine:
         self._builders = [
             CandleBuilder(each, settings.timeframes, settings.candle_grace_ms * 1_000_000) for each in instruments
         ]
+        self._quote_gates = [QuoteGate(settings.quality) for _ in instruments]
+        self._trade_gates = [TradeGate(settings.quality) for _ in instruments]
         self._slots = listening(settings.strategies, settings.timeframes, instruments)
         self._quotes = self.board.quotes
         self._now_ns = 0
@@ -149,16 +158,51 @@ class Engine:
         self._instruments[instrument.index] = instrument
 
     def on_quote(self, quote: Quote) -> Sequence[Effect]:
-        """The board alone: the hottest path there is."""
-        self._quotes[quote.instrument.index] = quote
+        """The board alone, if the quote is to be believed: the hottest path there is."""
+        index = quote.instrument.index
+        gate = self._quote_gates[index]
+        newest = gate.newest
+        if (
+            quote.time_received_ns < gate.clear_ns
+            and gate.low <= quote.bid < quote.ask <= gate.high
+            and (quote.bid_size != newest.bid_size or quote.ask_size != newest.ask_size)  # type: ignore[union-attr]  # nothing is clear before the first
+            and (not (at := quote.time_venue_ns) or gate.behind_ns <= at - quote.time_received_ns <= gate.ahead_ns)
+        ):
+            gate.newest = self._quotes[index] = quote
+        elif flags := gate.judge(quote):
+            self._doubt(quote, flags)
+            if not flags & REPEATED:  # which says nothing new
+                self.board.doubts[index] = flags
+        else:
+            self.board.doubts[index] = 0
+            self._quotes[index] = quote
         return _NOTHING
 
     def on_trade(self, trade: Trade) -> Sequence[Effect]:
-        """The board and the candles; a candle that it closes wakes the strategies."""
+        """The board and the candles, if the trade is to be believed; a candle that it closes wakes the strategies."""
         index = trade.instrument.index
+        gate = self._trade_gates[index]
+        if (
+            trade.time_received_ns < gate.clear_ns
+            and gate.low <= trade.price <= gate.high
+            and trade.trade_id != gate.newest_id
+            and (not (at := trade.time_venue_ns) or gate.behind_ns <= at - trade.time_received_ns <= gate.ahead_ns)
+        ):
+            gate.newest_id = trade.trade_id
+            candles = self._builders[index].on_trade(trade)
+        else:
+            candles = self._on_judged(trade, gate)
+            if trade.flags & (JUMP | REPEATED):
+                return _NOTHING
         self.board.trades[index] = trade
-        candles = self._builders[index].on_trade(trade)
         return self._on_candles(index, candles, trade.time_received_ns) if candles else _NOTHING
+
+    def set_clock_offset(self, exchange: str, offset_ns: int) -> None:
+        """How far a venue's clock is ahead of ours: its times are judged by it."""
+        for place, instrument in enumerate(self._instruments):
+            if instrument.exchange == exchange:
+                self._quote_gates[place].set_offset(offset_ns)
+                self._trade_gates[place].set_offset(offset_ns)
 
     def on_beat(self, beat: Beat) -> Sequence[Effect]:
         """Bars end, equity and breaker are looked at, and an Equity is recorded when it is due."""
@@ -254,7 +298,7 @@ class Engine:
         self.counts.candles += len(candles)
         effects: list[Effect] = []
         for closed in candles:
-            candle = with_quote(closed, self._quotes[index])
+            candle = self._marked(with_quote(closed, self._quotes[index]))
             slots = self._slots.get((index, candle.timeframe), ())
             opinions = [(slot, slot.strategy.on_candle(candle)) for slot in slots]
             effects += [candle, *measured(candle, slots)]
@@ -262,6 +306,13 @@ class Engine:
                 if opinion is not None:
                     effects += self._on_opinion(slot, opinion, self._instruments[index], candle, now_ns)
         return effects
+
+    def _marked(self, candle: Candle) -> Candle:
+        """A candle says if trades of its time may be missing in it."""
+        ends_ns = candle.open_time_ns + timeframe_ns(candle.timeframe)
+        if self.gaps.concerns(candle.exchange, candle.symbol, candle.open_time_ns, ends_ns):
+            return structs.replace(candle, has_gap=True)
+        return candle
 
     def _on_opinion(
         self, slot: StrategySlot, opinion: Opinion, instrument: Instrument, candle: Candle, now_ns: int
@@ -329,7 +380,8 @@ class Engine:
         )
 
     def _on_intent(self, intent: Intent, now_ns: int) -> list[Effect]:
-        verdict = self._gate.check(intent, self.board, self.portfolio, self.blotter, now_ns, self.refusal)
+        gap = self.gaps.hindrance(intent.instrument.exchange, intent.instrument.symbol)
+        verdict = self._gate.check(intent, self.board, self.portfolio, self.blotter, now_ns, self.refusal, gap)
         order = order_of(verdict, self._settings.portfolio, self._settings.environment)
         if isinstance(verdict, Approved):
             self.counts.orders += 1
@@ -362,6 +414,24 @@ class Engine:
         if is_final(updated.status) and updated.status != order.status:
             return [updated, *self._warn(updated, f"order_{updated.status}", f"Order {updated.status} by the exchange")]
         return [updated]
+
+    def _on_judged(self, trade: Trade, gate: TradeGate) -> Sequence[Candle]:
+        """A trade that the gate must look at, and those that it confirms, into the candles."""
+        if flags := gate.judge(trade):
+            self._doubt(trade, flags)
+            if flags & CLOCK:
+                trade.time_venue_ns = 0
+            if flags & (JUMP | REPEATED):
+                return ()
+        builder = self._builders[trade.instrument.index]
+        return [candle for each in (*gate.confirmed(), trade) for candle in builder.on_trade(each)]
+
+    def _doubt(self, tick: Quote | Trade, flags: int) -> None:
+        tick.flags = flags
+        channel = "quote" if isinstance(tick, Quote) else "trade"
+        for reason in names_of(flags):
+            key = (tick.instrument.exchange, channel, reason)
+            self.counts.flagged[key] = self.counts.flagged.get(key, 0) + 1
 
     def _warn(self, order: Order, alert_type: str, title: str) -> Sequence[Effect]:
         message = f"{order.side} {order.quantity} {order.symbol}: {order.reason}"

@@ -1,9 +1,11 @@
-"""The gap ledger: every hole in the data has a row that says from when to when, and why.
+"""The gap ledger: every hole in the data has a row that says from when to when, why, and what became of it.
 
-A gap is opened where data stopped being whole and closed where it is whole again; both are facts under one key. What a
-run that ended leaves open is closed by a later one.
+A gap is opened where data stopped being whole and closed where it is whole again; that the trades missing in it were
+fetched afterwards is a third thing. All are facts under one key. What a run that ended leaves open is closed by a
+later one. Refuses nothing: whether a symbol with a hole may be traded is for the risk gate to say.
 """
 
+from collections import deque
 from collections.abc import Iterable
 
 from msgspec.structs import replace
@@ -11,6 +13,11 @@ from msgspec.structs import replace
 from traderd.core.facts import Gap
 
 _INTERRUPTIONS = ("disconnect", "restart")
+_TRADES = ("", "trade")
+_REMEMBERED = 10_000
+"""Gaps that are closed but may still lie in the time of a bar that isn't."""
+_TRANSIT_NS = 1_000_000_000
+"""A trade that went missing is dated by the venue, the hole by us: it may have been on its way so long."""
 
 
 class GapLedger:
@@ -23,6 +30,8 @@ class GapLedger:
         self._open: dict[tuple[str, str, str, str], Gap] = {}
         self._earlier: list[Gap] = []
         self._healed_ns: dict[str, int] = {}
+        self._whole_ns: dict[tuple[str, str, str], int] = {}
+        self._ended: deque[Gap] = deque(maxlen=_REMEMBERED)
 
     def opened(
         self, exchange: str, symbol: str, channel: str, reason: str, from_ns: int, detail: str = ""
@@ -41,7 +50,16 @@ class GapLedger:
     ) -> Gap | None:
         """The gap that ends; None if no such one is open."""
         gap = self._open.pop((exchange, symbol, channel, reason), None)
-        return _ended(gap, to_ns, rows_lost) if gap else None
+        return self._end(gap, to_ns, rows_lost) if gap else None
+
+    def whole(self, exchange: str, symbol: str, channel: str, to_ns: int) -> list[Gap]:
+        """This stream flows, for the first time or again: that ends whatever interrupted it, in this run or earlier."""
+        stream = (exchange, symbol, channel)
+        self._whole_ns.setdefault(stream, to_ns)
+        ended = [self.closed(*key, to_ns) for key in list(self._open) if key[:3] == stream and key[3] != "lost"]
+        over = [gap for gap in self._earlier if (gap.exchange, gap.symbol, gap.channel) == stream]
+        self._earlier = [gap for gap in self._earlier if gap not in over]
+        return [gap for gap in ended if gap] + [self._end(gap, to_ns, gap.rows_lost) for gap in over]
 
     def healed(self, exchange: str, to_ns: int) -> list[Gap]:
         """Data of this venue flows: that ends interruptions of this run and all that earlier runs left open."""
@@ -55,16 +73,56 @@ class GapLedger:
         self._earlier += [gap for gap in gaps if not gap.gap_id.startswith(own)]
         return self._end_earlier()
 
-    def _end_earlier(self) -> list[Gap]:
-        """A venue that isn't listened to any more keeps its gap open: that is the truth."""
-        over = [gap for gap in self._earlier if gap.exchange in self._healed_ns]
-        self._earlier = [gap for gap in self._earlier if gap.exchange not in self._healed_ns]
-        return [_ended(gap, self._healed_ns[gap.exchange], gap.rows_lost) for gap in over]
-
     def open_gaps(self) -> list[Gap]:
         """Those that are open now."""
         return [*self._earlier, *self._open.values()]
 
+    def hindrance(self, exchange: str, symbol: str) -> str:
+        """Why this symbol's data can't be relied on now; "" when no hole is open that concerns it."""
+        for gap in self.open_gaps():
+            if gap.exchange == exchange and gap.symbol in ("", symbol):
+                return f"a gap in the {gap.channel or 'data'} of {gap.symbol or exchange} is open ({gap.reason})"
+        return ""
 
-def _ended(gap: Gap, to_ns: int, rows_lost: int) -> Gap:
-    return replace(gap, to_ns=max(to_ns, gap.from_ns), rows_lost=rows_lost)
+    def concerns(self, exchange: str, symbol: str, from_ns: int, to_ns: int) -> bool:
+        """Whether trades of this symbol from [from_ns, to_ns) may be missing, as far as this run knows."""
+        return any(
+            gap.exchange == exchange
+            and gap.symbol in ("", symbol)
+            and gap.channel in _TRADES
+            and gap.from_ns - _TRANSIT_NS < to_ns
+            and (not gap.to_ns or gap.to_ns >= from_ns)
+            for gaps in (self._earlier, self._open.values(), self._ended)
+            for gap in gaps
+        )
+
+    def _end_earlier(self) -> list[Gap]:
+        """A venue that isn't listened to any more keeps its gap open: that is the truth."""
+        over = [gap for gap in self._earlier if gap.exchange in self._healed_ns]
+        self._earlier = [gap for gap in self._earlier if gap.exchange not in self._healed_ns]
+        return [self._end(gap, self._healed_ns[gap.exchange], gap.rows_lost) for gap in over]
+
+    def _end(self, gap: Gap, to_ns: int, rows_lost: int) -> Gap:
+        ended = replace(gap, to_ns=max(to_ns, gap.from_ns), rows_lost=rows_lost, status="closed")
+        if gap.channel in _TRADES:
+            self._ended.append(ended)
+        return ended
+
+
+def concerns_trades(gap: Gap) -> bool:
+    """Whether there may be trades to fetch for it."""
+    return gap.channel in _TRADES
+
+
+def healed(gap: Gap, rows: int, now_ns: int, after_id: str = "", before_id: str = "", why_not: str = "") -> Gap:
+    """What became of it: healed, or unhealable if something can't be had; `rows` were fetched and stored."""
+    return replace(
+        gap,
+        status="unhealable" if why_not else "healed",
+        healed_ns=0 if why_not else now_ns,
+        healed_by="rest" if rows or not why_not else "",
+        rows_healed=rows,
+        why_not=why_not,
+        after_id=after_id,
+        before_id=before_id,
+    )

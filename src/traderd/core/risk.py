@@ -14,6 +14,7 @@ from traderd.core.blotter import Blotter
 from traderd.core.market import Instrument, Quote
 from traderd.core.orders import Approved, Intent, Refused
 from traderd.core.portfolio import Portfolio
+from traderd.core.quality import names_of
 from traderd.core.ticker import TickerBoard
 
 _ZERO = Decimal(0)
@@ -47,6 +48,8 @@ class _Case(Struct):
     blotter: Blotter
     now_ns: int
     halted: str
+    gap: str = ""
+    """Why the symbol's data can't be relied on, if a hole in it is open."""
 
     @property
     def quote(self) -> Quote | None:
@@ -92,10 +95,19 @@ class RiskGate:
         self._instruments = instruments
 
     def check(
-        self, intent: Intent, board: TickerBoard, portfolio: Portfolio, blotter: Blotter, now_ns: int, halted: str
+        self,
+        intent: Intent,
+        board: TickerBoard,
+        portfolio: Portfolio,
+        blotter: Blotter,
+        now_ns: int,
+        halted: str,
+        gap: str = "",
     ) -> Approved | Refused:
-        """Judge one intent. `halted` says why nothing may pass; "" when trading is on."""
-        case = _Case(intent, self._settings, self._instruments, board, portfolio, blotter, now_ns, halted)
+        """Judge one intent. `halted` says why nothing may pass; "" when trading is on, and `gap` which hole in
+        the symbol's data is open.
+        """
+        case = _Case(intent, self._settings, self._instruments, board, portfolio, blotter, now_ns, halted, gap)
         with localcontext(_EXACT):
             for name, rule in RULES.items():
                 reason = rule(case)
@@ -146,8 +158,17 @@ def _unknown_order(case: _Case) -> str:
     return f"the fate of order {unknown[0].client_order_id} is unknown" if unknown else ""
 
 
+def _gap(case: _Case) -> str:
+    return case.gap
+
+
 def _missing_quote(case: _Case) -> str:
     return "" if case.quote else "there was no quote yet"
+
+
+def _doubtful_quote(case: _Case) -> str:
+    flags = case.board.doubts[case.intent.instrument.index]
+    return f"the newest quote is doubtful: {', '.join(names_of(flags))}" if flags else ""
 
 
 def _stale_quote(case: _Case) -> str:
@@ -237,7 +258,9 @@ RULES: dict[str, Callable[[_Case], str]] = {
     "quote_currency": _quote_currency,
     "malformed": _malformed,
     "unknown_order": _unknown_order,
+    "gap": _gap,
     "missing_quote": _missing_quote,
+    "doubtful_quote": _doubtful_quote,
     "stale_quote": _stale_quote,
     "crossed_quote": _crossed_quote,
     "order_notional_max": _order_notional_max,

@@ -86,13 +86,15 @@ class Stream:
     def __init__(self, pipeline: "Pipeline", exchange: str, symbols: Sequence[str]) -> None:
         self.exchange = exchange
         self.symbols = symbols
-        self.counts = {"quote": Counts(), "trade": Counts(), "": Counts()}
+        self.counts = {"quote": Counts(), "trade": Counts(), "": Counts(), "backfill": Counts()}
         self.quotes: list[Quote] = []
         self.lasts: list[Trade | None] = []
         self.trades: list[Trade] = []
         self.bad: list[Reject] = []
         self.bad_bytes = 0
         self.newest_ns = 0
+        self.clock_ahead_ns = 0
+        """How far the venue's clock is known to be ahead of ours."""
         self._pipeline = pipeline
 
     def on_events(self, events: Sequence[VenueEvent]) -> None:
@@ -163,7 +165,7 @@ class Pipeline:
         self._fact_journal = fact_journal
         self._observer = observer
         self._clock = clock
-        self._gaps = gaps
+        self._gaps = engine.gaps = gaps
         self._journalled = journalled
         self.beaten_ns = 0
         """When the last beat was through."""
@@ -187,6 +189,13 @@ class Pipeline:
     def on_derivative(self, event: DerivativeEvent) -> None:
         """What a contract tells besides quotes and trades: recorded with a beat, at a bounded rate."""
         self._derivatives.on_event(event)
+
+    def set_clock_offset(self, exchange: str, ahead_ns: int) -> None:
+        """How far a venue's clock is ahead of ours, as far as that is certain: its times are read by it."""
+        self.engine.set_clock_offset(exchange, ahead_ns)
+        for stream in self.streams:
+            if stream.exchange == exchange:
+                stream.clock_ahead_ns = ahead_ns
 
     def on_report(self, report: Report) -> None:
         """An exchange said what happened to an order."""
@@ -247,11 +256,30 @@ class Pipeline:
             trades = stream.trades
             stream.trades = []
             stream.newest_ns = max(stream.newest_ns, trades[-1].time_received_ns)
-            self._observer.latency(stream.exchange, (trades[-1].time_received_ns - trades[-1].time_venue_ns) / 1e9)
+            if trades[-1].time_venue_ns:
+                sent_ns = trades[-1].time_venue_ns - stream.clock_ahead_ns
+                self._observer.latency(stream.exchange, (trades[-1].time_received_ns - sent_ns) / 1e9)
             self._append(stream, "trade", "public_trades", self._rows.trades(trades))
         if stream.bad:
             bad, stream.bad, stream.bad_bytes = stream.bad, [], 0
             self._append(stream, "", "quarantine", self._rows.rejects(bad), quarantine=True)
+
+    def backfill(self, stream: Stream, trades: list[Trade]) -> None:
+        """Trades that were fetched afterwards go the way of all trades, but for the engine, whose time is over.
+
+        Raises JournalError: then they are none of ours yet, and can be fetched again.
+        """
+        batch = self._rows.backfilled(trades)
+        counts = stream.counts["backfill"]
+        if batch.rows:
+            label = f"public_trades:{stream.exchange}:backfill"
+            self._tick_journal.append(label, batch.rows, batch.payload, batch.first_ns, batch.last_ns)
+            counts.received += batch.rows
+            counts.journalled += batch.rows
+            self._observer.gathered(stream.exchange, "backfill", batch.rows, batch.rows, 0)
+            self._journalled()
+        if batch.rejects:
+            self._append(stream, "backfill", "quarantine", self._rows.rejects(batch.rejects), quarantine=True)
 
     def gap_opened(self, exchange: str, symbol: str, channel: str, reason: str, from_ns: int, detail: str = "") -> None:
         """From here on data is missing."""
@@ -271,6 +299,11 @@ class Pipeline:
     def healed(self, exchange: str, received_ns: int) -> None:
         """Data of this venue flows, for the first time or again."""
         for gap in self._gaps.healed(exchange, received_ns):
+            self.record(gap)
+
+    def whole(self, exchange: str, symbol: str, channel: str, received_ns: int) -> None:
+        """This stream flows, for the first time or again."""
+        for gap in self._gaps.whole(exchange, symbol, channel, received_ns):
             self.record(gap)
 
     def inherit_gaps(self, gaps: Sequence[Gap]) -> None:

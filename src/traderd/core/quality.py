@@ -1,0 +1,224 @@
+"""The data quality gate: is this quote or trade to be believed? One judgement a tick, in constant time and memory.
+
+What is doubtful is stored all the same, with the reasons as bits on its row, and is kept from signals: a flagged quote
+never becomes the engine's mid, and its symbol can't be ordered until a clean one comes; a trade whose price jumped
+enters the candles only once the next prints confirm it, and never if they don't.
+
+* jump: the price moved further than `jump_sigmas` recent standard deviations, and further than the floor. The variance
+  is an exponentially weighted one of log returns between samples (RiskMetrics' form), sampled at most once in
+  `sample_ms`, grown with the square root of silence, and never fed with more than the band itself. A new level that
+  stands for `confirmations` further prints is taken for the truth. Nothing is a jump before `warmup` samples.
+* crossed: bid at or above ask for longer than `crossed_ms_max`. (One that is crossed for less can't be ordered either:
+  the risk gate refuses it.)
+* repeated: the same message again.
+* stale: a quote that the venue dates further back than `quote_delay_ms_max`. Trades may be old: venues send the last
+  ones at the beginning.
+* clock: the venue's time can't be right: ahead of its clock by more than `clock_ahead_ms_max`, or over a day ago.
+
+Refuses no number: zero, negative and non-finite ones get past no dialect.
+"""
+
+from collections.abc import Iterator
+from math import exp, inf, log, sqrt
+
+from msgspec import Struct
+
+from traderd.core.market import Quote, Trade
+
+JUMP, CROSSED, REPEATED, STALE, CLOCK = 1, 2, 4, 8, 16
+FLAGS = {"jump": JUMP, "crossed": CROSSED, "repeated": REPEATED, "stale": STALE, "clock": CLOCK}
+CLOCK_BEHIND_NS_MAX = 86_400 * 10**9
+"""A venue's time further back than this is none."""
+
+
+class QualitySettings(Struct, frozen=True):
+    """What is doubtful. Every length of time in milliseconds."""
+
+    jump_sigmas: float = 12.0
+    jump_floor_bps: float = 50.0
+    """A smaller move is no jump, however calm it was before."""
+    warmup: int = 30
+    """Samples before anything is called a jump."""
+    sample_ms: int = 100
+    halflife: int = 600
+    """Samples after which a return weighs half."""
+    confirmations: int = 3
+    crossed_ms_max: int = 1_000
+    quote_delay_ms_max: int = 5_000
+    clock_ahead_ms_max: int = 2_000
+
+
+def names_of(flags: int) -> Iterator[str]:
+    """The reasons, in words."""
+    return (name for name, flag in FLAGS.items() if flags & flag)
+
+
+class PriceWatch:
+    """The usual moves of one price. Inside [`low`, `high`] and before `clear_ns` there is nothing to look at."""
+
+    __slots__ = (
+        "_alpha",
+        "_due_ns",
+        "_settings",
+        "_streak",
+        "_suspect",
+        "clear_ns",
+        "high",
+        "low",
+        "reference",
+        "samples",
+        "sigma",
+    )
+
+    def __init__(self, settings: QualitySettings) -> None:
+        self._settings = settings
+        self._alpha = 1 - 0.5 ** (1 / settings.halflife)
+        self._suspect = 0.0
+        self._streak = 0
+        self.low, self.high, self.clear_ns = 0.0, inf, 0
+        self._due_ns = 0
+        self.reference = 0.0
+        """The price at the newest sample; 0 before the first."""
+        self.sigma = 0.0
+        """Standard deviation of the log return of one sample."""
+        self.samples = 0
+
+    def believes(self, price: float, now_ns: int) -> bool:
+        """Whether the price is as it was, or has confirmed itself."""
+        if not self.low <= price <= self.high and not self._excused(price, now_ns):
+            return False
+        self._streak = 0
+        if now_ns >= self._due_ns:
+            self._sample(price, now_ns)
+        return True
+
+    def heeded(self, flags: int) -> int:
+        """The same flags: only after a clean tick is there anything that needn't be looked at."""
+        self.clear_ns = 0 if flags else self._due_ns
+        return flags
+
+    @property
+    def band(self) -> float:
+        """How far a log return may go within one sample."""
+        return max(self._settings.jump_floor_bps / 1e4, self._settings.jump_sigmas * self.sigma)
+
+    def _excused(self, price: float, now_ns: int) -> bool:
+        """Time enough went by, or the price has stood there for some prints."""
+        if abs(log(price / self.reference)) <= self.band * sqrt(self._intervals(now_ns)):
+            return True
+        near = self._streak and abs(log(price / self._suspect)) <= self.band
+        self._streak = self._streak + 1 if near else 1
+        self._suspect = price
+        if self._streak <= self._settings.confirmations:
+            return False
+        self._due_ns = 0
+        return True
+
+    def _sample(self, price: float, now_ns: int) -> None:
+        if self.reference:
+            move = log(price / self.reference)
+            most = self.band if self.samples >= self._settings.warmup else inf
+            square = min(move * move / self._intervals(now_ns), most * most)
+            weight = max(self._alpha, 1 / (self.samples + 1))
+            self.sigma = sqrt(self.sigma**2 + weight * (square - self.sigma**2))
+            self.samples += 1
+        self.reference = price
+        self._due_ns = now_ns + self._settings.sample_ms * 1_000_000
+        if self.samples >= self._settings.warmup:
+            factor = exp(min(self.band, 100.0))
+            self.low, self.high = price / factor, price * factor
+
+    def _intervals(self, now_ns: int) -> float:
+        """Samples' lengths since the newest sample, at least one."""
+        length_ns = self._settings.sample_ms * 1_000_000
+        return max(1.0, (now_ns - self._due_ns) / length_ns + 1.0) if self._due_ns else 1.0
+
+
+class QuoteGate(PriceWatch):
+    """One instrument's quotes. The engine looks at the bounds itself: a call a tick would cost as much as they do."""
+
+    __slots__ = ("_crossed_ns", "ahead_ns", "behind_ns", "newest")
+
+    def __init__(self, settings: QualitySettings) -> None:
+        super().__init__(settings)
+        self._crossed_ns = 0
+        self.newest: Quote | None = None
+        self.set_offset(0)
+
+    def set_offset(self, offset_ns: int) -> None:
+        """How far the venue's clock is ahead of ours: its times are believed within these bounds of our own."""
+        self.ahead_ns = offset_ns + self._settings.clock_ahead_ms_max * 1_000_000
+        self.behind_ns = offset_ns - self._settings.quote_delay_ms_max * 1_000_000
+
+    def judge(self, quote: Quote) -> int:
+        """The quote's flags; 0 for a clean one."""
+        flags = self._time_flags(quote)
+        if quote.bid < quote.ask:
+            self._crossed_ns = 0
+        elif not self._crossed_ns:
+            self._crossed_ns = quote.time_received_ns
+        elif quote.time_received_ns - self._crossed_ns > self._settings.crossed_ms_max * 1_000_000:
+            flags |= CROSSED
+        if self.newest is not None and _is_repeated(quote, self.newest):
+            return self.heeded(flags | REPEATED)
+        self.newest = quote
+        if not self.believes((quote.bid + quote.ask) / 2, quote.time_received_ns):
+            flags |= JUMP
+        return self.heeded(flags)
+
+    def _time_flags(self, quote: Quote) -> int:
+        ahead_ns = quote.time_venue_ns - quote.time_received_ns
+        if not quote.time_venue_ns or self.behind_ns <= ahead_ns <= self.ahead_ns:
+            return 0
+        return STALE if -CLOCK_BEHIND_NS_MAX <= ahead_ns < 0 else CLOCK
+
+
+class TradeGate(PriceWatch):
+    """One instrument's trades."""
+
+    __slots__ = ("ahead_ns", "behind_ns", "held", "newest_id")
+
+    def __init__(self, settings: QualitySettings) -> None:
+        super().__init__(settings)
+        self.newest_id = ""
+        self.held: list[Trade] = []
+        """Trades whose price jumped and that nothing confirmed yet: at most as many as `confirmations`."""
+        self.set_offset(0)
+
+    def set_offset(self, offset_ns: int) -> None:
+        """As in QuoteGate."""
+        self.behind_ns = offset_ns - CLOCK_BEHIND_NS_MAX
+        self.ahead_ns = offset_ns + self._settings.clock_ahead_ms_max * 1_000_000
+
+    def judge(self, trade: Trade) -> int:
+        """The trade's flags; 0 for a clean one."""
+        ahead_ns = trade.time_venue_ns - trade.time_received_ns
+        flags = CLOCK if trade.time_venue_ns and not self.behind_ns <= ahead_ns <= self.ahead_ns else 0
+        if trade.trade_id == self.newest_id:
+            return self.heeded(flags | REPEATED)
+        self.newest_id = trade.trade_id
+        if self.believes(trade.price, trade.time_received_ns):
+            return self.heeded(flags)
+        if self._streak == 1:
+            self.held = []  # it jumped elsewhere: nothing will confirm those before
+        self.held.append(trade)
+        return self.heeded(flags | JUMP)
+
+    def confirmed(self) -> list[Trade]:
+        """What was held and is now believed, oldest first: the price stands where they saw it, or has come back."""
+        held, self.held = self.held, []
+        return [trade for trade in held if self.low <= trade.price <= self.high]
+
+
+def _is_repeated(quote: Quote, before: Quote) -> bool:
+    """Where the venue numbers nothing, the same time and the same figures are the same message."""
+    numbered = quote.sequence != quote.time_received_ns % 1_000
+    if quote.sequence != before.sequence if numbered else not quote.time_venue_ns:
+        return False
+    return (
+        quote.time_venue_ns == before.time_venue_ns
+        and quote.bid_text == before.bid_text
+        and quote.ask_text == before.ask_text
+        and quote.bid_size_text == before.bid_size_text
+        and quote.ask_size_text == before.ask_size_text
+    )
