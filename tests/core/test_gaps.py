@@ -34,7 +34,7 @@ def test_every_gap_opens_once_and_closes_at_most_once(steps: list[tuple[bool, tu
             start = begun.pop(key, None)
             assert (gap is None) == (start is None)
             if gap is not None and start is not None:
-                assert gap == Gap(start.gap_id, *key, start.from_ns, max(at_ns, start.from_ns), 7, "why")
+                assert gap == Gap(start.gap_id, *key, start.from_ns, max(at_ns, start.from_ns), 7, "why", "closed")
         assert ledger.open_gaps() == list(begun.values())
     assert ledger.count == len(ids)
 
@@ -81,3 +81,35 @@ def test_what_an_earlier_run_left_open_ends_with_the_first_data_of_its_venue(flo
     assert {gap.gap_id for gap in ledger.open_gaps()} == {"q-g3", own.gap_id}
     ledger.healed("binance", 60)
     assert [gap.gap_id for gap in ledger.healed("kraken", 70)] == ["q-g3"]
+
+
+def test_a_hole_hinders_its_symbol_and_one_without_symbol_all_of_its_venue() -> None:
+    """While it is open, also one that an earlier run left; the reason names it."""
+    ledger = GapLedger("r")
+    assert ledger.hindrance("binance", "BTC/USDT") == ""
+    ledger.opened("binance", "BTC/USDT", "book", "sequence", 10)
+    assert ledger.hindrance("binance", "BTC/USDT") == "a gap in the book of BTC/USDT is open (sequence)"
+    assert ledger.hindrance("binance", "ETH/USDT") == ledger.hindrance("kraken", "BTC/USDT") == ""
+    ledger.closed("binance", "BTC/USDT", "book", "sequence", 11)
+    assert ledger.hindrance("binance", "BTC/USDT") == ""
+    ledger.inherit([Gap("q-g1", "kraken", "", "", "disconnect", 5, 0)])
+    assert ledger.hindrance("kraken", "BTC/USD") == "a gap in the data of kraken is open (disconnect)"
+    ledger.healed("kraken", 12)
+    assert ledger.hindrance("kraken", "BTC/USD") == ""
+
+
+def test_a_bar_is_concerned_by_the_holes_in_its_time_that_trades_may_be_missing_in() -> None:
+    """Also by one that is closed by now; by a hole in the book or of another symbol never."""
+    second = 10**9
+    ledger = GapLedger("r")
+    ledger.opened("binance", "BTC/USDT", "trade", "stale", 100 * second)
+    ledger.opened("binance", "ETH/USDT", "book", "sequence", 100 * second)
+    ask = lambda symbol, from_s, to_s: ledger.concerns("binance", symbol, from_s * second, to_s * second)  # noqa: E731
+    assert ask("BTC/USDT", 101, 102) and ask("BTC/USDT", 500, 501) and not ask("BTC/USDT", 90, 99)
+    assert ask("BTC/USDT", 98, 100), "a trade on its way is missing too"
+    assert not ask("ETH/USDT", 101, 102)
+    ledger.closed("binance", "BTC/USDT", "trade", "stale", 110 * second)
+    assert ask("BTC/USDT", 109, 111) and not ask("BTC/USDT", 111, 112)
+    ledger.opened("binance", "", "", "disconnect", 200 * second)
+    assert ask("ETH/USDT", 200, 201)
+    assert not ledger.concerns("kraken", "ETH/USDT", 200 * second, 201 * second)

@@ -26,6 +26,7 @@ from traderd.adapters.fact_tables import (
     ns_of,
     time_of,
 )
+from traderd.adapters.gap_store import gap_of
 from traderd.adapters.postgres import APP_ROLE, DAEMON_USER, Reconnecting, translate
 from traderd.core.errors import StoreRefusedError
 from traderd.core.facts import (
@@ -147,7 +148,7 @@ class PostgresFactStore:
     async def load_open_gaps(self) -> list[Gap]:
         """Every hole in the data whose end nobody recorded."""
         async with self._database.use() as connection:
-            return [_gap(row) for row in await connection.fetch("SELECT * FROM data_gaps WHERE time_to IS NULL")]
+            return [gap_of(row) for row in await connection.fetch("SELECT * FROM data_gaps WHERE time_to IS NULL")]
 
     async def save_instruments(self, instruments: Iterable[Instrument]) -> None:
         """Remember what the venues trade; rows that say the same already aren't touched."""
@@ -290,20 +291,6 @@ def _trip(portfolio: str, row: asyncpg.Record) -> BreakerEvent:
         triggered_ns=ns_of(row["triggered_at"]),
         reason=msgspec.json.decode(row["metadata"]).get("reason", ""),
         actions_taken=tuple(msgspec.json.decode(row["actions_taken"])),
-    )
-
-
-def _gap(row: asyncpg.Record) -> Gap:
-    return Gap(
-        gap_id=row["gap_key"],
-        exchange=row["exchange"],
-        symbol=row["symbol"] or "",
-        channel=row["channel"] or "",
-        reason=row["reason"],
-        from_ns=ns_of(row["time_from"]),
-        to_ns=0,
-        rows_lost=row["rows_lost"],
-        detail=row["detail"],
     )
 
 

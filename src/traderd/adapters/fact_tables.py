@@ -90,7 +90,7 @@ def _json(value: object) -> str:
 _CANDLE = (
     "time timestamptz, symbol text, exchange text, timeframe text, open numeric, high numeric, low numeric, "
     "close numeric, volume numeric, quote_volume numeric, trades_count bigint, bid numeric, ask numeric, "
-    "bid_size numeric, ask_size numeric"
+    "bid_size numeric, ask_size numeric, has_gap boolean"
 )
 _BAR = [name for name in _names(_CANDLE) if name not in ("symbol", "timeframe", "time", "exchange")]
 CANDLES = Table(
@@ -106,7 +106,7 @@ CANDLES = Table(
     ),
     lambda c: (
         time_of(c.open_time_ns), c.symbol, c.exchange, c.timeframe, c.open, c.high, c.low, c.close,
-        c.volume, c.quote_volume, c.trades_count, c.bid, c.ask, c.bid_size, c.ask_size,
+        c.volume, c.quote_volume, c.trades_count, c.bid, c.ask, c.bid_size, c.ask_size, c.has_gap,
     ),
     lambda c: (c.symbol, c.timeframe, c.open_time_ns, c.exchange),
     lambda c: int(c.trades_count),
@@ -301,13 +301,16 @@ BREAKER_EVENTS = Table(
 
 _GAP = (
     "id uuid, gap_key text, exchange text, symbol text, channel text, reason text, time_from timestamptz, "
-    "time_to timestamptz, rows_lost bigint, detail text"
+    "time_to timestamptz, rows_lost bigint, detail text, status text, healed_at timestamptz, healed_by text, "
+    "rows_healed bigint, why_not text, after_id text, before_id text"
 )
 GAPS = Table(
     insert_into("data_gaps", _GAP, "ON CONFLICT (id) DO UPDATE SET " + _replacing(_GAP, "id, gap_key")),
     lambda g: (
         key_of("gap", g.gap_id), g.gap_id, g.exchange, g.symbol or None, g.channel or None, g.reason,
         time_of(g.from_ns) or _EPOCH, time_of(g.to_ns), g.rows_lost, g.detail,
+        "closed" if g.to_ns and g.status == "open" else g.status,  # as an older release journalled it
+        time_of(g.healed_ns), g.healed_by or None, g.rows_healed, g.why_not, g.after_id or None, g.before_id or None,
     ),
     lambda g: g.gap_id,
 )  # fmt: skip

@@ -14,8 +14,8 @@ from traderd.core.facts import Gap
 
 _INTERRUPTIONS = ("disconnect", "restart")
 _TRADES = ("", "trade")
-_REMEMBERED = 10_000
-"""Gaps that are closed but may still lie in the time of a bar that isn't."""
+_REMEMBERED = 32
+"""Of each symbol, gaps that are closed but may still lie in the time of a bar that isn't."""
 _TRANSIT_NS = 1_000_000_000
 """A trade that went missing is dated by the venue, the hole by us: it may have been on its way so long."""
 
@@ -31,7 +31,8 @@ class GapLedger:
         self._earlier: list[Gap] = []
         self._healed_ns: dict[str, int] = {}
         self._whole_ns: dict[tuple[str, str, str], int] = {}
-        self._ended: deque[Gap] = deque(maxlen=_REMEMBERED)
+        self._standing: dict[tuple[str, str], dict[str, Gap]] = {}  # what is open, by venue and symbol
+        self._ended: dict[tuple[str, str], deque[Gap]] = {}
 
     def opened(
         self, exchange: str, symbol: str, channel: str, reason: str, from_ns: int, detail: str = ""
@@ -43,6 +44,7 @@ class GapLedger:
         self.count += 1
         gap = Gap(f"{self._run}-g{self.count}", exchange, symbol, channel, reason, from_ns, 0, 0, detail)
         self._open[key] = gap
+        self._stand(gap)
         return gap
 
     def closed(
@@ -70,7 +72,10 @@ class GapLedger:
     def inherit(self, gaps: Iterable[Gap]) -> list[Gap]:
         """Gaps that the database holds as open: those of earlier runs are over as soon as data flows, maybe already."""
         own = f"{self._run}-g"
-        self._earlier += [gap for gap in gaps if not gap.gap_id.startswith(own)]
+        earlier = [gap for gap in gaps if not gap.gap_id.startswith(own)]
+        self._earlier += earlier
+        for gap in earlier:
+            self._stand(gap)
         return self._end_earlier()
 
     def open_gaps(self) -> list[Gap]:
@@ -79,21 +84,17 @@ class GapLedger:
 
     def hindrance(self, exchange: str, symbol: str) -> str:
         """Why this symbol's data can't be relied on now; "" when no hole is open that concerns it."""
-        for gap in self.open_gaps():
-            if gap.exchange == exchange and gap.symbol in ("", symbol):
+        for at in ((exchange, symbol), (exchange, "")):
+            for gap in self._standing.get(at, {}).values():
                 return f"a gap in the {gap.channel or 'data'} of {gap.symbol or exchange} is open ({gap.reason})"
         return ""
 
     def concerns(self, exchange: str, symbol: str, from_ns: int, to_ns: int) -> bool:
         """Whether trades of this symbol from [from_ns, to_ns) may be missing, as far as this run knows."""
         return any(
-            gap.exchange == exchange
-            and gap.symbol in ("", symbol)
-            and gap.channel in _TRADES
-            and gap.from_ns - _TRANSIT_NS < to_ns
-            and (not gap.to_ns or gap.to_ns >= from_ns)
-            for gaps in (self._earlier, self._open.values(), self._ended)
-            for gap in gaps
+            gap.channel in _TRADES and gap.from_ns - _TRANSIT_NS < to_ns and (not gap.to_ns or gap.to_ns >= from_ns)
+            for at in ((exchange, symbol), (exchange, ""))
+            for gap in (*self._standing.get(at, {}).values(), *self._ended.get(at, ()))
         )
 
     def _end_earlier(self) -> list[Gap]:
@@ -104,14 +105,13 @@ class GapLedger:
 
     def _end(self, gap: Gap, to_ns: int, rows_lost: int) -> Gap:
         ended = replace(gap, to_ns=max(to_ns, gap.from_ns), rows_lost=rows_lost, status="closed")
-        if gap.channel in _TRADES:
-            self._ended.append(ended)
+        at = (gap.exchange, gap.symbol)
+        self._standing.get(at, {}).pop(gap.gap_id, None)
+        self._ended.setdefault(at, deque(maxlen=_REMEMBERED)).append(ended)
         return ended
 
-
-def concerns_trades(gap: Gap) -> bool:
-    """Whether there may be trades to fetch for it."""
-    return gap.channel in _TRADES
+    def _stand(self, gap: Gap) -> None:
+        self._standing.setdefault((gap.exchange, gap.symbol), {})[gap.gap_id] = gap
 
 
 def healed(gap: Gap, rows: int, now_ns: int, after_id: str = "", before_id: str = "", why_not: str = "") -> Gap:

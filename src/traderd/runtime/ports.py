@@ -8,7 +8,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from traderd.core.facts import BreakerEvent, Fact, Order, Position
+from traderd.core.facts import BreakerEvent, Fact, Gap, Order, Position
 from traderd.core.market import Quote, Trade
 from traderd.core.orders import Approved, Report
 
@@ -44,10 +44,12 @@ class Link(Protocol):
 class Connector(Protocol):
     """Opens websockets."""
 
-    async def connect(self, url: str, on_frame: Callable[[bytes, int], None], timeout_s: float) -> Link:
+    async def connect(
+        self, url: str, on_frame: Callable[[bytes, int], None], timeout_s: float, frame_bytes_max: int
+    ) -> Link:
         """Connect; from then on `on_frame(frame, received_ns)` is called for each frame, times strictly rising.
 
-        Raises ConnectionError with one line that says what went wrong.
+        Raises ConnectionError with one line that says what went wrong; VenueRefusalError where the venue won't have us.
         """
         ...
 
@@ -135,8 +137,44 @@ class RowEncoder(Protocol):
         """Rows of public_trades."""
         ...
 
+    def backfilled(self, trades: list[Trade]) -> Batch:
+        """Rows of public_trades that were fetched afterwards."""
+        ...
+
     def rejects(self, rejects: list[Reject]) -> Batch:
         """Rows of quarantine."""
+        ...
+
+
+class Side(Struct, frozen=True):
+    """The stored trade that a hole in the trades begins after, or ends before."""
+
+    trade_id: str
+    time_ns: int
+    """The venue's, to the microsecond."""
+
+
+class GapRecords(Protocol):
+    """What healing asks of the database. Everything raises StoreUnavailableError."""
+
+    async def unhealed(self, exchange: str) -> list[Gap]:
+        """The closed gaps whose trades nobody has fetched yet, the newest first."""
+        ...
+
+    async def sides(self, gap: Gap, symbol: str) -> tuple[Side | None, Side | None]:
+        """The newest stored trade before the gap and the oldest after it; None where there is none."""
+        ...
+
+    async def stored(self, exchange: str, symbol: str, trades: Sequence[tuple[str, int]]) -> set[str]:
+        """Which of these trades, given as (id, time in ns), are stored already."""
+        ...
+
+    async def backfilled(self, exchange: str, symbol: str, from_ns: int, to_ns: int) -> int:
+        """How many trades of this time were fetched afterwards."""
+        ...
+
+    async def derive(self, gap: Gap, symbol: str, timeframe: str, from_ns: int, to_ns: int) -> None:
+        """Make the bars that open in [from_ns, to_ns) anew from the stored trades."""
         ...
 
 
