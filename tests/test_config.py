@@ -91,7 +91,7 @@ engine: 5
         "2: http.host: must be a loopback address such as 127.0.0.1 (nothing there asks who is calling), got '0.0.0.0'",
         "5: venues[0].symbls: unknown key 'symbls': did you mean 'symbols'?",
         "6: venues[0].channels[1]: expected one of book, quote, trade, got 'trad': did you mean 'trade'?",
-        "7: venues[1].name: expected one of binance, kraken, got 'krakn': did you mean 'kraken'?",
+        "7: venues[1].name: neither spoken natively nor a venue of ccxt's: 'krakn': did you mean 'kraken'?",
         "8: venues[1].symbols[0]: expected a symbol as BASE/QUOTE in capitals, like BTC/USDT, got 'btc/usd'",
         "8: venues[1].symbols[2]: 'BTC/USD' is there twice",
         "10: strategies[0].slow: expected a whole number, got 'abc'",

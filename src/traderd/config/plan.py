@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from traderd.config.addresses import redacted_values
+from traderd.config.ccxt_venues import THROUGH_CCXT, reach
 from traderd.config.loading import state_path
 from traderd.config.schema import Config, Venue
 from traderd.venues.dialect import Endpoint
@@ -35,23 +36,33 @@ def plan(config: Config, config_path: Path) -> dict[str, Any]:
 
 
 def endpoint(venue: Venue) -> Endpoint | None:
-    """The venue's addresses; None for the simulated exchange, which has some only once it runs."""
+    """The venue's addresses; None for the simulated exchange, which has some only once it runs, and for ccxt's own."""
     if venue.endpoint == "sim":
         return None
     if venue.endpoint == "live":
-        return dialect(venue.name, venue.book_depth).live
+        return None if venue.through_ccxt else dialect(venue.name, venue.book_depth).live
     websocket = venue.endpoint.rstrip("/")
     return Endpoint(websocket, venue.rest.rstrip("/") or "http" + websocket.removeprefix("ws"))
 
 
 def _venue(venue: Venue) -> dict[str, Any]:
     address = endpoint(venue)
+    elsewhere = "simulated, inside the daemon" if venue.endpoint == "sim" else "where ccxt knows it to be"
+    channels = [channel for channel in venue.channels if not venue.through_ccxt or channel in THROUGH_CCXT]
     return {
         "name": venue.name,
+        "path": _path(venue),
         "endpoint": venue.endpoint,
-        "websocket": address.websocket if address else "simulated, inside the daemon",
-        "rest": address.rest if address else "simulated, inside the daemon",
+        "websocket": address.websocket if address else elsewhere,
+        "rest": address.rest if address else elsewhere,
         "symbols": list(venue.symbols),
-        "channels": list(venue.channels),
-        "streams": len(venue.symbols) * len(venue.channels),
+        "channels": channels,
+        "streams": len(venue.symbols) * len(channels),
     }
+
+
+def _path(venue: Venue) -> str:
+    if not venue.through_ccxt:
+        return "native"
+    how = "its websockets" if reach(venue.name) == "websocket" else "polled REST, as it has no websockets"
+    return f"through ccxt, the slower path: {how}, trades checked against REST each {venue.tape_check_s:g} s, no books"

@@ -9,10 +9,12 @@ from collections.abc import Callable, Iterable, Iterator
 from urllib.parse import urlsplit
 
 from traderd.config.addresses import AddressError, resolved
+from traderd.config.ccxt_venues import THROUGH_CCXT, ccxt_names, reach
 from traderd.config.checking import display, suggestion
 from traderd.config.document import KeyPath
 from traderd.config.schema import Config, Strategy, Venue
 from traderd.config.storage import storage_contradictions
+from traderd.venues.registry import is_spoken
 
 Contradiction = tuple[tuple[KeyPath, ...], str]
 _DATABASE_SCHEMES = ("postgresql", "postgres")
@@ -73,6 +75,7 @@ def _venues(config: Config) -> Iterator[Contradiction]:
     for i, venue in enumerate(config.venues):
         at: KeyPath = ("venues", i)
         yield from _endpoint(venue, at)
+        yield from _path(venue, at)
         for key, items in (("symbols", venue.symbols), ("channels", venue.channels)):
             if not items:
                 yield ((*at, key),), "must not be empty"
@@ -93,6 +96,17 @@ def _endpoint(venue: Venue, at: KeyPath) -> Iterator[Contradiction]:
         yield (rest, endpoint), f"may only be given where endpoint is an address, and it is `{venue.endpoint}`"
     if venue.rest and not _is_url(venue.rest, ("http", "https")):
         yield (rest,), f"expected an http:// or https:// address, got {display(venue.rest)}"
+
+
+def _path(venue: Venue, at: KeyPath) -> Iterator[Contradiction]:
+    """Who is heard natively, and who through ccxt."""
+    if not is_spoken(venue.name) and not reach(venue.name):
+        hint = suggestion(venue.name, ccxt_names())
+        yield ((*at, "name"),), f"neither spoken natively nor a venue of ccxt's: {display(venue.name)}{hint}"
+    elif venue.via == "ccxt" and not reach(venue.name):
+        yield ((*at, "via"), (*at, "name")), f"ccxt has no venue {display(venue.name)}"
+    elif venue.through_ccxt and not THROUGH_CCXT.intersection(venue.channels):
+        yield ((*at, "channels"), (*at, "via")), "through ccxt there are only quotes and trades"
 
 
 def _is_url(address: str, schemes: tuple[str, ...]) -> bool:

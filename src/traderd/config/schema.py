@@ -12,6 +12,7 @@ from msgspec import Meta, Struct
 from traderd.config.addresses import redacted, resolved
 from traderd.config.storage import Storage
 from traderd.venues.dialect import Channel
+from traderd.venues.registry import is_spoken
 
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 Milliseconds = Annotated[int, Meta(ge=0, le=3_600_000)]
@@ -25,6 +26,11 @@ Name = Annotated[
         description="a name of at most 64 letters, digits, `_`, `.` or `-`",
     ),
 ]
+VenueName = Annotated[
+    str,
+    Meta(pattern=r"^[a-z][a-z0-9_]{1,31}\Z", description="a venue as ccxt spells it, like binance or bitfinex"),
+]
+TapeCheckSeconds = Annotated[float, Meta(ge=5, le=3_600)]
 Symbol = Annotated[
     str,
     Meta(
@@ -62,7 +68,12 @@ class Log(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 class Venue(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One exchange to listen to."""
 
-    name: Literal["binance", "kraken"]
+    name: VenueName
+    """One that is spoken natively, or any other of ccxt's."""
+    via: Literal["auto", "ccxt"] = "auto"
+    """auto: natively where the venue is spoken, else through ccxt, the slower path; ccxt: that in any case."""
+    tape_check_s: TapeCheckSeconds = 30.0
+    """Through ccxt: how often the tape is held against the venue's REST trades."""
     endpoint: str = "live"
     """`sim`: the simulated exchange inside this daemon; `live`: the real one; or a ws:// or wss:// base address."""
     rest: str = ""
@@ -71,6 +82,11 @@ class Venue(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     channels: tuple[Channel, ...] = ("quote", "trade", "book")
     book_depth: Literal[10, 25, 100, 500, 1000] = 10
     """Kraken's subscribed depth; Binance's diff stream has no depth of its own."""
+
+    @property
+    def through_ccxt(self) -> bool:
+        """Whether it is heard by the slower path."""
+        return self.via == "ccxt" or not is_spoken(self.name)
 
 
 class Sim(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

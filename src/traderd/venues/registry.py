@@ -17,6 +17,11 @@ MARKETS: Final[dict[str, Market]] = {
 """What captures and configurations call the markets."""
 
 
+def is_spoken(name: str) -> bool:
+    """Whether a venue is spoken here in any of its markets."""
+    return any(_speaks(name, market) for market in ("spot", "linear", "inverse"))
+
+
 def dialect(name: str, book_depth: int, market: str = "spot") -> Dialect:
     """A fresh dialect. `book_depth` is what is subscribed where the venue's book has a depth. Raises KeyError."""
     match name, MARKETS[market]:
@@ -30,3 +35,11 @@ def dialect(name: str, book_depth: int, market: str = "spot") -> Dialect:
             return Kraken(book_depth)
         case _:
             raise KeyError(name)
+
+
+def _speaks(name: str, market: Market) -> bool:
+    try:
+        dialect(name, 10, market)
+    except KeyError:
+        return False
+    return True

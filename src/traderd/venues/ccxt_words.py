@@ -1,0 +1,153 @@
+"""ccxt's unified structures into our events: https://docs.ccxt.com/#/README?id=public-api.
+
+Numbers keep the text that the venue sent wherever ccxt hands it through (`Written`); what ccxt has read as a float is
+the shortest decimal that is that float, so that zeros at the end may be missing. Refuses with a BadFrameError what is
+no price, no quantity, no side or no time, as our own dialects do.
+"""
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from msgspec.structs import replace
+
+from traderd.core.errors import BadFrameError
+from traderd.core.market import Instrument, Quote, Trade
+from traderd.venues.dialect import Endpoint
+from traderd.venues.numbers import MS_MAX, is_quote, is_trade, without_exponent
+
+_TICK_SIZE: Final = 4
+_DECIMAL_PLACES: Final = 2
+"""How a venue of ccxt's tells its precision: `exchange.precisionMode`."""
+_ID_CHARS_MAX: Final = 128
+
+
+class Written(float):
+    """A float that remembers how it was written. Given to ccxt as the type of its numbers, which then reckons on."""
+
+    text: str
+
+    def __new__(cls, value: Any) -> "Written":
+        """Raises ValueError and TypeError as `float` does."""
+        written = super().__new__(cls, value)
+        written.text = value if isinstance(value, str) else repr(float(value))
+        return written
+
+
+def text_of(number: Any) -> str:
+    """The plain decimal text of one of ccxt's numbers, for the checks of `numbers` to judge; "" for None."""
+    if number is None:
+        return ""
+    text = number.text if isinstance(number, Written) else str(number)
+    return without_exponent(text)
+
+
+def quote_from(bid: Sequence[Any], ask: Sequence[Any], time_ms: Any, instrument: Instrument, received_ns: int) -> Quote:
+    """Best bid and ask out of (price, quantity) each; ccxt tells no update id. Raises BadFrameError."""
+    bid_text, bid_size, ask_text, ask_size = (text_of(value) for value in (*bid[:2], *ask[:2]))
+    if not is_quote(f"{bid_text},{bid_size},{ask_text},{ask_size}"):
+        raise BadFrameError("bad_number")
+    return Quote(
+        instrument=instrument,
+        bid=float(bid_text),
+        ask=float(ask_text),
+        bid_size=float(bid_size),
+        ask_size=float(ask_size),
+        bid_text=bid_text,
+        ask_text=ask_text,
+        bid_size_text=bid_size,
+        ask_size_text=ask_size,
+        sequence=received_ns % 1000,
+        time_venue_ns=_time_ns(time_ms),
+        time_received_ns=received_ns,
+    )
+
+
+def quote_from_ticker(ticker: Mapping[str, Any], instrument: Instrument, received_ns: int) -> Quote:
+    """A ticker of which the venue tells the sizes too. Raises BadFrameError."""
+    bid, ask = (ticker.get("bid"), ticker.get("bidVolume")), (ticker.get("ask"), ticker.get("askVolume"))
+    return quote_from(bid, ask, ticker.get("timestamp"), instrument, received_ns)
+
+
+def quote_from_book(book: Mapping[str, Any], instrument: Instrument, received_ns: int) -> Quote | None:
+    """The best level of each side; None while a side is empty. Raises BadFrameError."""
+    bids, asks = book["bids"], book["asks"]
+    if not len(bids) or not len(asks):
+        return None
+    return quote_from(bids[0], asks[0], book.get("timestamp"), instrument, received_ns)
+
+
+def trade_from(trade: Mapping[str, Any], instrument: Instrument, received_ns: int) -> Trade:
+    """One public trade; one without an id is named by what it is. Raises BadFrameError."""
+    price, quantity, side = text_of(trade.get("price")), text_of(trade.get("amount")), trade.get("side")
+    if not is_trade(f"{price},{quantity}"):
+        raise BadFrameError("bad_number")
+    if side not in ("buy", "sell"):
+        raise BadFrameError("bad_side")
+    time_ns = _time_ns(trade.get("timestamp"))
+    trade_id = str(trade.get("id") or f"{time_ns // 1_000_000}-{side}-{price}-{quantity}")
+    if len(trade_id) > _ID_CHARS_MAX or not trade_id.isprintable():
+        raise BadFrameError("malformed")
+    return Trade(
+        instrument=instrument,
+        trade_id=trade_id,
+        side=side,
+        price=float(price),
+        quantity=float(quantity),
+        price_text=price,
+        quantity_text=quantity,
+        time_venue_ns=time_ns,
+        time_received_ns=received_ns,
+    )
+
+
+def described(market: Mapping[str, Any], precision_mode: int, instrument: Instrument) -> Instrument:
+    """The instrument with what ccxt tells of its market; what it doesn't tell stays as it is."""
+    precision, limits = market.get("precision") or {}, market.get("limits") or {}
+    contract = bool(market.get("contract"))
+    return replace(
+        instrument,
+        venue_symbol=str(market["id"]),
+        base=str(market["base"]),
+        quote=str(market["quote"]),
+        price_tick=_step(precision.get("price"), precision_mode, instrument.price_tick),
+        quantity_step=_step(precision.get("amount"), precision_mode, instrument.quantity_step),
+        notional_min=_above_zero((limits.get("cost") or {}).get("min"), Decimal(0)),
+        market="inverse" if market.get("inverse") else "linear" if contract else "spot",
+        settle=str(market.get("settle") or "") if contract else "",
+        contract_size=_above_zero(market.get("contractSize"), Decimal(1)) if contract else Decimal(1),
+        expiry_ns=_time_ns(market.get("expiry")),
+        feed="ccxt",
+    )
+
+
+def rebased(addresses: Any, endpoint: Endpoint) -> Any:
+    """ccxt's `urls['api']` with scheme and host of every address replaced, as another server of the protocol needs."""
+    if isinstance(addresses, Mapping):
+        return {name: rebased(address, endpoint) for name, address in addresses.items()}
+    parts = urlsplit(str(addresses))
+    base = endpoint.websocket if parts.scheme in ("ws", "wss") else endpoint.rest
+    return base + parts.path
+
+
+def _step(precision: Any, mode: int, unknown: Decimal) -> Decimal:
+    if precision is None or mode not in (_TICK_SIZE, _DECIMAL_PLACES):
+        return unknown
+    if mode == _DECIMAL_PLACES:
+        return Decimal(1).scaleb(-int(precision))
+    return _above_zero(precision, unknown)
+
+
+def _above_zero(number: Any, otherwise: Decimal) -> Decimal:
+    text = text_of(number)
+    return Decimal(text) if is_trade(f"{text},0") else otherwise
+
+
+def _time_ns(time_ms: Any) -> int:
+    """Nanoseconds; 0 where the venue tells none."""
+    if time_ms is None:
+        return 0
+    if not isinstance(time_ms, int) or not 0 <= time_ms <= MS_MAX:
+        raise BadFrameError("bad_time")
+    return time_ms * 1_000_000
