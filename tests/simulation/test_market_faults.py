@@ -1,0 +1,160 @@
+"""The exchange fails in every way that real ones do; the daemon finds it in seconds, and no trade is missing after.
+
+TRADERD_TEST_LONG=1 lasts as long as the promises say: a minute of refused connections instead of some seconds.
+"""
+
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+from books import rows
+from daemons import LONG
+from faulty import (
+    SYMBOLS,
+    connects,
+    expect_every_trade,
+    fresh_again,
+    inflict,
+    listening,
+    remembering,
+    seconds_until,
+    warm,
+)
+
+from conftest import Database
+from traderd.sim.faults import Faults
+
+pytestmark = pytest.mark.process
+FOUND_S_MAX = 5.0
+FRESH_S_MAX = 8.0
+REPAIRED_S_MAX = 6.0
+CONNECTS_PER_MINUTE_MAX = 30
+HEALED_S_MAX = 20.0
+
+
+@pytest.mark.parametrize("fault", [Faults(stall=True), Faults(half_open=True)], ids=["stalled", "half open"])
+async def test_a_link_without_data_is_left_whatever_its_pings_say(
+    fault: Faults, plain_database: Database, tmp_path: Path
+) -> None:
+    """Found in five seconds, fresh in eight, and every trade of the hole is fetched."""
+    async with remembering() as exchange:
+        with listening(tmp_path, exchange, plain_database.dsn) as daemon:
+            await warm(daemon)
+            since_s = inflict(exchange, fault)
+            found_s = await seconds_until(lambda: connects(exchange, since_s), since_s, FOUND_S_MAX, "found")
+            fresh_s = await fresh_again(daemon, since_s, FRESH_S_MAX)
+            print(f"found after {found_s:.1f} s, fresh after {fresh_s:.1f} s")
+            assert await expect_every_trade(exchange, plain_database.dsn, HEALED_S_MAX) > 500
+
+
+async def test_one_silent_symbol_of_twenty_is_repaired_and_no_other_notices(
+    plain_database: Database, tmp_path: Path
+) -> None:
+    """On the same connection, in six seconds; the others have no gap."""
+    async with remembering() as exchange:
+        with listening(tmp_path, exchange, plain_database.dsn) as daemon:
+            await warm(daemon, 6.0)
+            since_s = inflict(exchange, Faults(drop=("BTCUSDT",)))
+            quotes = exchange.ledger["connections"][-1]["sent"]["btcusdt@bookTicker"]
+
+            def served_again() -> bool:
+                return bool(exchange.ledger["connections"][-1]["sent"]["btcusdt@bookTicker"] > quotes + 3)
+
+            repaired_s = await seconds_until(served_again, since_s, REPAIRED_S_MAX, "repaired")
+            print(f"repaired after {repaired_s:.1f} s")
+            await expect_every_trade(exchange, plain_database.dsn, HEALED_S_MAX)
+            assert not connects(exchange, since_s)
+            begun = f"to_timestamp({since_s - 3})"
+            gaps = await rows(plain_database.dsn, f"SELECT symbol, time_to FROM data_gaps WHERE time_from > {begun}")
+            assert {symbol for symbol, _ in gaps} == {"BTC/USDT"}
+
+
+async def test_while_nobody_is_let_in_nobody_storms_and_then_all_is_fetched(
+    plain_database: Database, tmp_path: Path
+) -> None:
+    """At most thirty knocks in any minute, in a short outage as few in proportion beyond a first burst."""
+    refused_s = 60.0 if LONG else 6.0
+    async with remembering() as exchange:
+        with listening(tmp_path, exchange, plain_database.dsn) as daemon:
+            await warm(daemon, 1.0)
+            since_s = inflict(exchange, Faults(cut=True, refuse_s=refused_s))
+            await asyncio.sleep(refused_s)
+            knocks = connects(exchange, since_s)
+            assert 1 <= len(knocks) <= (CONNECTS_PER_MINUTE_MAX if LONG else 12)
+            # A link that was refused for long isn't asked for again at once: as long again at the most.
+            await fresh_again(daemon, time.time(), max(FRESH_S_MAX, refused_s))
+            assert await expect_every_trade(exchange, plain_database.dsn, HEALED_S_MAX) > 500
+
+
+async def test_a_younger_link_takes_over_before_the_old_one_is_cut(plain_database: Database, tmp_path: Path) -> None:
+    """24 hours made short: nothing is missing and nothing is doubled, neither trade nor quote."""
+    age_s = 8.0
+    async with remembering() as exchange:
+        exchange.inflict(Faults(age_s=age_s))
+        settings = {"connection_age_max_s": age_s * 0.8}
+        with listening(tmp_path, exchange, plain_database.dsn, **settings) as daemon:
+            await warm(daemon, age_s * (5 if LONG else 2))
+            until_us = await _newest_us(plain_database)
+            ends = [account["end"] for account in exchange.ledger["connections"]]
+            assert ends.count("left") >= 2, "no link was changed"
+            assert "aged" not in ends, "the exchange had to cut"
+            await expect_every_trade(exchange, plain_database.dsn, 2.0)
+            for symbol in SYMBOLS:
+                await _expect_quotes_as_sent(exchange.ledger["ids"], plain_database, symbol, until_us)
+            assert not await rows(plain_database.dsn, "SELECT 1 FROM data_gaps")
+
+
+async def _newest_us(database: Database) -> int:
+    ((newest,),) = await rows(database.dsn, "SELECT max(sequence) FROM tick_data")
+    return int(newest)
+
+
+async def _expect_quotes_as_sent(ids: dict[str, list[int]], database: Database, symbol: str, until: int) -> None:
+    """By update id, which is younger with every quote of the exchange, whatever the symbol."""
+    query = f"SELECT sequence FROM tick_data WHERE symbol = '{symbol}' ORDER BY sequence"
+    stored = [int(sequence) for (sequence,) in await rows(database.dsn, query)]
+    sent = [number for number in ids[f"{symbol.replace('/', '').lower()}@bookTicker"] if number >= stored[0]]
+    assert stored == sent[: len(stored)]
+    assert len(stored) >= len([number for number in sent if number <= until]) - 1
+
+
+async def test_frames_repeated_reordered_and_corrupted_cost_nothing_in_the_end(
+    plain_database: Database, tmp_path: Path
+) -> None:
+    """Each trade is stored once, what can't be read is kept aside and counted, and what it held is fetched."""
+    async with remembering() as exchange:
+        with listening(tmp_path, exchange, plain_database.dsn) as daemon:
+            await warm(daemon, 1.0)
+            exchange.inflict(Faults(repeat=0.02, reorder=0.02, corrupt=0.005))
+            await asyncio.sleep(60.0 if LONG else 4.0)
+            exchange.inflict(Faults())
+            await asyncio.sleep(1.0)
+            assert await expect_every_trade(exchange, plain_database.dsn, HEALED_S_MAX) > 500
+            status = await daemon.status()
+            assert status["ticks"]["quarantined"] > 3
+            assert status["ticks"]["lost"] == 0
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [Faults(unsent=("ETHUSDT",), lies_max=2), Faults(refused=("ETHUSDT",), lies_max=1)],
+    ids=["silent", "refused"],
+)
+async def test_an_answer_to_a_subscription_proves_nothing(
+    lie: Faults, plain_database: Database, tmp_path: Path
+) -> None:
+    """What was acknowledged and stays silent, or was refused without a reason, is asked for again: no new connection."""
+    async with remembering() as exchange:
+        exchange.inflict(lie)
+        with listening(tmp_path, exchange, plain_database.dsn, symbols=SYMBOLS[:4]) as daemon:
+            await seconds_until(lambda: exchange.ledger["connects"], time.time(), 20.0, "connected")
+            (at,) = exchange.ledger["connects"]
+
+            def served() -> bool:
+                account = exchange.ledger["connections"][-1]
+                return all(account["sent"].get(f"{symbol}usdt@bookTicker", 0) for symbol in ("btc", "eth"))
+
+            print(f"served after {await seconds_until(served, at, 15.0, 'served'):.1f} s")
+            await daemon.until(lambda status: status["ticks"]["stored"] > 500)
+            assert len(exchange.ledger["connects"]) == 1
