@@ -111,7 +111,6 @@ class CcxtFeed:
         """Take steps until one says that it is done, or can never be; a fault is told, and waited upon."""
         backoff = Backoff(0.25, 30.0, 60.0)
         while True:
-            await self._allowed()
             started_ns = self._clock.monotonic_ns()
             try:
                 if await step():
@@ -131,9 +130,10 @@ class CcxtFeed:
             else:
                 backoff.healthy((self._clock.monotonic_ns() - started_ns) / 1e9)
 
-    async def _allowed(self) -> None:
-        """What the venue refuses to one of us it refuses to all."""
+    async def _ask(self, method: str, *arguments: Any) -> Any:
+        """What the venue refuses to one of us it refuses to all: then everybody waits."""
         await asyncio.sleep((self._allowed_ns - self._clock.monotonic_ns()) / 1e9)
+        return await self._client.ask(method, *arguments)
 
     def _source(self, instrument: Instrument, channel: AnyChannel) -> Callable[[], Awaitable[bool]]:
         """Where one stream comes from: the best that ccxt has for this venue."""
@@ -146,7 +146,7 @@ class CcxtFeed:
         argument: Any = [instrument.symbol] if has == "watchBidsAsks" else instrument.symbol
 
         async def step() -> bool:
-            take(self, instrument, await self._client.ask(method, argument))
+            take(self, instrument, await self._ask(method, argument))
             await asyncio.sleep(poll_s)
             return False
 
@@ -211,12 +211,12 @@ class CcxtFeed:
     async def _page(self, symbol: str) -> Any:
         """The venue's newest trades, as many as it gives: not every venue takes a limit of a thousand."""
         try:
-            return await self._client.ask("fetch_trades", symbol, None, self._pages.get(symbol, _PAGE))
+            return await self._ask("fetch_trades", symbol, None, self._pages.get(symbol, _PAGE))
         except BadFrameError:
             if symbol in self._pages:
                 raise
             self._pages[symbol] = None
-            return await self._client.ask("fetch_trades", symbol)
+            return await self._ask("fetch_trades", symbol)
 
     def _found(self, instrument: Instrument, tape: Tape, finding: Finding) -> None:
         """Write down what is missing, store it, and say what could not be compared."""
