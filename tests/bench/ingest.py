@@ -84,10 +84,10 @@ def told(figures: dict[str, float]) -> str:
     )
 
 
-async def fresh_database(dsn: str) -> str:
+async def fresh_database(dsn: str, prefix: str = "ingest") -> str:
     """An empty database on the server."""
     connection = await asyncpg.connect(dsn)
-    name = f"ingest_{os.getpid()}"
+    name = f"{prefix}_{os.getpid()}"
     await connection.execute(f"CREATE DATABASE {name}")
     await connection.close()
     return with_database(dsn, name)

@@ -144,7 +144,7 @@ async def test_frames_repeated_reordered_and_corrupted_cost_nothing_in_the_end(
 async def test_an_answer_to_a_subscription_proves_nothing(
     lie: Faults, plain_database: Database, tmp_path: Path
 ) -> None:
-    """What was acknowledged and stays silent, or was refused without a reason, is asked for again: no new connection."""
+    """What was acknowledged and stays silent, or refused for no reason, is asked for again on the same connection."""
     async with remembering() as exchange:
         exchange.inflict(lie)
         with listening(tmp_path, exchange, plain_database.dsn, symbols=SYMBOLS[:4]) as daemon:

@@ -142,7 +142,7 @@ class SimulatedExchange:
         """Before the handshake: REST is answered here, None lets a websocket in."""
         path = urlsplit(request.path).path
         if path == "/sim/ledger":
-            return _http(200, msgspec.json.encode(self.ledger))
+            return http_response(200, msgspec.json.encode(self.ledger))
         if path == "/sim/faults":
             return self._hear_of_faults(request.path)
         if path not in {"/stream", "/ws"} and not path.startswith("/ws/"):
@@ -151,9 +151,9 @@ class SimulatedExchange:
         if (status := self._door.refuses_websocket()) is not None:
             if status == 0:
                 connection.transport.abort()
-            return _http(status or 503, b"{}", self._door.retry_after)
+            return http_response(status or 503, b"{}", self._door.retry_after)
         if len(_streams(request.path)) > STREAMS_MAX:
-            return _http(400, b'{"code":-1101,"msg":"Too many streams on one connection."}')
+            return http_response(400, b'{"code":-1101,"msg":"Too many streams on one connection."}')
         return None
 
     def _answer(self, target: str) -> Response:
@@ -161,16 +161,16 @@ class SimulatedExchange:
         status = self._door.refuses_rest(rest.weight(target))
         if status is not None:
             refusal = b'{"code":-1003,"msg":"Too much request weight used; please use WebSocket Streams."}'
-            return _http(status, refusal, self._door.retry_after)
-        return _http(*rest.answer(self.market, target))
+            return http_response(status, refusal, self._door.retry_after)
+        return http_response(*rest.answer(self.market, target))
 
     def _hear_of_faults(self, target: str) -> Response:
         """`?set=JSON`. By GET, for the websocket library reads no other request."""
         try:
             self.inflict(faults_from(parse_qs(urlsplit(target).query).get("set", ["{}"])[-1]))
         except ValueError as error:
-            return _http(400, msgspec.json.encode({"msg": str(error)}))
-        return _http(200, msgspec.json.encode(self.broadcast.faults))
+            return http_response(400, msgspec.json.encode({"msg": str(error)}))
+        return http_response(200, msgspec.json.encode(self.broadcast.faults))
 
     async def _converse(self, connection: ServerConnection) -> None:
         assert connection.request is not None
@@ -206,7 +206,8 @@ def _streams(target: str) -> list[str]:
     return [name for name in names.split("/") if name]
 
 
-def _http(status: int, body: bytes, retry_after_s: int = 0) -> Response:
+def http_response(status: int, body: bytes, retry_after_s: int = 0) -> Response:
+    """A JSON answer that closes the connection."""
     headers = Headers(
         {"Content-Type": "application/json;charset=UTF-8", "Content-Length": str(len(body)), "Connection": "close"}
     )
