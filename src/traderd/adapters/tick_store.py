@@ -9,12 +9,13 @@ the server's words.
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 import asyncpg
 
 from traderd.adapters.copy_columns import HEADER, TRAILER
 from traderd.adapters.postgres import APP_ROLE, Reconnecting, translate
-from traderd.adapters.tick_rows import COLUMNS
+from traderd.adapters.tick_rows import BACKFILL, BACKFILLED, COLUMNS
 from traderd.core.errors import StoreRefusedError, StoreUnavailableError
 from traderd.runtime.ports import JournalRecord
 
@@ -52,14 +53,14 @@ class CopyTickStore:
     async def store(self, journal_id: str, records: Sequence[JournalRecord]) -> int:
         """Write the records and move the cursor, both or neither; returns the rows refused one by one."""
         async with self._database.use() as connection:
-            tables = _by_table(records)
+            parts = _parts(records)
             await self._ensure_partitions(connection, records)
             try:
-                await self._write(connection, journal_id, records, tables, self._careful)
+                await self._write(connection, journal_id, records, parts)
             except asyncpg.PostgresError as error:
                 if not isinstance(translate(error), StoreRefusedError):
                     raise
-                return await self._write_by_halves(connection, journal_id, records, tables)
+                return await self._write_by_halves(connection, journal_id, records, parts)
         return 0
 
     async def forget(self, journal_id: str) -> None:
@@ -76,48 +77,47 @@ class CopyTickStore:
         connection: asyncpg.Connection,
         journal_id: str,
         records: Sequence[JournalRecord],
-        tables: dict[str, list[bytes]],
-        careful: bool,
+        parts: "dict[_Part, list[bytes]]",
     ) -> None:
         async with connection.transaction():
             await _advance(connection, journal_id, records)
-            for table, payloads in tables.items():
-                if careful and table in _IDENTITY:
-                    self.duplicates += await _copy_missing(connection, table, payloads, self._timeout_s)
+            for part, payloads in parts.items():
+                if part.table in _IDENTITY and (self._careful or part.backfilled):
+                    self.duplicates += await _copy_missing(connection, part, payloads, self._timeout_s)
                 else:
-                    await _copy(connection, table, table, payloads, self._timeout_s)
+                    await _copy(connection, part, part.table, payloads, self._timeout_s)
 
     async def _write_by_halves(
         self,
         connection: asyncpg.Connection,
         journal_id: str,
         records: Sequence[JournalRecord],
-        tables: dict[str, list[bytes]],
+        parts: "dict[_Part, list[bytes]]",
     ) -> int:
         refused = 0
         async with connection.transaction():
             await _advance(connection, journal_id, records)
-            for table, payloads in tables.items():
+            for part, payloads in parts.items():
                 rows = [row for payload in payloads for row in split_rows(payload)]
-                refused += await self._copy_halves(connection, table, rows)
+                refused += await self._copy_halves(connection, part, rows)
         return refused
 
-    async def _copy_halves(self, connection: asyncpg.Connection, table: str, rows: list[bytes]) -> int:
+    async def _copy_halves(self, connection: asyncpg.Connection, part: "_Part", rows: list[bytes]) -> int:
         try:
             async with connection.transaction():
-                if table in _IDENTITY:
-                    self.duplicates += await _copy_missing(connection, table, [b"".join(rows)], self._timeout_s)
+                if part.table in _IDENTITY:
+                    self.duplicates += await _copy_missing(connection, part, [b"".join(rows)], self._timeout_s)
                 else:
-                    await _copy(connection, table, table, [b"".join(rows)], self._timeout_s)
+                    await _copy(connection, part, part.table, [b"".join(rows)], self._timeout_s)
         except asyncpg.PostgresError as error:
             if not isinstance(translate(error), StoreRefusedError):
                 raise
             if len(rows) == 1:
-                await _quarantine(connection, table, rows[0], str(error))
+                await _quarantine(connection, part.table, rows[0], str(error))
                 return 1
             half = len(rows) // 2
-            return await self._copy_halves(connection, table, rows[:half]) + await self._copy_halves(
-                connection, table, rows[half:]
+            return await self._copy_halves(connection, part, rows[:half]) + await self._copy_halves(
+                connection, part, rows[half:]
             )
         return 0
 
@@ -148,23 +148,26 @@ async def _advance(connection: asyncpg.Connection, journal_id: str, records: Seq
 
 
 async def _copy(
-    connection: asyncpg.Connection, table: str, into: str, payloads: Sequence[bytes], timeout_s: float
+    connection: asyncpg.Connection, part: "_Part", into: str, payloads: Sequence[bytes], timeout_s: float
 ) -> None:
     await connection.copy_to_table(
-        into, source=_stream(payloads), columns=COLUMNS[table], format="binary", timeout=timeout_s
+        into, source=_stream(payloads), columns=part.columns, format="binary", timeout=timeout_s
     )
 
 
-async def _copy_missing(connection: asyncpg.Connection, table: str, payloads: Sequence[bytes], timeout_s: float) -> int:
+async def _copy_missing(
+    connection: asyncpg.Connection, part: "_Part", payloads: Sequence[bytes], timeout_s: float
+) -> int:
     """COPY into a staging table and insert what isn't there yet; returns how many rows were there."""
+    table = part.table
     await connection.execute(
         f"CREATE TEMP TABLE IF NOT EXISTS staging_{table} (LIKE {table} INCLUDING DEFAULTS) ON COMMIT DELETE ROWS;"
         f"TRUNCATE staging_{table}"
     )
-    await _copy(connection, table, f"staging_{table}", payloads, timeout_s)
+    await _copy(connection, part, f"staging_{table}", payloads, timeout_s)
     identity = ", ".join(_IDENTITY[table])
     same = " AND ".join(f"stored.{column} = fresh.{column}" for column in _IDENTITY[table])
-    columns = ", ".join(COLUMNS[table])
+    columns = ", ".join(part.columns)
     total = await connection.fetchval(f"SELECT count(*) FROM staging_{table}")
     inserted = await connection.execute(
         f"INSERT INTO {table} ({columns}) SELECT DISTINCT ON ({identity}) {columns} FROM staging_{table} fresh"
@@ -197,13 +200,25 @@ def split_rows(payload: bytes) -> list[bytes]:
     return rows
 
 
-def _by_table(records: Sequence[JournalRecord]) -> dict[str, list[bytes]]:
-    """The records' payloads by table; the label says it: `tick_data:binance`."""
-    tables: dict[str, list[bytes]] = defaultdict(list)
+class _Part(NamedTuple):
+    """What is written by one COPY."""
+
+    table: str
+    backfilled: bool
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return BACKFILLED if self.backfilled else COLUMNS[self.table]
+
+
+def _parts(records: Sequence[JournalRecord]) -> dict[_Part, list[bytes]]:
+    """The records' payloads by what they are; the label says it: `tick_data:binance:quote`."""
+    parts: dict[_Part, list[bytes]] = defaultdict(list)
     for record in records:
         if record.rows:
-            tables[record.label.partition(":")[0]].append(record.payload)
-    return tables
+            table, _, stream = record.label.partition(":")
+            parts[_Part(table, table == "public_trades" and stream.endswith(f":{BACKFILL}"))].append(record.payload)
+    return parts
 
 
 async def _stream(payloads: Sequence[bytes]) -> AsyncIterator[bytes]:

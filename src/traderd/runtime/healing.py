@@ -1,0 +1,303 @@
+"""Fetches again what is missing: the trades of closed gaps, from one venue's REST, in the background, newest gap first.
+
+The database says what is to be healed and what lies on both sides of each hole, so that a restart goes on where the
+run before it was. What is fetched goes through the tick journal like every trade. Bars that were made over a hole are
+made anew from the stored trades, once they have ended.
+Refuses nothing that the venue still serves: while the venue, the database or the journal can't, it waits and tries
+again. What the venue doesn't serve any more stays missing, and the gap's row says why.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Protocol
+
+from msgspec import Struct
+
+from traderd.core.backoff import Backoff
+from traderd.core.budget import Budget
+from traderd.core.candles import timeframe_ns
+from traderd.core.errors import BadFrameError, JournalError, StoreUnavailableError, VenueRefusalError
+from traderd.core.facts import Gap
+from traderd.core.gaps import healed
+from traderd.core.market import Instrument
+from traderd.runtime.pipeline import Pipeline, Stream
+from traderd.runtime.ports import Clock, GapRecords, Rest
+from traderd.venues.dialect import Endpoint, History, Hole
+from traderd.venues.hole_paging import HolePaging
+
+_REST_TIMEOUT_S = 10.0
+_S = 1_000_000_000
+_TRANSIT_NS = _S
+"""A trade may have been made so long before it, or the hole, was noticed here."""
+_BAR_GRACE_NS = 3 * _S
+"""So long after its end the engine has written a bar."""
+_DERIVED_NS = 3_600 * _S
+"""How much of a long hole's time one statement makes anew."""
+_FORSAKEN_NS = 600 * _S
+"""A symbol that isn't listened to so long after the start isn't configured any more."""
+_REASONS_MAX = 3
+_ATTEMPTS_MAX = 10
+"""At answers that can't be read; a venue that isn't there is asked without end."""
+_CANNOT = (ConnectionError, BadFrameError, JournalError, StoreUnavailableError)
+
+
+class Patience(Struct, frozen=True):
+    """How long is waited for what, and how often a venue is asked."""
+
+    look_s: float = 2.0
+    """Between two looks for gaps."""
+    settle_s: float = 1.0
+    """After a gap's end, until the first trades behind it are stored."""
+    quiet_s: float = 60.0
+    """Without a trade behind it for so long a hole is taken to reach to the present."""
+    asks_per_s: float = 1.0
+    """A venue counts these together with the book snapshots, which are more urgent."""
+    backoff_max_s: float = 600.0
+
+
+class Admission(Protocol):
+    """The venue's leave to ask, which its sessions need too."""
+
+    async def ask(self) -> None:
+        """Wait until it may be asked."""
+        ...
+
+    def refused(self, error: BaseException) -> float:
+        """Heed what came instead of an answer; how many seconds everybody must wait now."""
+        ...
+
+
+class HealingObserver(Protocol):
+    """Who is told: the log."""
+
+    def healing_delayed(self, exchange: str, reason: str, delay_s: float) -> None:
+        """The venue, the database or the journal can't now."""
+        ...
+
+
+class Ward(Struct, frozen=True):
+    """One instrument whose holes are healed, and where its trades are to be had."""
+
+    instrument: Instrument
+    history: History
+    endpoint: Endpoint
+    stream: Stream
+
+
+class _Wound(Struct):
+    """A gap that is being healed."""
+
+    waiting: list[Ward]
+    """Whose trades aren't there yet."""
+    look_again_ns: int = 0
+    attempts: int = 0
+    """How often the venue gave no answer of use."""
+    holes: dict[str, Hole] = {}
+    """By symbol: what was fetched, as far as the venue served it."""
+    failures: list[str] = []
+
+
+class _Bars(Struct, frozen=True):
+    """Stored bars that are to be made anew, once they have ended."""
+
+    gap: Gap
+    symbol: str
+    timeframe: str
+    from_ns: int
+    to_ns: int
+
+
+class Healing:
+    """One venue's."""
+
+    def __init__(
+        self,
+        exchange: str,
+        timeframes: Iterable[str],
+        pipeline: Pipeline,
+        records: GapRecords,
+        rest: Rest,
+        admission: Admission,
+        clock: Clock,
+        stored: Callable[[], Awaitable[None]],
+        observer: HealingObserver,
+        patience: Patience,
+    ) -> None:
+        """`stored` waits until the database has all ticks and facts that are journalled now."""
+        self._exchange = exchange
+        self._timeframes = tuple(timeframes)
+        self._wards: dict[str, Ward] = {}
+        self._began_ns = clock.time_ns()
+        self._pipeline = pipeline
+        self._records = records
+        self._rest = rest
+        self._admission = admission
+        self._clock = clock
+        self._stored = stored
+        self._observer = observer
+        self._patience = patience
+        self._budget = Budget(patience.asks_per_s, burst=1.0)
+        self._wounds: dict[str, _Wound] = {}
+        self._over: set[str] = set()  # done, though the database may show them as closed a moment longer
+        self._bars: set[_Bars] = set()
+
+    def admit(self, wards: Iterable[Ward]) -> None:
+        """From now on their holes are healed too."""
+        self._wards.update((ward.instrument.symbol, ward) for ward in wards)
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        backoff = Backoff(1.0, self._patience.backoff_max_s, healthy_after_s=0.0)
+        while True:
+            delay_s = self._patience.look_s
+            try:
+                await self.look()
+                backoff.healthy(0.0)
+            except _CANNOT as fault:
+                delay_s = max(delay_s, backoff.delay(1.0), self._admission.refused(fault))
+                self._observer.healing_delayed(self._exchange, str(fault), delay_s)
+            await asyncio.sleep(delay_s)
+
+    async def look(self) -> None:
+        """Heal what can be healed now. Raises what the venue, the database or the journal can't."""
+        gaps = await self._unhealed()
+        while gaps:
+            if await self._heal(gaps.pop(0)):
+                gaps = await self._unhealed()  # that took its time: a newer one goes first
+        await self._derive()
+
+    async def _unhealed(self) -> list[Gap]:
+        """Those whose turn it is, the newest first."""
+        gaps = await self._records.unhealed(self._exchange)
+        self._over &= {gap.gap_id for gap in gaps}
+        return [gap for gap in gaps if gap.gap_id not in self._over and self._is_due(gap)]
+
+    def _is_due(self, gap: Gap) -> bool:
+        now = self._clock.time_ns()
+        if gap.symbol and gap.symbol not in self._wards:
+            return now - self._began_ns > _FORSAKEN_NS
+        wound = self._wounds.get(gap.gap_id)
+        return gap.to_ns + self._patience.settle_s * _S <= now and (wound is None or wound.look_again_ns <= now)
+
+    async def _heal(self, gap: Gap) -> bool:
+        """As far as it can be healed now; whether the venue was asked."""
+        wards = [ward for symbol, ward in self._wards.items() if gap.symbol in ("", symbol)]
+        wound, asked = self._wounds.setdefault(gap.gap_id, _Wound(wards, holes={}, failures=[])), False
+        await self._stored()
+        for ward in list(wound.waiting):
+            symbol = ward.instrument.symbol
+            hole = await self._hole(gap, symbol)
+            if hole is None:
+                continue
+            paging = HolePaging(hole, ward.history.trades_paged)
+            asked |= paging.next is not None
+            if not await self._fetched(paging, ward, wound):
+                continue
+            wound.holes[symbol] = hole
+            if paging.why_not:
+                wound.failures.append(paging.why_not if gap.symbol else f"{symbol}: {paging.why_not}")
+            wound.waiting.remove(ward)
+        if wound.waiting:
+            wound.look_again_ns = self._clock.time_ns() + self._pause_ns(gap, wound)
+        else:
+            await self._finish(gap, wound)
+        return asked
+
+    def _pause_ns(self, gap: Gap, wound: _Wound) -> int:
+        """Until this gap is looked at again: the longer it lasts the longer, and so for one that can't be fetched."""
+        if wound.attempts:
+            return int(min(self._patience.backoff_max_s, 2.0**wound.attempts) * _S)
+        return max(int(self._patience.look_s * _S), (self._clock.time_ns() - gap.to_ns) // 4)
+
+    async def _hole(self, gap: Gap, symbol: str) -> Hole | None:
+        """What may be missing of this symbol; None while it isn't known what comes after it."""
+        before, after = await self._records.sides(gap, symbol)
+        now = self._clock.time_ns()
+        if after is None and now - gap.to_ns < self._patience.quiet_s * _S:
+            return None
+        return Hole(
+            before.time_ns if before else gap.from_ns - _TRANSIT_NS,
+            after.time_ns if after else now,
+            before.trade_id if before else "",
+            after.trade_id if after else "",
+        )
+
+    async def _fetched(self, paging: HolePaging, ward: Ward, wound: _Wound) -> bool:
+        """Whether it came to an end; what one symbol's answers are like must not keep others from theirs."""
+        try:
+            await self._fetch(paging, ward)
+        except VenueRefusalError:
+            raise
+        except (ConnectionError, BadFrameError) as fault:
+            wound.attempts += 1
+            if isinstance(fault, BadFrameError) and wound.attempts >= _ATTEMPTS_MAX:
+                paging.refuse(f"the venue's answer can't be read: {fault}")
+                return True
+            self._observer.healing_delayed(self._exchange, f"{ward.instrument.symbol}: {fault}", 0.0)
+            return False
+        return True
+
+    async def _fetch(self, paging: HolePaging, ward: Ward) -> None:
+        """Page by page into the journal, but for what is stored already."""
+        at = ward.instrument
+        while paging.next is not None:
+            url = ward.history.trades_url(ward.endpoint, at, paging.next)
+            if not url:
+                paging.refuse("the venue can't be asked for the trades of this time")
+                return
+            body = await self._ask(url)
+            trades = paging.take(ward.history.decode_trades(body, at, self._clock.time_ns()))
+            names = [(each.trade_id, each.time_venue_ns) for each in trades]
+            known = await self._records.stored(self._exchange, at.symbol, names) if names else set()
+            missing = [trade for trade in trades if trade.trade_id not in known]
+            if missing:
+                self._pipeline.backfill(ward.stream, missing)
+
+    async def _ask(self, url: str) -> bytes:
+        await asyncio.sleep(self._budget.take(self._clock.monotonic_ns() / _S))
+        await self._admission.ask()
+        return await self._rest.get(url, _REST_TIMEOUT_S)
+
+    async def _finish(self, gap: Gap, wound: _Wound) -> None:
+        """Say what became of it, once what was fetched is stored."""
+        await self._stored()
+        rows = 0
+        for symbol, hole in wound.holes.items():
+            rows += await self._records.backfilled(self._exchange, symbol, hole.from_ns, hole.to_ns)
+        sides = next(iter(wound.holes.values())) if gap.symbol and wound.holes else Hole(0, 0)
+        why_not = self._why_not(wound)
+        ended = healed(gap, rows, self._clock.time_ns(), sides.after_id, sides.before_id, why_not)
+        self._pipeline.record(ended)
+        self._over.add(gap.gap_id)
+        del self._wounds[gap.gap_id]
+        for symbol, hole in wound.holes.items():
+            self._bars |= self._hurt_bars(ended, symbol, hole)
+
+    def _why_not(self, wound: _Wound) -> str:
+        if not wound.holes:
+            return "none of its symbols is listened to any more"
+        reasons = "; ".join(wound.failures[:_REASONS_MAX])
+        more = len(wound.failures) - _REASONS_MAX
+        return f"{reasons}; and {more} more" if more > 0 else reasons
+
+    def _hurt_bars(self, gap: Gap, symbol: str, hole: Hole) -> set[_Bars]:
+        """The bars that lie in the hole, in parts."""
+        first, last = min(hole.from_ns, gap.from_ns - _TRANSIT_NS), max(hole.to_ns, gap.to_ns)
+        bars = set()
+        for timeframe in self._timeframes:
+            length = timeframe_ns(timeframe)
+            step = -(-_DERIVED_NS // length) * length
+            end = last - last % length + length
+            for start in range(first - first % length, end, step):
+                bars.add(_Bars(gap, symbol, timeframe, start, min(start + step, end)))
+        return bars
+
+    async def _derive(self) -> None:
+        """Make the bars anew that have ended by now."""
+        ended = self._clock.time_ns() - _BAR_GRACE_NS
+        due = sorted((bars for bars in self._bars if bars.to_ns <= ended), key=lambda bars: -bars.to_ns)
+        if due:
+            await self._stored()
+        for bars in due:
+            await self._records.derive(bars.gap, bars.symbol, bars.timeframe, bars.from_ns, bars.to_ns)
+            self._bars.discard(bars)
