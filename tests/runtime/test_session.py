@@ -32,20 +32,24 @@ from traderd.core.market import Instrument, Quote, Trade
 from traderd.core.matching import PaperSettings
 from traderd.core.risk import RiskSettings
 from traderd.core.tally import Tally
+from traderd.runtime.admission import Admission
 from traderd.runtime.pipeline import Pipeline
 from traderd.runtime.ports import Rest
 from traderd.runtime.session import Session
+from traderd.runtime.streams import Streams
+from traderd.runtime.surroundings import Surroundings
 from traderd.sim.pit import DepthChanged
 from traderd.sim.server import SimulatedExchange
 from traderd.sim.wire import level_texts
 from traderd.venues.binance import Binance
-from traderd.venues.dialect import Channel, Dialect, Endpoint, Heartbeating
+from traderd.venues.dialect import AnyChannel, Channel, Dialect, Endpoint, Heartbeating, Limits
 from traderd.venues.kraken import Kraken
 from traderd.venues.playback import events_of
 
 CAPTURES = Path(__file__).parents[2].parent / "shared" / "captures"
 SECOND = 10**9
 ALL: tuple[Channel, ...] = ("quote", "trade", "book")
+PLENTY = Limits(1_000, 1_000.0, 100, 0.0, 30.0)
 
 
 class Seen:
@@ -57,6 +61,7 @@ class Seen:
         self.bad: list[str] = []
         self.refusals: list[tuple[str, str, str]] = []
         self.resyncs: list[tuple[str, str]] = []
+        self.remakes: list[tuple[str, str]] = []
 
     def connected(self, exchange: str) -> None:
         self.connects += 1
@@ -72,6 +77,9 @@ class Seen:
 
     def resync(self, exchange: str, symbol: str, verdict: str) -> None:
         self.resyncs.append((symbol, verdict))
+
+    def remade(self, exchange: str, channel: str, symbol: str, reason: str) -> None:
+        self.remakes.append((channel, symbol))
 
     def gathered(self, exchange: str, channel: str, received: int, journalled: int, quarantined: int) -> None: ...
 
@@ -97,18 +105,20 @@ class Line:
     def __init__(
         self,
         folder: Path,
-        dialect: Dialect,
+        speak: Callable[[], Dialect],
         endpoint: Endpoint,
         symbols: Sequence[str],
         *,
-        channels: Sequence[Channel] = ALL,
+        channels: Sequence[AnyChannel] = ALL,
         backoff: Backoff | None = None,
         uniform: Callable[[], float] = lambda: 0.5,
         rest: Rest | None = None,
         record: bool = False,
+        age_max_s: float = 0.0,
+        admission: Admission | None = None,
     ) -> None:
+        dialect = speak()
         self.instruments = instruments_of(dialect, *symbols)
-        dialect.bind(self.instruments)
         clock = SystemClock()
         risk = RiskSettings(Decimal(5_000), Decimal(20_000), Decimal(100), 2_000, Decimal(10))
         engine = Engine(
@@ -137,20 +147,20 @@ class Line:
         if record:
             header = Header(1, dialect.exchange, "spot", tuple(each.venue_symbol for each in self.instruments))
             self.recorder = Recorder(folder / "record", header, clock.time_ns())
+        self.admission = admission or Admission(PLENTY, clock)
+        world = Surroundings(
+            PicowsConnector(), rest or self.rest, clock, uniform, self.seen, self.admission, self.recorder
+        )
         self.session = Session(
-            dialect,
+            "ws1",
+            speak,
             endpoint,
-            channels,
-            self.instruments,
+            Streams(self.instruments, channels),
             self.stream,
             self.pipeline,
-            PicowsConnector(),
-            rest or self.rest,
-            clock,
             backoff or Backoff(0.01, 0.05, 60.0),
-            uniform,
-            self.seen,
-            self.recorder,
+            world,
+            age_max_s,
         )
 
     @asynccontextmanager
@@ -261,7 +271,7 @@ async def exchange() -> AsyncIterator[SimulatedExchange]:
 
 
 def on_sim(folder: Path, exchange: SimulatedExchange, **options: Any) -> Line:
-    return Line(folder, Binance(), Endpoint(exchange.url, exchange.rest_url), exchange.symbols, **options)
+    return Line(folder, Binance, Endpoint(exchange.url, exchange.rest_url), exchange.symbols, **options)
 
 
 async def test_books_of_a_simulated_day_equal_the_exchanges_own(tmp_path: Path, exchange: SimulatedExchange) -> None:
@@ -313,7 +323,7 @@ async def test_the_tape_replays_into_the_same_figures(tmp_path: Path, exchange: 
 async def test_a_closed_connection_is_a_gap_from_the_last_frame_to_the_next(
     tmp_path: Path, exchange: SimulatedExchange
 ) -> None:
-    """It comes back by itself, twice; each gap says why; the books are made whole anew."""
+    """It comes back by itself, twice; every stream's gap says why; the books are made whole anew."""
     line = on_sim(tmp_path, exchange)
     async with line.running():
         for number in range(1, 3):
@@ -323,13 +333,14 @@ async def test_a_closed_connection_is_a_gap_from_the_last_frame_to_the_next(
                 await listener.connection.close(1012, "restart")
             await until(lambda number=number: line.seen.connects == number + 1)  # type: ignore[misc]  # see above
             await until(lambda: line.whole() and not line.gaps.open_gaps())
-            opened, healed = line.recorded_gaps()[-2:]
-            assert opened.gap_id == healed.gap_id and opened.reason == "disconnect"
-            assert (opened.symbol, opened.channel, opened.to_ns) == ("", "", 0)
-            assert "1012 restart" in opened.detail
-            assert closed_ns - SECOND < opened.from_ns < healed.to_ns < time.time_ns()
-            assert closed_ns < healed.to_ns
-    assert line.gaps.count == 2
+            found = {gap.gap_id: gap for gap in line.recorded_gaps() if gap.to_ns}.values()
+            ours = [gap for gap in found if gap.to_ns > closed_ns]
+            streams = {(each.symbol, channel) for each in line.instruments for channel in ALL}
+            assert {(gap.symbol, gap.channel) for gap in ours} == streams
+            for gap in ours:
+                assert gap.reason == "disconnect" and "1012 restart" in gap.detail
+                assert closed_ns - 5 * SECOND < gap.from_ns < gap.to_ns < time.time_ns()
+    assert line.gaps.count == 2 * len(streams)
     assert [reason for reason, _ in line.seen.disconnects] == ["closed by the venue: 1012 restart"] * 2
 
 
@@ -339,7 +350,7 @@ async def test_a_venue_that_is_not_there_is_asked_ever_more_rarely(tmp_path: Pat
     drawn: Iterator[float] = iter([*shares, *[1.0] * 100])
     line = Line(
         tmp_path,
-        Binance(),
+        Binance,
         Endpoint("ws://127.0.0.1:1", "http://127.0.0.1:1"),
         ["BTC/USDT"],
         backoff=Backoff(0.02, 0.1, 60.0),
@@ -361,7 +372,7 @@ async def test_a_link_that_connects_and_says_nothing_is_left(tmp_path: Path) -> 
     venue = Venue()
     async with venue.open() as endpoint:
         line = Line(
-            tmp_path, Impatient(), endpoint, ["BTC/USDT"], channels=("quote",), backoff=Backoff(0.01, 10.0, 0.001)
+            tmp_path, Impatient, endpoint, ["BTC/USDT"], channels=("quote",), backoff=Backoff(0.01, 10.0, 0.001)
         )
         async with line.running():
             await until(lambda: len(line.seen.disconnects) == 2)
@@ -369,15 +380,14 @@ async def test_a_link_that_connects_and_says_nothing_is_left(tmp_path: Path) -> 
             assert reason.startswith("silent for")
             assert 0.2 < float(reason.split()[2]) < 5
         assert [delay for _, delay in line.seen.disconnects] == [0.005, 0.01]
-        (gap,) = line.recorded_gaps()
-        assert gap.reason == "disconnect" and gap.to_ns == 0, "nothing has healed it"
+        assert line.recorded_gaps() == [], "nothing was ever whole"
 
 
 async def test_a_link_with_traffic_is_not_silent(tmp_path: Path) -> None:
     """A frame now and then is enough."""
     venue = Venue()
     async with venue.open() as endpoint:
-        line = Line(tmp_path, Impatient(), endpoint, ["BTC/USDT"], channels=("quote",))
+        line = Line(tmp_path, Impatient, endpoint, ["BTC/USDT"], channels=("quote",))
         async with line.running():
             await until(lambda: venue.connections)
             for number in range(12):
@@ -393,7 +403,7 @@ async def test_a_skipped_diff_breaks_the_book_until_a_snapshot_mends_it(tmp_path
     snapshots = iter([100, 106])
     venue.answer = lambda path: depth_answer(next(snapshots))
     async with venue.open() as endpoint:
-        line = Line(tmp_path, Binance(), endpoint, ["BTC/USDT"])
+        line = Line(tmp_path, Binance, endpoint, ["BTC/USDT"])
         async with line.running():
             await until(line.whole)
             await venue.tell(depth_frame(101, 102, "100.0", "3"))
@@ -407,7 +417,7 @@ async def test_a_skipped_diff_breaks_the_book_until_a_snapshot_mends_it(tmp_path
             await venue.tell(depth_frame(107, 107, "100.5", "2"))
             await until(lambda: book.best_bid() == ("100.5", "2"))
         opened, healed = line.recorded_gaps()
-        assert (opened.symbol, opened.channel, opened.reason, opened.to_ns) == ("BTC/USDT", "book", "gap", 0)
+        assert (opened.symbol, opened.channel, opened.reason, opened.to_ns) == ("BTC/USDT", "book", "sequence", 0)
         assert opened.gap_id == healed.gap_id and healed.to_ns > opened.from_ns
         assert line.received("quote") == 2
         assert [path.partition("?")[0] for path in venue.asked] == ["/api/v3/depth"] * 2
@@ -419,7 +429,7 @@ async def test_a_hole_in_a_book_outlives_a_reconnect_and_is_closed_all_the_same(
     venue = Venue()
     venue.answer = lambda path: depth_answer(100)
     async with venue.open() as endpoint:
-        line = Line(tmp_path, Binance(), endpoint, ["BTC/USDT"])
+        line = Line(tmp_path, Binance, endpoint, ["BTC/USDT"])
         async with line.running():
             await until(line.whole)
             await venue.tell(depth_frame(101, 101))
@@ -433,7 +443,7 @@ async def test_a_hole_in_a_book_outlives_a_reconnect_and_is_closed_all_the_same(
             await venue.tell(depth_frame(201, 201), quote_frame(1))
             await until(lambda: line.received("quote") == 1)
         gaps = {gap.gap_id: gap for gap in line.recorded_gaps()}
-        assert sorted((gap.reason, gap.to_ns > 0) for gap in gaps.values()) == [("disconnect", True), ("gap", True)]
+        assert sorted((gap.reason, gap.to_ns > 0) for gap in gaps.values()) == [("sequence", True)]
         assert line.gaps.open_gaps() == []
 
 
@@ -442,7 +452,7 @@ async def test_frames_that_are_not_the_protocol_are_counted_quarantined_and_pass
     bad = ["{", "[]", "\u0000", quote_frame(1, bid="NaN"), quote_frame(1, bid="0"), quote_frame(1, symbol="NOPE")]
     venue = Venue()
     async with venue.open() as endpoint:
-        line = Line(tmp_path, Binance(), endpoint, ["BTC/USDT"], channels=("quote", "trade"))
+        line = Line(tmp_path, Binance, endpoint, ["BTC/USDT"], channels=("quote", "trade"))
         async with line.running():
             await until(lambda: venue.connections)
             for number, frame in enumerate(bad):
@@ -468,7 +478,7 @@ async def test_a_mistake_beside_the_link_ends_the_session(tmp_path: Path) -> Non
     """Nothing goes on half alive with books that are never made whole."""
     venue = Venue()
     async with venue.open() as endpoint:
-        line = Line(tmp_path, Binance(), endpoint, ["BTC/USDT"], rest=Broken())
+        line = Line(tmp_path, Binance, endpoint, ["BTC/USDT"], rest=Broken())
         with pytest.raises(RuntimeError, match="a mistake of ours"):
             await asyncio.wait_for(line.session.run(), 10)
         assert not line.session.live
@@ -480,7 +490,7 @@ async def test_a_mistake_on_the_way_of_a_frame_ends_the_session(
     """It is no bad frame, and no reason to reconnect."""
     venue = Venue()
     async with venue.open() as endpoint:
-        line = Line(tmp_path, Binance(), endpoint, ["BTC/USDT"], channels=("quote",))
+        line = Line(tmp_path, Binance, endpoint, ["BTC/USDT"], channels=("quote",))
         monkeypatch.setattr(line.stream, "on_events", lambda events: events[7])
         running = asyncio.create_task(line.session.run())
         await until(lambda: venue.connections)
@@ -505,7 +515,7 @@ async def test_a_recorded_kraken_session_ends_in_the_recorded_book(tmp_path: Pat
     frames = kraken_frames()
     venue = Venue()
     async with venue.open() as endpoint:
-        line = Line(tmp_path, Kraken(10), endpoint, ["BTC/USD"], channels=("book",))
+        line = Line(tmp_path, lambda: Kraken(10), endpoint, ["BTC/USD"], channels=("book",))
         async with line.running():
             await until(lambda: venue.heard)
             await venue.tell(*frames)
@@ -531,7 +541,7 @@ async def test_a_checksum_that_does_not_fit_makes_kraken_send_the_book_again(tmp
     snapshot = next(frame for frame in frames[broken:] if b'"channel":"book","type":"snapshot"' in frame)
     venue = Venue()
     async with venue.open() as endpoint:
-        line = Line(tmp_path, Kraken(10), endpoint, ["BTC/USD"], channels=("book",), uniform=lambda: 0.0)
+        line = Line(tmp_path, lambda: Kraken(10), endpoint, ["BTC/USD"], channels=("book",), uniform=lambda: 0.0)
         async with line.running():
             await until(lambda: venue.heard)
             await venue.tell(*frames[:broken])
@@ -545,7 +555,7 @@ async def test_a_checksum_that_does_not_fit_makes_kraken_send_the_book_again(tmp
     assert json.loads(venue.heard[2])["params"] == {"channel": "book", "symbol": ["BTC/USD"], "depth": 10}
     assert line.seen.resyncs == [("BTC/USD", "bad_checksum")]
     opened, healed = line.recorded_gaps()
-    assert (opened.reason, opened.symbol, opened.gap_id) == ("bad_checksum", "BTC/USD", healed.gap_id)
+    assert (opened.reason, opened.symbol, opened.gap_id) == ("checksum", "BTC/USD", healed.gap_id)
     assert opened.from_ns < healed.to_ns
 
 
@@ -557,7 +567,7 @@ async def test_an_answer_is_not_data_and_closes_no_gap(tmp_path: Path) -> None:
     )
     venue = Venue()
     async with venue.open() as endpoint:
-        line = Line(tmp_path, Kraken(10), endpoint, ["BTC/USD"], channels=("quote",))
+        line = Line(tmp_path, lambda: Kraken(10), endpoint, ["BTC/USD"], channels=("quote",))
         async with line.running():
             await until(lambda: venue.heard)
             await venue.tell(quote)
@@ -582,7 +592,7 @@ async def test_kraken_is_pinged_at_intervals(tmp_path: Path) -> None:
 
     venue = Venue()
     async with venue.open() as endpoint:
-        line = Line(tmp_path, Eager(10), endpoint, ["BTC/USD"], channels=("quote",))
+        line = Line(tmp_path, lambda: Eager(10), endpoint, ["BTC/USD"], channels=("quote",))
         async with line.running():
             await until(lambda: venue.heard.count('{"method":"ping"}') >= 2)
 

@@ -47,7 +47,7 @@ class Metrics:
             "journal_backlog_bytes", "Bytes of the journal on the disk.", ("journal",)
         )
         self.feed_latency = self._histogram(
-            "feed_latency_seconds", "From the venue's time to ours.", _LATENCY_S, ("venue",)
+            "feed_latency_seconds", "From the venue's time to ours, its clock corrected.", _LATENCY_S, ("venue",)
         )
         self.batch_rows = self._histogram("batch_rows", "Rows in one database transaction.", _ROWS)
         self.copy_seconds = self._histogram("copy_seconds", "Duration of one database transaction.", _COPY_S)
@@ -55,6 +55,9 @@ class Metrics:
 
     def _trading(self) -> None:
         self.candles = self._counter("candles", "Closed bars.", ("timeframe",))
+        self.late_trades = self._counter(
+            "late_trades", "Trades that came after the grace of their bar.", ("timeframe",)
+        )
         self.signals = self._counter("signals", "Opinions of strategies.", ("strategy", "signal_type"))
         self.orders = self._counter("orders", "Order states reached.", ("status",))
         self.fills = self._counter("fills", "Executions reported by the exchange.", ("venue", "side"))
@@ -69,8 +72,25 @@ class Metrics:
 
     def _links(self) -> None:
         self.connection_up = self._gauge("connection_up", "1 while the venue's websocket is open.", ("venue",))
+        self.slower_path = self._gauge("slower_path", "1 for a venue that is heard through ccxt.", ("venue",))
         self.reconnects = self._counter("reconnects", "Websockets that ended.", ("venue",))
+        self.connections = self._gauge("connections", "Websockets, wanted and up.", ("venue", "state"))
+        self.streams = self._gauge(
+            "streams", "One channel of one symbol each: wanted, acknowledged, seen, parked.", ("venue", "state")
+        )
+        self.link_ends = self._counter("link_ends", "Websockets that ended, by why.", ("venue", "reason"))
+        self.streams_remade = self._counter("streams_remade", "Silent streams asked for again.", ("venue", "channel"))
+        self.links_renewed = self._gauge("links_renewed", "Links exchanged before they were too old.", ("venue",))
         self.gaps = self._counter("gaps", "Holes in the data that opened.", ("venue", "reason"))
+        self.flagged_ticks = self._counter(
+            "flagged_ticks", "Ticks that the quality gate doubts.", ("venue", "channel", "reason")
+        )
+        self.clock_offset = self._gauge(
+            "venue_clock_offset_seconds", "How far the venue's clock is ahead of ours.", ("exchange",)
+        )
+        self.clock_uncertainty = self._gauge(
+            "venue_clock_uncertainty_seconds", "By how much that may be wrong.", ("exchange",)
+        )
         self.bad_frames = self._counter("bad_frames", "Frames that aren't the venue's protocol.", ("venue", "reason"))
         self.book_resyncs = self._counter("book_resyncs", "Books made whole again.", ("venue", "reason"))
         self.database_up = self._gauge("database_up", "1 while the database takes rows.")

@@ -2,6 +2,8 @@
 
 import aiohttp
 
+from traderd.core.errors import REFUSALS, VenueRefusalError, retry_after_s
+
 _BODY_BYTES_MAX = 64 * 1024 * 1024
 
 
@@ -12,7 +14,10 @@ class HttpRest:
         self._session: aiohttp.ClientSession | None = None
 
     async def get(self, url: str, timeout_s: float) -> bytes:
-        """The body of a 200 answer. Raises ConnectionError for everything else, with the venue's words."""
+        """The body of a 200 answer. Raises ConnectionError for everything else, with the venue's words.
+
+        A VenueRefusalError is one of those.
+        """
         if self._session is None:
             self._session = aiohttp.ClientSession(headers={"User-Agent": "traderd"})
         try:
@@ -28,7 +33,10 @@ class HttpRest:
         if len(body) > _BODY_BYTES_MAX:
             raise ConnectionError(f"{url}: more than {_BODY_BYTES_MAX} bytes")
         if answer.status != 200:
-            raise ConnectionError(f"{url}: HTTP {answer.status}: {_line(body[:200].decode(errors='replace'))}")
+            told = f"{url}: HTTP {answer.status}: {_line(body[:200].decode(errors='replace'))}"
+            if answer.status in REFUSALS:
+                raise VenueRefusalError(told, answer.status, retry_after_s(answer.headers.get("Retry-After")))
+            raise ConnectionError(told)
         return bytes(body)
 
     async def close(self) -> None:

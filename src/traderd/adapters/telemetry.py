@@ -4,13 +4,17 @@ A flood of the same trouble is one line with a count. Nothing here is called for
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from msgspec import structs
+from prometheus_client import Counter as Metric
 from structlog.typing import FilteringBoundLogger
 
 from traderd.adapters.logs import RateLimited
 from traderd.adapters.metrics import Metrics
 from traderd.core.facts import Alert, Execution, Fact, Gap, Order, Signal
+from traderd.core.subscriptions import Census
 from traderd.runtime.pipeline import Pipeline
 from traderd.runtime.ports import JournalRecord
 
@@ -27,6 +31,7 @@ class Telemetry:
         self._limited = RateLimited(log, lines_max=3, interval_s=10.0)
         self._start_position = start_position
         self._database_up: bool | None = None
+        self._grown: dict[tuple[Metric, tuple[str, ...]], int] = {}
         self.stored_rows: Counter[tuple[str, str, str]] = Counter()
         """Rows of this run that the database has, by table, exchange and channel."""
         self.recovered_rows = 0
@@ -78,8 +83,10 @@ class Telemetry:
             case Alert():
                 self._log.warning("alert", type=fact.alert_type, severity=fact.severity, message=fact.message)
             case Gap():
-                state = "closed" if fact.to_ns else "opened"
-                self._log.warning(f"gap {state}", venue=fact.exchange, symbol=fact.symbol, reason=fact.reason)
+                state = "opened" if fact.status == "open" else fact.status
+                self._log.warning(
+                    f"gap {state}", venue=fact.exchange, symbol=fact.symbol, reason=fact.reason, why_not=fact.why_not
+                )
 
     def fault(self, reason: str) -> None:
         """Something can't be recorded."""
@@ -122,10 +129,16 @@ class Telemetry:
         self._metrics.connected(exchange)
         self._log.info("connected", venue=exchange)
 
+    def slower_path(self, exchange: str) -> None:
+        """A venue is heard through ccxt."""
+        self._metrics.slower_path.labels(exchange).set(1)
+        self._log.info("heard through ccxt, the slower path", venue=exchange)
+
     def disconnected(self, exchange: str, reason: str, delay_s: float) -> None:
         """A venue's link is gone, or could not be made."""
         self.disconnects += 1
         self._metrics.disconnected(exchange)
+        self._metrics.link_ends.labels(exchange, _kind_of(reason)).inc()
         self._limited.warning("disconnected", exchange, venue=exchange, reason=reason, retry_s=round(delay_s, 2))
 
     def bad_frame(self, exchange: str, reason: str, frame: bytes) -> None:
@@ -138,10 +151,36 @@ class Telemetry:
         """The venue refused a subscription, a symbol or a snapshot."""
         self._limited.warning("refused", exchange, venue=exchange, channel=channel, symbol=symbol, reason=reason)
 
+    def remade(self, exchange: str, channel: str, symbol: str, reason: str) -> None:
+        """A silent stream was asked for again."""
+        self._metrics.streams_remade.labels(exchange, channel).inc()
+        self._limited.warning("stream remade", exchange, venue=exchange, channel=channel, symbol=symbol, reason=reason)
+
+    def links(self, venue: str, up: int, wanted: int, census: Census, renewals: int) -> None:
+        """How a seat's links and streams are now."""
+        for state, links in (("wanted", wanted), ("up", up)):
+            self._metrics.connections.labels(venue, state).set(links)
+        for state, streams in structs.asdict(census).items():
+            self._metrics.streams.labels(venue, state).set(streams)
+        self._metrics.links_renewed.labels(venue).set(renewals)
+
+    def healing_delayed(self, exchange: str, reason: str, delay_s: float) -> None:
+        """What is missing can't be fetched now."""
+        self._limited.warning("healing delayed", exchange, venue=exchange, reason=reason, retry_s=round(delay_s, 1))
+
     def resync(self, exchange: str, symbol: str, verdict: str) -> None:
         """A book broke and is made whole again."""
         self._metrics.book_resyncs.labels(exchange, verdict).inc()
         self._limited.warning("book resync", exchange, venue=exchange, symbol=symbol, reason=verdict)
+
+    def clock_offset(self, exchange: str, seconds: float, uncertainty_s: float) -> None:
+        """How far the venue's clock is ahead of ours."""
+        self._metrics.clock_offset.labels(exchange).set(seconds)
+        self._metrics.clock_uncertainty.labels(exchange).set(uncertainty_s)
+
+    def clock_silent(self, exchange: str, reason: str) -> None:
+        """The venue doesn't say what time it is."""
+        self._limited.warning("the venue's clock can't be read", exchange, venue=exchange, reason=reason)
 
     def measured(self, pipeline: Pipeline, ticks_bytes: int, facts_bytes: int, facts_rows: int) -> None:
         """The gauges, once a beat."""
@@ -151,4 +190,27 @@ class Telemetry:
             journalled += sum(counts.journalled + counts.quarantined for counts in stream.counts.values())
         self._metrics.backlog("ticks", max(0, journalled - self.stored_rows.total()), ticks_bytes)
         self._metrics.backlog("facts", facts_rows, facts_bytes)
+        engine = pipeline.engine
+        self._grow(self._metrics.flagged_ticks, engine.counts.flagged)
+        late = {(timeframe,): count for timeframe, count in engine.late_by_timeframe.items()}
+        self._grow(self._metrics.late_trades, late)
         self._limited.flush()
+
+    def _grow(self, metric: Metric, counts: Mapping[Any, int]) -> None:
+        """Bring a counter's series up to what was counted elsewhere."""
+        for labels, count in counts.items():
+            seen = self._grown.get((metric, labels), 0)
+            if count > seen:
+                metric.labels(*labels).inc(count - seen)
+                self._grown[metric, labels] = count
+
+
+_KINDS = {
+    **{"no data": "stalled", "silent": "silent", "renewal": "renewal"},
+    **{"closed by": "closed", "connection lost": "lost"},
+}
+
+
+def _kind_of(reason: str) -> str:
+    """A label from a small set; what could not even be opened is `refused`."""
+    return next((kind for words, kind in _KINDS.items() if reason.startswith(words)), "refused")

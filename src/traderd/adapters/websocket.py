@@ -2,7 +2,7 @@
 
 Frames come by callback, without a task switch or a queue in between: about 0.6 µs a frame against 4 µs for
 `websockets`. All frames of one read share one look at the clock, plus a nanosecond each, so that receive times
-always rise. Refuses frames larger than any venue's snapshot, and never tells silence from health: that is the
+always rise. Refuses frames larger than the venue has reason to send, and never tells silence from health: that is the
 session's to watch.
 """
 
@@ -11,9 +11,19 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from picows import WSCloseCode, WSError, WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
+from picows import (
+    WSCloseCode,
+    WSError,
+    WSFrame,
+    WSHandshakeError,
+    WSListener,
+    WSMsgType,
+    WSTransport,
+    ws_connect,
+)
 
-_FRAME_BYTES_MAX = 16 * 1024 * 1024
+from traderd.core.errors import REFUSALS, VenueRefusalError, retry_after_s
+
 _READ_BYTES = 64 * 1024
 _FRAMES_A_TURN = 400
 """About two milliseconds of work, after which orders, drains and the watchdog have their turn: one read of a link that
@@ -39,7 +49,7 @@ class PicowsLink:
 
     async def wait_closed(self) -> str:
         """Wait for the end and say why; a mistake of ours in the frame callback is raised here."""
-        await self._listener.closed
+        await asyncio.shield(self._listener.closed)  # who stops waiting stops nobody else
         if self._listener.mistake is not None:
             raise self._listener.mistake
         try:
@@ -52,28 +62,37 @@ class PicowsLink:
 class PicowsConnector:
     """Opens websockets."""
 
-    async def connect(self, url: str, on_frame: Callable[[bytes, int], None], timeout_s: float) -> PicowsLink:
+    async def connect(
+        self, url: str, on_frame: Callable[[bytes, int], None], timeout_s: float, frame_bytes_max: int
+    ) -> PicowsLink:
         """Connect; `on_frame(frame, received_ns)` is called for each text frame, times strictly rising.
 
-        Raises ConnectionError with one line that says what went wrong.
+        Raises ConnectionError with one line that says what went wrong; a VenueRefusalError is one.
         """
-        listener = _Listener(on_frame)
+        listener = _Listener(on_frame, frame_bytes_max)
         try:
             async with asyncio.timeout(timeout_s):
                 transport, _ = await ws_connect(
                     lambda: listener,
                     url,
                     websocket_handshake_timeout=timeout_s,
-                    max_frame_size=_FRAME_BYTES_MAX,
+                    max_frame_size=frame_bytes_max,
                     read_buffer_init_size=_READ_BYTES,
                 )
         except (OSError, WSError, TimeoutError) as error:
-            raise ConnectionError(f"{url.partition('?')[0]}: {str(error) or type(error).__name__}") from error
+            told = f"{url.partition('?')[0]}: {str(error) or type(error).__name__}"
+            answer = error.response if isinstance(error, WSHandshakeError) else None
+            if answer is not None and answer.status in REFUSALS:
+                raise VenueRefusalError(
+                    told, int(answer.status), retry_after_s(answer.headers.get("Retry-After"))
+                ) from error
+            raise ConnectionError(told) from error
         return PicowsLink(listener, transport)
 
 
 class _Listener(WSListener):
-    def __init__(self, on_frame: Callable[[bytes, int], None]) -> None:
+    def __init__(self, on_frame: Callable[[bytes, int], None], frame_bytes_max: int) -> None:
+        self._frame_bytes_max = frame_bytes_max
         self._loop = asyncio.get_running_loop()
         self.closed: asyncio.Future[None] = self._loop.create_future()
         self.mistake: BaseException | None = None
@@ -111,8 +130,8 @@ class _Listener(WSListener):
         """A message in parts, bounded as a whole one is."""
         self._parts.append(body)
         self._parts_bytes += len(body)
-        if self._parts_bytes > _FRAME_BYTES_MAX:
-            self.reason = f"a message larger than {_FRAME_BYTES_MAX} bytes"
+        if self._parts_bytes > self._frame_bytes_max:
+            self.reason = f"a message larger than {self._frame_bytes_max} bytes"
             transport.send_close(WSCloseCode.MESSAGE_TOO_BIG)
             transport.disconnect()
         elif fin:

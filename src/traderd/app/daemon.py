@@ -21,7 +21,6 @@ from typing import Any, TypeVar
 import uvloop
 
 from traderd.adapters.books import Books
-from traderd.adapters.capture import Header, Recorder
 from traderd.adapters.clock import SystemClock
 from traderd.adapters.embedded import StateLock
 from traderd.adapters.fact_store import PostgresFactStore
@@ -37,9 +36,9 @@ from traderd.adapters.systemd import Systemd
 from traderd.adapters.telemetry import Telemetry
 from traderd.adapters.tick_rows import TickRows
 from traderd.adapters.tick_store import CopyTickStore
-from traderd.adapters.websocket import PicowsConnector
 from traderd.app.account import account
 from traderd.app.bookkeeping import Bookkeeping
+from traderd.app.feeds import Feeds, Recordings
 from traderd.app.readiness import Readiness
 from traderd.app.report import Summary, show, status_of, summary_of
 from traderd.app.servers import OwnServers
@@ -51,13 +50,12 @@ from traderd.core.backoff import Backoff
 from traderd.core.engine import Engine
 from traderd.core.gaps import GapLedger
 from traderd.core.market import Instrument
+from traderd.runtime.clocks import watch_clock
 from traderd.runtime.drain import Drain
 from traderd.runtime.facts import FactRecords
 from traderd.runtime.gateway import Gateway
-from traderd.runtime.listing import listed
 from traderd.runtime.pipeline import Pipeline
 from traderd.runtime.ports import RecordStore
-from traderd.runtime.session import Session
 from traderd.venues.roster import Seat, seats
 
 _STOP_S_MAX = 15.0
@@ -106,7 +104,6 @@ class Daemon:
         self._rest = HttpRest()
         self._servers = OwnServers(config, state_dir)
         self._seats = seats((venue.name, venue.symbols, venue.channels, venue.book_depth) for venue in config.venues)
-        self._sessions: dict[str, Session] = {}
         self._stop_by_ns = 0
         self._closing = contextlib.AsyncExitStack()
         self._tasks: list[asyncio.Task[None]] = []
@@ -155,6 +152,7 @@ class Daemon:
         ]
         self._deciding = [
             group.create_task(self._beat(), name="beat"),
+            group.create_task(self._feeds.report(), name="links"),
             *(group.create_task(self._feed_from(seat, group), name=f"venue {seat.name}") for seat in self._seats),
         ]
         # What lives from here on lives long: young garbage is looked through rarely, old never.
@@ -212,6 +210,10 @@ class Daemon:
         gateway = Gateway(exchange, self._pipeline.on_report, self._clock, _ORDER_TIMEOUT_S, group.create_task)
         self._pipeline.send = gateway.send
         self._pipeline.fault = self._telemetry.fault
+        recordings = Recordings(self._record_dir, self._started_ns)
+        self._closing.callback(recordings.close)
+        venues = {venue.name: venue for venue in config.venues}
+        self._feeds = Feeds(venues, self._pipeline, self._rest, self._clock, self._telemetry, recordings)
         self._facts = PostgresFactStore(self._servers.dsn, timeout_s, config.owner)
         books = Books(self._servers.dsn, timeout_s, config.owner)
         self._closing.push_async_callback(books.close)
@@ -260,48 +262,26 @@ class Daemon:
 
     async def _feed_from(self, seat: Seat, group: asyncio.TaskGroup) -> None:
         """Learn what the venue lists, then stay connected; a venue that lists nothing of ours is left."""
-        name, backoff, endpoint = seat.name, Backoff(0.25, 30.0, 60.0), self._servers.endpoint(seat)
-        stream = self._pipeline.stream(name, [instrument.symbol for instrument in seat.instruments])
-        if self._tick_journal.newest_ns:
-            self._pipeline.gap_opened(name, "", "", "restart", self._tick_journal.newest_ns)
-        args = (self._rest, backoff, random.random, self._telemetry)
-        instruments = await listed(seat.dialect, endpoint, seat.instruments, *args)
+        endpoint = self._servers.endpoint(seat)
+        watching = watch_clock(
+            seat.dialect, endpoint, self._rest, self._clock, self._pipeline.set_clock_offset, self._telemetry
+        )
+        self._tasks.append(group.create_task(watching, name=f"clock of {seat.name}"))
+        since_ns = self._tick_journal.newest_ns
+        await self._feeds.run(seat, endpoint, since_ns, partial(self._listed, seat, group))
+
+    def _listed(self, seat: Seat, group: asyncio.TaskGroup, instruments: list[Instrument]) -> None:
+        """The venue told steps and limits."""
         seat.dialect.bind(instruments)
         for instrument in instruments:
             self._instruments[instrument.index] = instrument
             self._engine.describe(instrument)
-        if not instruments:
-            return
-        self._tasks.append(group.create_task(self._save(instruments), name=f"instruments of {name}"))
-        session = Session(
-            seat.dialect,
-            endpoint,
-            seat.channels,
-            instruments,
-            stream,
-            self._pipeline,
-            PicowsConnector(),
-            self._rest,
-            self._clock,
-            backoff,
-            random.random,
-            self._telemetry,
-            self._tape(seat),
-        )
-        self._sessions[name] = session
-        await session.run()
+        if instruments:
+            self._tasks.append(group.create_task(self._save(instruments), name=f"instruments of {seat.name}"))
 
     async def _save(self, instruments: list[Instrument]) -> None:
         await self._migrated.wait()
         await self._until_there(partial(self._facts.save_instruments, instruments))
-
-    def _tape(self, seat: Seat) -> Recorder | None:
-        if self._record_dir is None:
-            return None
-        header = Header(1, seat.name, "spot", tuple(instrument.venue_symbol for instrument in seat.instruments))
-        recorder = Recorder(self._record_dir, header, self._started_ns)
-        self._closing.callback(recorder.close)
-        return recorder
 
     async def _beat(self) -> None:
         """Time passes. The watchdog is fed from here, after the pipeline has done its round."""
@@ -309,8 +289,8 @@ class Daemon:
         while True:
             await asyncio.sleep(interval_s)
             self._pipeline.on_beat()
-            for name, session in self._sessions.items():
-                self._readiness.venue(name, session.live)
+            for name, sessions in self._feeds.venues.items():
+                self._readiness.venue(name, sessions.live)
             self._readiness.database(max(self._tick_drain.stalled_s, self._fact_drain.stalled_s))
             self._measure()
             self._systemd.watchdog()
@@ -385,7 +365,7 @@ class Daemon:
             "not_ready": self._readiness.reasons,
             "database": redacted(self._servers.dsn),
             "redis": redacted(self._servers.redis_url),
-            "venues": {name: {"live": session.live} for name, session in self._sessions.items()},
+            "venues": {name: {"live": sessions.live} for name, sessions in self._feeds.venues.items()},
             "journals": {"ticks": self._tick_journal.size, "facts": self._fact_journal.size},
         } | status_of(account(self._pipeline, self._telemetry), self._engine, self._gaps.open_gaps())
 

@@ -35,7 +35,7 @@ class OwnServers:
 
     def endpoint(self, seat: Seat) -> Endpoint:
         """Where a venue is; that of the simulated exchange only once it runs."""
-        address, rest = self._addresses[seat.name]
+        address, rest = self._addresses[seat.exchange]
         if address == "sim":
             assert self.exchange is not None
             return Endpoint(self.exchange.url, self.exchange.rest_url)

@@ -6,6 +6,7 @@ wrong already.
 
 import ipaddress
 from collections.abc import Callable, Iterable, Iterator
+from decimal import Decimal
 from urllib.parse import urlsplit
 
 from traderd.config.addresses import AddressError, resolved
@@ -14,7 +15,8 @@ from traderd.config.checking import display, suggestion
 from traderd.config.document import KeyPath
 from traderd.config.schema import Config, Strategy, Venue
 from traderd.config.storage import storage_contradictions
-from traderd.venues.registry import is_spoken
+from traderd.venues.registry import dialect, is_spoken
+from traderd.venues.roster import market_of
 
 Contradiction = tuple[tuple[KeyPath, ...], str]
 _DATABASE_SCHEMES = ("postgresql", "postgres")
@@ -62,6 +64,21 @@ def _address_fault(address: str, schemes: tuple[str, ...]) -> str:
     return ""
 
 
+def _bars(config: Config) -> Iterator[Contradiction]:
+    known = {symbol for venue in config.venues for symbol in venue.symbols}
+    seen: set[tuple[str, Decimal]] = set()
+    for i, bars in enumerate(config.engine.bars):
+        at: KeyPath = ("engine", "bars", i)
+        if bars.kind == "tick" and bars.size % 1:
+            yield ((*at, "size"),), f"must be a whole number of trades, got {bars.size}"
+        if (bars.kind, bars.size.normalize()) in seen:
+            yield ((*at, "size"),), "such bars are there twice"
+        seen.add((bars.kind, bars.size.normalize()))
+        for j, symbol in enumerate(bars.symbols):
+            if symbol not in known:
+                yield ((*at, "symbols", j),), f"no venue is asked for {symbol!r}{suggestion(symbol, sorted(known))}"
+
+
 def _loopback(config: Config) -> Iterator[Contradiction]:
     if not is_loopback(config.http.host):
         wrong = "must be a loopback address such as 127.0.0.1 (nothing there asks who is calling), got"
@@ -76,6 +93,7 @@ def _venues(config: Config) -> Iterator[Contradiction]:
         at: KeyPath = ("venues", i)
         yield from _endpoint(venue, at)
         yield from _path(venue, at)
+        yield from _markets(venue, at)
         for key, items in (("symbols", venue.symbols), ("channels", venue.channels)):
             if not items:
                 yield ((*at, key),), "must not be empty"
@@ -107,6 +125,24 @@ def _path(venue: Venue, at: KeyPath) -> Iterator[Contradiction]:
         yield ((*at, "via"), (*at, "name")), f"ccxt has no venue {display(venue.name)}"
     elif venue.through_ccxt and not THROUGH_CCXT.intersection(venue.channels):
         yield ((*at, "channels"), (*at, "via")), "through ccxt there are only quotes and trades"
+
+
+def _markets(venue: Venue, at: KeyPath) -> Iterator[Contradiction]:
+    """A channel must be offered by one of the markets that the symbols name, and each of them be spoken here."""
+    if venue.through_ccxt or not venue.symbols:
+        return
+    offered: dict[str, frozenset[str]] = {}
+    for j, symbol in enumerate(venue.symbols):
+        market = market_of(symbol)
+        try:
+            offered[market] = frozenset(dialect(venue.name, venue.book_depth, market).channels)
+        except KeyError:
+            yield ((*at, "symbols", j),), f"{symbol!r} is of {venue.name}'s {market} market, which isn't spoken here"
+            return
+    for j, channel in enumerate(venue.channels):
+        if not any(channel in channels for channels in offered.values()):
+            who, choice = " and ".join(offered), ", ".join(sorted(frozenset().union(*offered.values())))
+            yield ((*at, "channels", j),), f"{venue.name} {who} doesn't offer {channel!r}, only {choice}"
 
 
 def _is_url(address: str, schemes: tuple[str, ...]) -> bool:
@@ -197,4 +233,5 @@ _RULES: tuple[Callable[[Config], Iterator[Contradiction]], ...] = (
     _limits,
     _strategies,
     _storage,
+    _bars,
 )

@@ -10,8 +10,9 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from traderd.config.addresses import redacted, resolved
+from traderd.config.quality import Bars, Quality
 from traderd.config.storage import Storage
-from traderd.venues.dialect import Channel
+from traderd.venues.dialect import AnyChannel
 from traderd.venues.registry import is_spoken
 
 Port = Annotated[int, Meta(ge=0, le=65_535)]
@@ -34,7 +35,8 @@ TapeCheckSeconds = Annotated[float, Meta(ge=5, le=3_600)]
 Symbol = Annotated[
     str,
     Meta(
-        pattern=r"^[^\s/:a-z]{1,32}/[^\s/:a-z]{1,32}\Z", description="a symbol as BASE/QUOTE in capitals, like BTC/USDT"
+        pattern=r"^[^\s/:a-z]{1,32}/[^\s/:a-z]{1,32}(:[^\s/:a-z-]{1,32}(-[0-9]{6})?)?\Z",
+        description="a symbol as BASE/QUOTE in capitals, like BTC/USDT, or with a contract's settlement, BTC/USDT:USDT",
     ),
 ]
 Timeframe = Annotated[
@@ -79,9 +81,15 @@ class Venue(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     rest: str = ""
     """REST base address, where `endpoint` is an address; "" derives it by ws→http."""
     symbols: tuple[Symbol, ...]
-    channels: tuple[Channel, ...] = ("quote", "trade", "book")
+    """As in ccxt; the symbol tells the market: BTC/USDT, BTC/USDT:USDT, BTC/USD:BTC, BTC/USDT:USDT-261225."""
+    channels: tuple[AnyChannel, ...] = ("quote", "trade", "book")
+    """Each market streams those of them that it offers."""
     book_depth: Literal[10, 25, 100, 500, 1000] = 10
-    """Kraken's subscribed depth; Binance's diff stream has no depth of its own."""
+    """The subscribed depth where the venue's book has one: Kraken's, Bybit's."""
+    streams_per_connection_max: Annotated[int, Meta(ge=0, le=100_000)] = 0
+    """A stream is one channel of one symbol; 0 leaves it to the venue's own limit, which is never exceeded."""
+    connection_age_max_s: Annotated[float, Meta(ge=0, le=31_536_000)] = 0.0
+    """A link is exchanged for a new one some time before it is so old; 0 leaves it to the venue's own limit."""
 
     @property
     def through_ccxt(self) -> bool:
@@ -127,7 +135,11 @@ class Engine(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     timeframes: tuple[Timeframe, ...] = ("1s", "1m")
     candle_grace_ms: Milliseconds = 500
-    """A bar without a later trade is closed this long after its end."""
+    """A bar without a later trade is closed this long after its end; until then late trades amend a closed one."""
+    bars: tuple[Bars, ...] = ()
+    """Besides: bars that end when enough was traded."""
+    book_snapshot_interval_s: Annotated[float, Meta(ge=0, le=86_400)] = 0.0
+    """How often the best 20 levels of every order book are stored; 0: never."""
     equity_interval_s: SecondsAboveZero = 1.0
 
 
@@ -219,6 +231,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     risk: Risk = Risk()
     breaker: Breaker = Breaker()
     paper: Paper = Paper()
+    quality: Quality = Quality()
     storage: Storage = Storage()
     backup: Backup = Backup()
 

@@ -43,3 +43,22 @@ class JournalError(TraderdError):
 
 class MigrationError(TraderdError):
     """The schema can't be brought up to date; nothing was half applied."""
+
+
+class VenueRefusalError(ConnectionError):
+    """A venue answered, and won't have us now: HTTP 403, 418 or 429. It is meant for all our connections to it."""
+
+    def __init__(self, told: str, status: int, retry_after_s: float = 0.0) -> None:
+        """`retry_after_s` is what the venue asks for, 0 where it doesn't say."""
+        super().__init__(told)
+        self.status = status
+        self.retry_after_s = retry_after_s
+
+
+REFUSALS = frozenset({403, 418, 429})
+"""The HTTP answers that mean it."""
+
+
+def retry_after_s(told: str | None) -> float:
+    """Seconds of a `Retry-After`; 0 for none, and for a date, which no exchange sends."""
+    return min(float(told), 3600.0) if told and told.strip().isdecimal() else 0.0

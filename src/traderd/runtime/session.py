@@ -1,280 +1,343 @@
-"""One venue's connection, owned from connect to close and then again: subscribe, watch, resync, come back.
+"""One group of streams of one venue, kept flowing: connect, watch, repair, come back, and change links unnoticed.
 
-Every interruption opens a gap and the first event after it closes it. A link that is silent for too long is taken for
-dead, whatever TCP says. A book that breaks is resynchronised by the venue's rule; meanwhile nobody sees it.
-Ends only by being cancelled, or by a mistake of our own.
+Every interruption opens a gap for each stream that it concerns, from the last good message to the first good one. Links
+are found dead by the age of their data, whatever TCP and pings say; a single silent stream is asked for again, and no
+other notices. Before a venue would cut an old link a second one is up and brings everything, and only then the first
+is closed. Ends only by being cancelled, or by a mistake of our own.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
 
 from traderd.core.backoff import Backoff
-from traderd.core.book import Book, Verdict
-from traderd.core.errors import BadFrameError
-from traderd.core.market import Ack, BookDelta, BookSnapshot, Instrument, Quote, Trade, VenueEvent
+from traderd.core.book import Book
+from traderd.core.market import VenueEvent
+from traderd.core.splice import Splice
+from traderd.core.staleness import Habits
+from traderd.core.subscriptions import Census
+from traderd.runtime.connection import Connection
 from traderd.runtime.pipeline import Pipeline, Stream
-from traderd.runtime.ports import Clock, Connector, Link, Rest
-from traderd.venues.dialect import Channel, Dialect, Endpoint
+from traderd.runtime.streams import Streams
+from traderd.runtime.surroundings import Surroundings
+from traderd.venues.dialect import Dialect, Endpoint
 
-_CONNECT_TIMEOUT_S = 10.0
-_REST_TIMEOUT_S = 10.0
 _WATCH_S = 0.5
-_SNAPSHOT_ATTEMPTS = 20
-_CONNECTION = "ws1"
-_TICKS = frozenset({Quote, Trade})
-_MARKET = frozenset({Quote, Trade, BookSnapshot, BookDelta})
-
-
-class SessionObserver(Protocol):
-    """Who is told about the link: metrics and log."""
-
-    def connected(self, exchange: str) -> None: ...
-
-    def disconnected(self, exchange: str, reason: str, delay_s: float) -> None: ...
-
-    def bad_frame(self, exchange: str, reason: str, frame: bytes) -> None: ...
-
-    def refused(self, exchange: str, channel: str, symbol: str, reason: str) -> None: ...
-
-    def resync(self, exchange: str, symbol: str, verdict: str) -> None: ...
-
-
-class Tape(Protocol):
-    """A recording of all traffic."""
-
-    def frame(self, received_ns: int, connection: str, frame: bytes) -> None: ...
-
-    def connected(self, received_ns: int, connection: str, url: str) -> None: ...
-
-    def sent(self, received_ns: int, connection: str, frame: str) -> None: ...
-
-    def answered(self, received_ns: int, url: str, body: bytes) -> None: ...
+_STALL_FLOOR_S = 2.5
+_FIRST_DATA_S = 5.0
+_JUMP_S = 1.0
+"""A look so late, or a wall clock so far off, says that we slept: then nothing is judged for a while."""
+_OVERLAP_S = 0.5
+_OVERLAP_S_MAX = 30.0
+_ECHO_S = 3.0
+"""For so long after a change of links the new one may still bring what the old one brought before."""
+_AGAIN_S = 60.0
+_TOGETHER_NS = 1_000_000_000
 
 
 class Session:
-    """One venue's streams over one websocket."""
+    """The owner of one connection, and for a moment of two."""
 
     def __init__(
         self,
-        dialect: Dialect,
+        name: str,
+        speak: Callable[[], Dialect],
         endpoint: Endpoint,
-        channels: Sequence[Channel],
-        instruments: Sequence[Instrument],
+        streams: Streams,
         stream: Stream,
         pipeline: Pipeline,
-        connector: Connector,
-        rest: Rest,
-        clock: Clock,
         backoff: Backoff,
-        uniform: Callable[[], float],
-        observer: SessionObserver,
-        tape: Tape | None = None,
+        world: Surroundings,
+        connection_age_max_s: float = 0.0,
     ) -> None:
-        """`tape` is given all traffic as it came (`run --record`)."""
-        self._dialect = dialect
+        """`speak` gives a fresh dialect for each connection; `connection_age_max_s` is beside the venue's own limit."""
+        self._name = name
+        self._speak = speak
         self._endpoint = endpoint
-        self._channels = channels
-        self._instruments = instruments
+        self._streams = streams
         self._stream = stream
         self._pipeline = pipeline
-        self._connector = connector
-        self._rest = rest
-        self._clock = clock
         self._backoff = backoff
-        self._uniform = uniform
-        self._observer = observer
-        self._tape = tape
+        self._world = world
+        self._clock = world.clock
+        self._observer = world.observer
         self._exchange = stream.exchange
-        self._link: Link | None = None
-        self._resyncs: dict[int, asyncio.Task[None]] = {}
-        self._last_frame_ns = 0
+        self._age_max_s = connection_age_max_s
+        self._habits = Habits(streams.floors_s)
+        self._link_habit = Habits([_STALL_FLOOR_S])
+        self._current: Connection | None = None
+        self._next: Connection | None = None
+        self._splice: Splice | None = None
+        self._renewal: asyncio.Task[None] | None = None
+        self._links = 0
         self._whole = False
-        self._verdict = ""  # why we closed the link, if it was us
-        self._mistake: BaseException | None = None
-        self._next_delay_s = 0.0
-        self._broken: dict[int, str] = {}
-        self.books: dict[int, Book] = {}
-        self.live = False
+        self._judging_from_ns = 0
+        self._looked_ns = (0, 0)
+        self._open_gaps: set[int] = set()
+        self.renewals = 0
 
     async def run(self) -> None:
         """Stay connected until cancelled."""
         try:
             while True:
+                await self._world.admission.connect()
                 started = self._clock.monotonic_ns()
                 try:
                     reason = await self._once()
                 except ConnectionError as error:
                     reason = str(error)
-                self._lost(reason, (self._clock.monotonic_ns() - started) / 1e9)
-                await asyncio.sleep(self._next_delay_s)
+                    self._world.admission.refused(error)
+                await asyncio.sleep(self._lost(reason, (self._clock.monotonic_ns() - started) / 1e9))
         finally:
             self._leave()
 
+    @property
+    def live(self) -> bool:
+        """Whether a link is up."""
+        return self._current is not None and self._current.opened_ns > 0
+
+    @property
+    def books(self) -> dict[int, Book]:
+        """The books of the link in use, by instrument."""
+        return self._current.books if self._current else {}
+
+    @property
+    def census(self) -> Census:
+        """How far the streams are."""
+        if self._current is None or not self._current.opened_ns:
+            return Census(len(self._streams), 0, 0, 0)
+        return self._current.subscriptions.census
+
+    def interrupted(self, reason: str, from_ns: int) -> None:
+        """Before the first connection: since then every stream has a hole."""
+        for at in range(len(self._streams)):
+            self._open(at, reason, from_ns)
+
+    def flows(self, connection: Connection, at: int, received_ns: int) -> None:
+        """See Desk. What a second link brings while the first is whole is no news."""
+        if connection is not self._current:
+            return
+        if not self._whole:
+            self._whole = True
+            self._pipeline.healed(self._exchange, received_ns)
+        self._close(at, received_ns)
+
+    def broke(self, connection: Connection, at: int, reason: str, from_ns: int) -> None:
+        """See Desk."""
+        if connection is self._current:
+            self._open(at, reason, from_ns)
+
+    def bad_frame(self, reason: str, frame: bytes, received_ns: int) -> None:
+        """See Desk."""
+        self._observer.bad_frame(self._exchange, reason, frame)
+        self._stream.on_bad_frame("", reason, frame, received_ns)
+
     async def _once(self) -> str:
-        """One connection, from its opening to its end; returns why it ended."""
-        url = self._dialect.websocket_url(self._endpoint, self._instruments, self._channels)
-        if self._tape is not None:
-            self._tape.connected(self._clock.time_ns(), _CONNECTION, url)
+        """From one opening to the end of what it led to; returns why it ended."""
         self._whole = False
-        self._verdict = ""
-        self._link = link = await self._connector.connect(url, self._on_frame, _CONNECT_TIMEOUT_S)
-        self._last_frame_ns = self._clock.time_ns()
-        for frame in self._dialect.subscribe_frames(self._instruments, self._channels):
-            self._send(link, frame)
-        if "book" in self._channels:
-            for instrument in self._instruments:
-                self.books[instrument.index] = Book()
-                if self._dialect.book_resync == "rest":
-                    self._start_resync(instrument)
-        self.live = True
-        self._observer.connected(self._exchange)
-        watch = self._spawn(self._watch(link))
+        current = self._connection()
+        current.deliver = self._stream.on_events
+        self._current = current
         try:
-            reason = await link.wait_closed()
+            await current.open()
+        except ConnectionError:
+            self._current = None
+            raise
+        self._observer.connected(self._exchange)
+        watch = asyncio.create_task(self._watch())
+        try:
+            while True:
+                connection = self._current
+                reason = await connection.wait_closed()
+                if watch.done():
+                    watch.result()
+                if connection is self._current and not self._taken_over():
+                    return reason
         finally:
             watch.cancel()
-        if self._mistake is not None:
-            raise self._mistake
-        return self._verdict or reason
 
-    async def _watch(self, link: Link) -> None:
-        """Send heartbeats; close a link from which nothing comes."""
-        beat = self._dialect.heartbeat
-        sent = self._clock.monotonic_ns()
-        while True:
-            await asyncio.sleep(_WATCH_S)
-            if beat.frame and self._clock.monotonic_ns() - sent > beat.interval_s * 1e9:
-                sent = self._clock.monotonic_ns()
-                self._send(link, beat.frame)
-            silence_s = (self._clock.time_ns() - self._last_frame_ns) / 1e9
-            if silence_s > beat.silence_max_s:
-                self._hang_up(link, f"silent for {silence_s:.1f} s")
-                return
+    def _connection(self) -> Connection:
+        self._links += 1
+        name = f"{self._name}-{self._links}" if self._links > 1 else self._name
+        dialect = self._speak()
+        dialect.bind(self._streams.instruments)
+        return Connection(name, dialect, self._endpoint, self._streams, self, self._world)
 
-    def _on_frame(self, frame: bytes, received_ns: int) -> None:
-        """The hot path: one frame into events, events into the pipeline."""
-        self._last_frame_ns = received_ns
-        if self._tape is not None:
-            self._tape.frame(received_ns, _CONNECTION, frame)
+    async def _watch(self) -> None:
+        """Look now and then. A mistake here ends the link, and with it the session."""
+        due_ns = self._renewal_due_ns()
         try:
-            events = self._dialect.decode(frame, received_ns)
-        except BadFrameError as error:
-            self._observer.bad_frame(self._exchange, error.reason, frame)
-            self._stream.on_bad_frame("", error.reason, frame, received_ns)
+            while self._current is not None:
+                await asyncio.sleep(_WATCH_S)
+                now_ns, monotonic_ns = self._clock.time_ns(), self._clock.monotonic_ns()
+                for connection in (self._current, self._next):
+                    if connection is not None and connection.opened_ns:
+                        connection.look(now_ns)
+                if self._awake(now_ns, monotonic_ns):
+                    self._look(self._current, now_ns)
+                if due_ns and monotonic_ns > due_ns:
+                    self._renewal = asyncio.create_task(self._renew())
+                    due_ns = 0
+                elif self._renewal is not None and self._renewal.done():
+                    self._renewal.result()
+                    self._renewal = None
+                    due_ns = self._renewal_due_ns()
+        except Exception as mistake:
+            if self._current is not None:
+                self._current.mistake = mistake
+                self._current.hang_up("a mistake of ours")
+
+    def _awake(self, now_ns: int, monotonic_ns: int) -> bool:
+        """Whether ages can be believed: neither we slept nor did the wall clock jump."""
+        before_ns, before_monotonic_ns = self._looked_ns
+        self._looked_ns = (now_ns, monotonic_ns)
+        passed_ns = monotonic_ns - before_monotonic_ns
+        jumped_ns = abs(now_ns - before_ns - passed_ns)
+        if before_ns and (passed_ns > (_WATCH_S + _JUMP_S) * 1e9 or jumped_ns > _JUMP_S * 1e9):
+            self._judging_from_ns = monotonic_ns + int(_JUMP_S * 1e9)
+        return monotonic_ns >= self._judging_from_ns
+
+    def _look(self, current: Connection, now_ns: int) -> None:
+        """Hang up a link without data; repair single streams."""
+        heard_ns = current.heard_ns
+        newest_ns = max(heard_ns)
+        stalled = self._link_habit.look(now_ns, [newest_ns])
+        limit_ns = max(self._link_habit.limit_ns(0), int(_FIRST_DATA_S * 1e9))
+        if stalled or (not newest_ns and now_ns - current.opened_ns > limit_ns):
+            age_s = (now_ns - (newest_ns or current.opened_ns)) / 1e9
+            current.hang_up(f"no data for {age_s:.1f} s")
             return
-        if not self._whole and any(type(event) in _MARKET for event in events):
-            self._heal(received_ns)
-        if events and type(events[0]) in _TICKS:
+        silent = self._habits.look(now_ns, heard_ns[:-1])
+        if silent:
+            lost = sorted({each for at in silent for each in self._silent_with(at, heard_ns)})
+            for at in lost:
+                self._open(at, "stale", heard_ns[at])
+            current.lose(lost, now_ns)
+
+    def _silent_with(self, at: int, heard_ns: Sequence[int]) -> list[int]:
+        """This stream, and those of the same symbol that say nothing for as long."""
+        since_ns = heard_ns[at] + _TOGETHER_NS
+        return [each for each in self._streams.siblings(at) if 0 < heard_ns[each] <= since_ns]
+
+    def _renewal_due_ns(self) -> int:
+        """When a younger link should be made ready: some way before the venue would cut; 0 for never."""
+        ages = [age for age in (self._speak().limits.connection_age_s, self._age_max_s) if age > 0]
+        if not ages:
+            return 0
+        share = 0.85 + 0.1 * self._world.uniform()
+        return self._clock.monotonic_ns() + int(min(ages) * share * 1e9)
+
+    async def _renew(self) -> None:
+        """Make before break: a second link, until it brings all that the first does; then it takes over."""
+        await self._world.admission.connect()
+        first, second = self._current, self._connection()
+        if first is None:
+            return
+        self._splice = Splice()
+        first.deliver = second.deliver = self._merge
+        self._next = second
+        try:
+            await second.open()
+            await self._until_it_brings_all(first, second)
+        except (ConnectionError, TimeoutError) as error:
+            self._world.admission.refused(error)
+            self._observer.disconnected(self._exchange, f"renewal: {error or 'no end of the overlap'}", _AGAIN_S)
+            self._next = None
+            second.leave()
+        if self._current is first and self._next is second:
+            self._take_over()
+            first.hang_up("renewed")
+            first.leave()
+        await asyncio.sleep(_ECHO_S)
+        self._next = self._splice = None
+        if self._current is not None:
+            self._current.deliver = self._stream.on_events
+
+    async def _until_it_brings_all(self, first: Connection, second: Connection) -> None:
+        ended = asyncio.create_task(second.wait_closed())
+        try:
+            async with asyncio.timeout(_OVERLAP_S_MAX):
+                while self._current is first and not self._brings_all(first, second):
+                    await asyncio.wait([ended], timeout=_WATCH_S / 5)
+                    if ended.done():
+                        raise ConnectionError(ended.result())
+                await asyncio.sleep(_OVERLAP_S)
+        finally:
+            ended.cancel()
+
+    def _brings_all(self, first: Connection, second: Connection) -> bool:
+        """Every stream that was heard on the first since the second is up was heard on the second too."""
+        if not second.bookkeeping.whole:
+            return False
+        since_ns = second.opened_ns + int(_OVERLAP_S * 1e9)
+        pairs = zip(first.heard_ns[:-1], second.heard_ns[:-1], strict=True)
+        told = self._clock.time_ns() > since_ns
+        return told and all(theirs > 0 or ours < second.opened_ns for ours, theirs in pairs)
+
+    def _merge(self, events: Sequence[VenueEvent]) -> None:
+        if self._splice is None:
             self._stream.on_events(events)
-        else:
-            for event in events:
-                self._on_link_event(event)
+        elif new := self._splice.new(events):
+            self._stream.on_events(new)
 
-    def _on_link_event(self, event: VenueEvent) -> None:
-        """Books and acknowledgements: the session's own business."""
-        if isinstance(event, BookDelta):
-            self._judge(event.instrument, self._book(event.instrument).delta(event), event.time_received_ns)
-        elif isinstance(event, BookSnapshot):
-            self._judge(event.instrument, self._book(event.instrument).snapshot(event), event.time_received_ns)
-        elif isinstance(event, Ack) and not event.accepted:
-            self._observer.refused(self._exchange, event.channel, event.symbol, event.reason)
+    def _take_over(self) -> None:
+        """The second link becomes the one. What it hasn't brought yet was silent on the first one too."""
+        first, second = self._current, self._next
+        assert first is not None and second is not None
+        for at, ours in enumerate(first.heard_ns[:-1]):
+            if at in self._open_gaps and second.heard_ns[at]:
+                self._close(at, second.heard_ns[at])
+            elif ours and not second.heard_ns[at]:
+                second.heard_ns[at] = ours
+                second.subscriptions.see(at)
+        self._current, self._next = second, None
+        self.renewals += 1
+        self._observer.connected(self._exchange)
 
-    def _book(self, instrument: Instrument) -> Book:
-        return self.books.setdefault(instrument.index, Book())
+    def _taken_over(self) -> bool:
+        """The first link ended by itself while a second was coming up: whether that one can go on."""
+        first, second = self._current, self._next
+        if first is None or second is None or not second.opened_ns or not second.bookkeeping.whole:
+            return False
+        for at, ours in enumerate(first.heard_ns[:-1]):
+            if ours and not second.heard_ns[at]:
+                self._open(at, "disconnect", ours)
+        self._current, self._next = second, None
+        first.leave()
+        return True
 
-    def _judge(self, instrument: Instrument, verdict: Verdict, received_ns: int) -> None:
-        """Heed what became of a book message: a broken book is resynchronised, a whole one closes its gap."""
-        if verdict.needs_snapshot:
-            self._observer.resync(self._exchange, instrument.symbol, verdict.value)
-            if verdict is not Verdict.OLD_SNAPSHOT and instrument.index not in self._broken:
-                self._pipeline.gap_opened(self._exchange, instrument.symbol, "book", verdict.value, received_ns)
-                self._broken[instrument.index] = verdict.value
-            self._start_resync(instrument)
-        elif verdict is Verdict.APPLIED and instrument.index in self._broken:
-            reason = self._broken.pop(instrument.index)
-            self._pipeline.gap_closed(self._exchange, instrument.symbol, "book", reason, received_ns)
-
-    def _start_resync(self, instrument: Instrument) -> None:
-        """One resync at a time for each instrument."""
-        running = self._resyncs.get(instrument.index)
-        if running is None or running.done():
-            self._resyncs[instrument.index] = self._spawn(self._resync(instrument))
-
-    async def _resync(self, instrument: Instrument) -> None:
-        """Ask for a snapshot until the book is usable; the venue is never asked more than once a second."""
-        book = self._book(instrument)
-        for attempt in range(_SNAPSHOT_ATTEMPTS):
-            await asyncio.sleep(self._uniform() * 0.2 if attempt == 0 else min(30.0, 1.0 * 1.5**attempt))
-            if book.usable or self._link is None:
-                return
-            if self._dialect.book_resync == "resubscribe":
-                for frame in self._dialect.resubscribe_frames(instrument, "book"):
-                    self._send(self._link, frame)
-            else:
-                await self._fetch_snapshot(instrument)
-            if book.usable:
-                return
-        if self._link is not None:
-            self._hang_up(self._link, f"the book of {instrument.symbol} can't be made whole")
-
-    async def _fetch_snapshot(self, instrument: Instrument) -> None:
-        url = self._dialect.snapshot_url(self._endpoint, instrument)
-        try:
-            body = await self._rest.get(url, _REST_TIMEOUT_S)
-            received_ns = self._clock.time_ns()
-            if self._tape is not None:
-                self._tape.answered(received_ns, url, body)
-            snapshot = self._dialect.decode_snapshot(body, instrument, received_ns)
-        except (ConnectionError, BadFrameError) as error:
-            self._observer.refused(self._exchange, "book", instrument.symbol, str(error))
-            return
-        verdict = self._book(instrument).snapshot(snapshot)
-        if verdict is Verdict.APPLIED:
-            self._judge(instrument, verdict, received_ns)
-
-    def _heal(self, received_ns: int) -> None:
-        """Data flows again: close what the interruption opened."""
-        self._whole = True
-        self._pipeline.healed(self._exchange, received_ns)
-
-    def _lost(self, reason: str, lived_s: float) -> None:
-        """The link is gone: say so, open the gap, and know when to come back."""
-        if self.live:
-            self._pipeline.gap_opened(self._exchange, "", "", "disconnect", self._last_frame_ns, reason)
+    def _lost(self, reason: str, lived_s: float) -> float:
+        """The link is gone: say so, open the gaps; returns when to come back, in seconds."""
+        current = self._current
+        if current is not None and current.opened_ns:
+            acknowledged = current.subscriptions.acknowledged
+            for at, heard_ns in enumerate(current.heard_ns[:-1]):
+                if heard_ns or at in acknowledged:  # one that had nothing to say was whole as long as the link was
+                    self._open(at, "disconnect", heard_ns or current.last_frame_ns, reason)
         self._backoff.healthy(lived_s if self._whole else 0.0)
-        self._next_delay_s = self._backoff.delay(self._uniform())
-        self._observer.disconnected(self._exchange, reason, self._next_delay_s)
+        delay_s = max(self._backoff.delay(self._world.uniform()), self._world.admission.banned_s)
+        self._observer.disconnected(self._exchange, reason, delay_s)
         self._leave()
+        return delay_s
+
+    def _open(self, at: int, reason: str, from_ns: int, detail: str = "") -> None:
+        """A gap, unless this stream has one open: that one goes on."""
+        if at in self._open_gaps:
+            return
+        self._open_gaps.add(at)
+        instrument, channel = self._streams.of[at]
+        self._pipeline.gap_opened(self._exchange, instrument.symbol, channel, reason, from_ns, detail)
+
+    def _close(self, at: int, to_ns: int) -> None:
+        """The stream is whole: that ends this run's gap and what an earlier run left open."""
+        self._open_gaps.discard(at)
+        instrument, channel = self._streams.of[at]
+        self._pipeline.whole(self._exchange, instrument.symbol, channel, to_ns)
 
     def _leave(self) -> None:
-        for task in self._resyncs.values():
-            task.cancel()
-        self._resyncs.clear()
-        for book in self.books.values():
-            book.reset()
-        self.live = False
-        if self._link is not None:
-            self._link.close()
-            self._link = None
-
-    def _hang_up(self, link: Link, verdict: str) -> None:
-        self._verdict = verdict
-        link.close()
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """A task beside the link. A mistake in it ends the session: nothing goes on half alive."""
-        task = asyncio.create_task(work)
-        task.add_done_callback(self._heed)
-        return task
-
-    def _heed(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (mistake := task.exception()) is not None:
-            self._mistake = mistake
-            if self._link is not None:
-                self._link.close()
-
-    def _send(self, link: Link, frame: str) -> None:
-        if self._tape is not None:
-            self._tape.sent(self._clock.time_ns(), _CONNECTION, frame)
-        link.send(frame)
+        if self._renewal is not None:
+            self._renewal.cancel()
+            self._renewal = None
+        for connection in (self._current, self._next):
+            if connection is not None:
+                connection.leave()
+        self._current = self._next = self._splice = None

@@ -169,6 +169,7 @@ class Coinbase(CoinbaseRest):
         streams_per_frame=_STREAMS_PER_CONNECTION,
         connection_age_s=0.0,
         connects_per_minute=480.0,
+        frame_bytes_max=8 * 1024 * 1024,
     )
     """"Advanced Trade WebSocket Rate Limits": 8 connections and 8 unauthenticated messages a second for each address.
     How many streams a connection bears the venue doesn't say; see `_STREAMS_PER_CONNECTION`."""

@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 
 from msgspec import Struct
 
-from traderd.core.market import BookSnapshot, Instrument, Trade, VenueCandle, VenueEvent
+from traderd.core.market import BookSnapshot, Instrument, Market, Trade, VenueCandle, VenueEvent
 
 Channel = Literal["quote", "trade", "book"]
 FurtherChannel = Literal["candle", "funding", "mark", "open_interest", "liquidation"]
@@ -45,6 +45,8 @@ class Limits(Struct, frozen=True):
     connection_age_s: float
     """After so long the venue cuts; 0: it doesn't say."""
     connects_per_minute: float
+    frame_bytes_max: int = 2 * 1024 * 1024
+    """The largest frame that the venue has reason to send."""
 
 
 class Hole(Struct, frozen=True):
@@ -88,25 +90,39 @@ class Dialect(Protocol):
 
     exchange: str
     """The venue's name as ccxt spells it."""
+    channels: frozenset[AnyChannel]
+    """What this market offers."""
+    limits: Limits
     live: Endpoint
     """The venue's real public addresses."""
     heartbeat: Heartbeating
     book_resync: Literal["rest", "resubscribe"]
     """How a broken book is made whole: a REST snapshot, or a new subscription."""
 
+    @property
+    def market(self) -> Market:
+        """A dialect speaks of one market."""
+        ...
+
     def symbol_to_venue(self, symbol: str) -> str:
         """`BTC/USDT` → the venue's spelling on its websocket."""
         ...
 
-    def websocket_url(self, endpoint: Endpoint, instruments: Sequence[Instrument], channels: Sequence[Channel]) -> str:
+    def by_connection(self, channels: Sequence[AnyChannel]) -> list[list[AnyChannel]]:
+        """Which of these channels can share a connection; those that aren't streamed are left out."""
+        ...
+
+    def websocket_url(
+        self, endpoint: Endpoint, instruments: Sequence[Instrument], channels: Sequence[AnyChannel]
+    ) -> str:
         """The address to connect to for these streams."""
         ...
 
-    def subscribe_frames(self, instruments: Sequence[Instrument], channels: Sequence[Channel]) -> list[str]:
+    def subscribe_frames(self, instruments: Sequence[Instrument], channels: Sequence[AnyChannel]) -> list[str]:
         """What to send after connecting; empty where the address says it all."""
         ...
 
-    def resubscribe_frames(self, instrument: Instrument, channel: Channel) -> list[str]:
+    def resubscribe_frames(self, instrument: Instrument, channel: AnyChannel) -> list[str]:
         """What to send to leave one stream and join it again; of a book in the stream that brings a fresh snapshot."""
         ...
 

@@ -1,0 +1,116 @@
+"""What the venues tell, into the pipeline: for each seat its listing, its sessions, and the tape of a recording run."""
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from traderd.adapters.capture import Header, Recorder
+from traderd.adapters.clock import SystemClock
+from traderd.adapters.rest import HttpRest
+from traderd.adapters.telemetry import Telemetry
+from traderd.adapters.websocket import PicowsConnector
+from traderd.config.schema import Venue
+from traderd.core.backoff import Backoff
+from traderd.core.market import Instrument
+from traderd.runtime.admission import Admission
+from traderd.runtime.listing import listed
+from traderd.runtime.pipeline import Pipeline
+from traderd.runtime.surroundings import Surroundings
+from traderd.runtime.venue import VenueSessions
+from traderd.venues.dialect import Endpoint
+from traderd.venues.roster import Seat
+
+_REPORT_S = 1.0
+
+
+class Recordings:
+    """`run --record`: one file for each seat."""
+
+    def __init__(self, folder: Path | None, started_ns: int) -> None:
+        """Without a folder nothing is recorded."""
+        self._folder = folder
+        self._started_ns = started_ns
+        self._open: list[Recorder] = []
+
+    def tape(self, seat: Seat) -> Recorder | None:
+        """A new file."""
+        if self._folder is None:
+            return None
+        symbols = tuple(instrument.venue_symbol for instrument in seat.instruments)
+        recorder = Recorder(self._folder, Header(1, seat.exchange, seat.market, symbols), self._started_ns)
+        self._open.append(recorder)
+        return recorder
+
+    def close(self) -> None:
+        """Close what was opened."""
+        for recorder in self._open:
+            recorder.close()
+
+
+class Feeds:
+    """The natively spoken venues. Seats of one venue share one budget and one ban."""
+
+    def __init__(
+        self,
+        settings: Mapping[str, Venue],
+        pipeline: Pipeline,
+        rest: HttpRest,
+        clock: SystemClock,
+        telemetry: Telemetry,
+        recordings: Recordings,
+    ) -> None:
+        """`settings` are the configured venues by name."""
+        self._settings = settings
+        self._pipeline = pipeline
+        self._rest = rest
+        self._clock = clock
+        self._telemetry = telemetry
+        self._recordings = recordings
+        self._admissions: dict[str, Admission] = {}
+        self.venues: dict[str, VenueSessions] = {}
+        """Those that are connected to, by seat."""
+
+    async def run(
+        self, seat: Seat, endpoint: Endpoint, away_since_ns: int, told: Callable[[list[Instrument]], None]
+    ) -> None:
+        """Learn what the venue lists, then stay connected; a venue that lists nothing of ours is left.
+
+        `away_since_ns`: the newest tick of an earlier run, 0 if there was none. `told` is given the listing.
+        """
+        symbols = [instrument.symbol for instrument in seat.instruments]
+        stream = self._pipeline.stream(seat.exchange, symbols)
+        backoff = Backoff(0.25, 30.0, 60.0)
+        instruments = await listed(
+            seat.dialect, endpoint, seat.instruments, self._rest, backoff, random.random, self._telemetry
+        )
+        told(instruments)
+        if not instruments:
+            return
+        admission = self._admissions.setdefault(seat.exchange, Admission(seat.dialect.limits, self._clock))
+        tape, uniform = self._recordings.tape(seat), random.random
+        world = Surroundings(PicowsConnector(), self._rest, self._clock, uniform, self._telemetry, admission, tape)
+        settings = self._settings[seat.exchange]
+        sessions = VenueSessions(
+            seat.name,
+            seat.speak,
+            endpoint,
+            instruments,
+            seat.channels,
+            stream,
+            self._pipeline,
+            world,
+            settings.streams_per_connection_max,
+            settings.connection_age_max_s,
+        )
+        self.venues[seat.name] = sessions
+        if away_since_ns:
+            sessions.interrupted("restart", away_since_ns)
+        await sessions.run()
+
+    async def report(self) -> None:
+        """Until cancelled: tell how the links are."""
+        while True:
+            await asyncio.sleep(_REPORT_S)
+            for sessions in self.venues.values():
+                sessions.report(self._telemetry)

@@ -1,0 +1,63 @@
+"""The streams of one session, by number: which event belongs to which, and when each was last heard.
+
+Made once, so that a tick costs two list look-ups and one store, however many streams there are.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from traderd.core.market import (
+    BookDelta,
+    BookSnapshot,
+    Funding,
+    Instrument,
+    Liquidation,
+    MarkPrice,
+    OpenInterest,
+    Quote,
+    Trade,
+    VenueCandle,
+)
+from traderd.venues.dialect import AnyChannel
+
+_EVENTS: Final[dict[AnyChannel, tuple[type, ...]]] = {
+    "quote": (Quote,),
+    "trade": (Trade,),
+    "book": (BookSnapshot, BookDelta),
+    "candle": (VenueCandle,),
+    "funding": (Funding,),
+    "mark": (MarkPrice,),
+    "open_interest": (OpenInterest,),
+    "liquidation": (Liquidation,),
+}
+_FLOORS_S: Final[dict[AnyChannel, float]] = {
+    **{"quote": 2.5, "book": 2.5, "mark": 3.5},
+    **{"trade": 15.0, "funding": 60.0, "open_interest": 60.0, "candle": 120.0, "liquidation": 600.0},
+}
+"""What moves with every order may be suspected soon; what waits for somebody to trade may not."""
+UNASKED: Final = -1
+
+
+class Streams:
+    """Numbered by channel and then by instrument, from 0."""
+
+    def __init__(self, instruments: Sequence[Instrument], channels: Sequence[AnyChannel]) -> None:
+        self.instruments = instruments
+        self.channels = channels
+        self.of = [(instrument, channel) for channel in channels for instrument in instruments]
+        self.names = [(instrument.venue_symbol, str(channel)) for instrument, channel in self.of]
+        self.floors_s = [_FLOORS_S[channel] for _, channel in self.of]
+        size = max((instrument.index for instrument in instruments), default=-1) + 1
+        self.slots: dict[type, list[int]] = {kind: [UNASKED] * size for kinds in _EVENTS.values() for kind in kinds}
+        """By the event's type and its instrument's index."""
+        for at, (instrument, channel) in enumerate(self.of):
+            for kind in _EVENTS[channel]:
+                self.slots[kind][instrument.index] = at
+
+    def __len__(self) -> int:
+        return len(self.of)
+
+    def siblings(self, at: int) -> list[int]:
+        """All streams of the same instrument, this one too."""
+        place, count = at % len(self.instruments), len(self.instruments)
+        return [place + count * row for row in range(len(self.channels))]

@@ -1,0 +1,99 @@
+"""One market of one venue: its streams spread over as many sessions as it takes, under one budget.
+
+Refuses to be called live while one of them is away.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from traderd.core.backoff import Backoff
+from traderd.core.book import Book
+from traderd.core.market import Instrument
+from traderd.core.subscriptions import Census
+from traderd.runtime.pipeline import Pipeline, Stream
+from traderd.runtime.session import Session
+from traderd.runtime.streams import Streams
+from traderd.runtime.surroundings import Surroundings
+from traderd.venues.dialect import AnyChannel, Dialect, Endpoint
+from traderd.venues.shards import shards
+
+_BASE_S = 0.25
+_CAP_S = 30.0
+_HEALTHY_AFTER_S = 60.0
+
+
+class LinksObserver(Protocol):
+    """Who is told, now and then, how the links are."""
+
+    def links(self, venue: str, up: int, wanted: int, census: Census, renewals: int) -> None:
+        """So many of the wanted connections are up; the census is over all of them."""
+        ...
+
+
+class VenueSessions:
+    """All connections of one seat."""
+
+    def __init__(
+        self,
+        name: str,
+        speak: Callable[[], Dialect],
+        endpoint: Endpoint,
+        instruments: Sequence[Instrument],
+        channels: Sequence[AnyChannel],
+        stream: Stream,
+        pipeline: Pipeline,
+        world: Surroundings,
+        streams_per_connection_max: int = 0,
+        connection_age_max_s: float = 0.0,
+    ) -> None:
+        """`name` is the seat's; 0 leaves a limit to the venue."""
+        self.name = name
+        self.sessions = [
+            Session(
+                f"ws{number}",
+                speak,
+                endpoint,
+                Streams(shard.instruments, shard.channels),
+                stream,
+                pipeline,
+                Backoff(_BASE_S, _CAP_S, _HEALTHY_AFTER_S),
+                world,
+                connection_age_max_s,
+            )
+            for number, shard in enumerate(shards(speak(), instruments, channels, streams_per_connection_max), 1)
+        ]
+
+    async def run(self) -> None:
+        """Until cancelled, or until a mistake of ours in one of them ends all."""
+        async with asyncio.TaskGroup() as group:
+            for session in self.sessions:
+                group.create_task(session.run())
+
+    @property
+    def live(self) -> bool:
+        """Whether every connection is up."""
+        return all(session.live for session in self.sessions)
+
+    @property
+    def books(self) -> dict[int, Book]:
+        """All books, by instrument."""
+        return {index: book for session in self.sessions for index, book in session.books.items()}
+
+    def interrupted(self, reason: str, from_ns: int) -> None:
+        """Before the start: since then every stream has a hole."""
+        for session in self.sessions:
+            session.interrupted(reason, from_ns)
+
+    def report(self, observer: LinksObserver) -> None:
+        """How it is now."""
+        each = [session.census for session in self.sessions]
+        census = Census(
+            sum(one.wanted for one in each),
+            sum(one.acknowledged for one in each),
+            sum(one.seen for one in each),
+            sum(one.parked for one in each),
+        )
+        up = sum(session.live for session in self.sessions)
+        renewals = sum(session.renewals for session in self.sessions)
+        observer.links(self.name, up, len(self.sessions), census, renewals)
