@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from made_up import BTC, MS, SECOND, START, trade
-from traderd.core.candles import EARLY_NS_MAX, CandleBuilder, timeframe_ns
+from traderd.core.candles import CandleBuilder, timeframe_ns
 from traderd.core.facts import Candle
 from traderd.core.market import Trade
 
@@ -28,21 +28,48 @@ def trade_sequences(draw: st.DrawFn) -> list[Trade]:
 
 
 def build(trades: Sequence[Trade], timeframes: Sequence[str]) -> tuple[list[Candle], CandleBuilder]:
-    """All candles of the trades, the last ones closed by a Beat long after."""
+    """All candles of the trades as they were in the end, the last ones closed by a Beat long after."""
     builder = CandleBuilder(BTC, timeframes, GRACE)
     candles = [candle for each in trades for candle in builder.on_trade(each)]
     last_ns = max((each.time_venue_ns for each in trades), default=ALIGNED)
-    return [*candles, *builder.on_beat(last_ns + 86_400 * SECOND)], builder
+    candles += builder.on_beat(last_ns + 86_400 * SECOND)
+    newest: dict[tuple[str, int], Candle] = {}
+    for each in candles:
+        before = newest.get((each.timeframe, each.open_time_ns))
+        assert before is None or before.trades_count < each.trades_count, "a candle that comes again has grown"
+        newest[each.timeframe, each.open_time_ns] = each
+    return sorted(newest.values(), key=lambda each: (each.timeframe, each.open_time_ns)), builder
 
 
 def in_time(trades: Sequence[Trade]) -> list[Trade]:
-    """The trades that are not before the one-second bar that is newest when they arrive."""
-    kept, floor = [], 0
+    """The trades that come before the grace of their second is over; a second that is newest is never over."""
+    kept, newest = [], 0
     for each in trades:
-        if each.time_venue_ns >= floor:
+        end = each.time_venue_ns - each.time_venue_ns % SECOND + SECOND
+        newest = max(newest, each.time_venue_ns)
+        if end > newest - newest % SECOND or end >= newest - GRACE:
             kept.append(each)
-            floor = each.time_venue_ns - each.time_venue_ns % SECOND
     return kept
+
+
+def plainly(trades: Sequence[Trade], timeframe: str) -> list[tuple[object, ...]]:
+    """The same candles with nothing clever: the trades sorted by their time, bucket by bucket."""
+    length, buckets = timeframe_ns(timeframe), dict[int, list[Trade]]()
+    for each in sorted(trades, key=lambda each: each.time_venue_ns):
+        buckets.setdefault(each.time_venue_ns // length * length, []).append(each)
+    found = []
+    for open_time_ns, inside in sorted(buckets.items()):
+        prices = [Decimal(each.price_text) for each in inside]
+        with localcontext(Context(prec=80)):
+            volume = sum(Decimal(each.quantity_text) for each in inside)
+        edges = {
+            price for price, each in zip(prices, inside, strict=True) if each.time_venue_ns == inside[0].time_venue_ns
+        }
+        ends = {
+            price for price, each in zip(prices, inside, strict=True) if each.time_venue_ns == inside[-1].time_venue_ns
+        }
+        found.append((open_time_ns, edges, max(prices), min(prices), ends, volume, len(inside)))
+    return found
 
 
 @pytest.mark.parametrize(
@@ -111,13 +138,49 @@ def test_a_trade_without_venue_time_counts_when_it_was_received() -> None:
     assert closed.open_time_ns == ALIGNED + 5 * SECOND
 
 
-def test_a_trade_from_the_far_future_closes_nothing() -> None:
-    """A venue clock that jumps ahead would otherwise make every later trade a late one."""
-    builder = CandleBuilder(BTC, ["1s"], GRACE)
-    builder.on_trade(trade("10", "1", ALIGNED))
-    assert not builder.on_trade(trade("10", "1", ALIGNED + EARLY_NS_MAX + 1, received_ns=ALIGNED))
-    builder.on_trade(trade("10", "1", ALIGNED + 1))
-    assert (builder.early_trades, builder.late_trades) == (1, 0)
+def test_a_trade_that_comes_late_but_within_the_grace_amends_its_bar() -> None:
+    """Second and minute come once more; what was the last trade of the second still is."""
+    builder = CandleBuilder(BTC, ["1s", "1m"], GRACE)
+    builder.on_trade(trade("10", "1", ALIGNED + MINUTE - 500 * MS))
+    second, minute = builder.on_trade(trade("11", "1", ALIGNED + MINUTE + 1))
+    late = trade("12", "2", ALIGNED + MINUTE - 600 * MS, received_ns=ALIGNED + MINUTE + GRACE)
+    amended = builder.on_trade(late)
+    assert [(each.timeframe, each.open_time_ns) for each in amended] == [
+        (each.timeframe, each.open_time_ns) for each in (second, minute)
+    ]
+    for each in amended:
+        assert (each.open, each.high, each.close) == (Decimal(12), Decimal(12), Decimal(10))
+        assert (each.volume, each.trades_count) == (Decimal(3), 2)
+    again = trade("12", "2", ALIGNED + MINUTE - 600 * MS, received_ns=ALIGNED + MINUTE + GRACE + 1)
+    assert not builder.on_trade(again)
+    assert (builder.late_trades, builder.late) == (1, {"1s": 1, "1m": 1})
+
+
+def test_a_late_trade_of_a_second_without_any_makes_its_candle() -> None:
+    """And the minute in progress has it too."""
+    builder = CandleBuilder(BTC, ["1s", "1m"], GRACE)
+    builder.on_trade(trade("10", "1", ALIGNED + 5 * SECOND))
+    (late,) = builder.on_trade(trade("9", "1", ALIGNED + 5 * SECOND - 1, received_ns=ALIGNED + 5 * SECOND + GRACE))
+    assert (late.timeframe, late.open_time_ns, late.open) == ("1s", ALIGNED + 4 * SECOND, Decimal(9))
+    *_, minute = builder.on_beat(ALIGNED + 2 * MINUTE)
+    assert (minute.timeframe, minute.trades_count, minute.open) == ("1m", 2, Decimal(9))
+
+
+@given(trade_sequences(), st.sampled_from([("1s",), ("1s", "1m"), ("1s", "7s", "1m", "1h"), ("1s", "1d")]))
+def test_every_candle_is_what_its_trades_are_in_the_order_of_their_times(
+    trades: list[Trade], timeframes: tuple[str, ...]
+) -> None:
+    """Whatever order they come in; of trades of the same time either may be first or last."""
+    candles, _ = build(trades, timeframes)
+    kept = in_time(trades)
+    for timeframe in timeframes:
+        own = [each for each in candles if each.timeframe == timeframe]
+        expected = plainly(kept, timeframe)
+        assert len(own) == len(expected)
+        for each, (open_time_ns, opens, high, low, closes, volume, count) in zip(own, expected, strict=True):
+            assert (each.open_time_ns, each.high, each.low) == (open_time_ns, high, low)
+            assert each.open in opens and each.close in closes  # type: ignore[operator]  # sets
+            assert (each.volume, each.trades_count) == (volume, count)
 
 
 @given(trade_sequences())

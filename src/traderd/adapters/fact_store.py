@@ -17,6 +17,7 @@ import msgspec
 from traderd.adapters.derivative_tables import DERIVATIVES
 from traderd.adapters.fact_tables import (
     BALANCES,
+    BOOK_LEVELS,
     FILLS,
     IN_ORDER,
     INSTRUMENTS,
@@ -30,6 +31,7 @@ from traderd.adapters.gap_store import gap_of
 from traderd.adapters.postgres import APP_ROLE, DAEMON_USER, Reconnecting, translate
 from traderd.core.errors import StoreRefusedError
 from traderd.core.facts import (
+    BookLevels,
     BreakerEvent,
     Candle,
     Equity,
@@ -189,9 +191,9 @@ async def _write(connection: asyncpg.Connection, facts: Sequence[Fact]) -> None:
     await _ensure_partitions(connection, "equity_history", [fact.time_ns for fact in facts if isinstance(fact, Equity)])
     for fact_type, table in IN_ORDER:
         await _insert(connection, table, by_type[fact_type])
-    for derivative, name, table in DERIVATIVES:
-        await _ensure_partitions(connection, name, [fact.time_ns for fact in by_type[derivative]])
-        await _insert(connection, table, by_type[derivative])
+    for kind, name, table in (*DERIVATIVES, (BookLevels, "order_book_snapshots", BOOK_LEVELS)):
+        await _ensure_partitions(connection, name, [fact.time_ns for fact in by_type[kind]])
+        await _insert(connection, table, by_type[kind])
     new = await _insert(connection, FILLS, by_type[Execution])
     await _insert(connection, BALANCES, by_type[Equity])
     unbooked = _fills_after_equity(facts) & {row["id"] for row in new}

@@ -299,6 +299,20 @@ BREAKER_EVENTS = Table(
     lambda b: int(b.resolved_ns),
 )  # fmt: skip
 
+BOOK_LEVELS = Table(
+    insert(
+        "order_book_snapshots",
+        "time timestamptz, exchange text, symbol text, sequence bigint, bids jsonb, asks jsonb, imbalance float8, "
+        "microprice float8, spread numeric",
+        "ON CONFLICT DO NOTHING",
+    ),
+    lambda b: (
+        time_of(b.time_ns), b.exchange, b.symbol, b.sequence, _json(b.bids), _json(b.asks), b.imbalance, b.microprice,
+        b.spread,
+    ),
+    lambda b: (b.exchange, b.symbol, b.time_ns // 1000),
+)  # fmt: skip
+
 _GAP = (
     "id uuid, gap_key text, exchange text, symbol text, channel text, reason text, time_from timestamptz, "
     "time_to timestamptz, rows_lost bigint, detail text, status text, healed_at timestamptz, healed_by text, "

@@ -78,6 +78,8 @@ def status_of(account: Account, engine: Engine, open_gaps: Sequence[Gap]) -> dic
             "fills": counts.fills,
             "refused": counts.refused,
             "late_trades": engine.late_trades,
+            "late_by_timeframe": engine.late_by_timeframe,
+            "flagged": {" ".join(key): count for key, count in sorted(counts.flagged.items())},
         },
         "portfolio": {
             "name": engine.portfolio.name,

@@ -1,8 +1,12 @@
 """What the engine is told, from the configuration."""
 
+from msgspec import structs
+
 from traderd.config.schema import Config, Strategy
+from traderd.core.bars import BarSettings
 from traderd.core.engine import EngineSettings
 from traderd.core.matching import PaperSettings
+from traderd.core.quality import QualitySettings
 from traderd.core.risk import RiskSettings
 from traderd.core.strategy import StrategySlot
 from traderd.strategies.ema_cross import EmaCross
@@ -28,6 +32,9 @@ def engine_settings(config: Config, run: str) -> EngineSettings:
             shorting=frozenset(strategy.name for strategy in config.strategies if strategy.allow_short),
         ),
         strategies=tuple(_slot(strategy) for strategy in config.strategies),
+        quality=QualitySettings(**structs.asdict(config.quality)),
+        bars=tuple(BarSettings(bars.kind, bars.size, frozenset(bars.symbols)) for bars in config.engine.bars),
+        book_snapshot_interval_s=config.engine.book_snapshot_interval_s,
     )
 
 

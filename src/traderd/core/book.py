@@ -130,13 +130,18 @@ class Book:
         """The lowest ask."""
         return self._asks.levels[0] if self._asks.levels else None
 
-    def bids(self) -> list[Level]:
-        """Every bid, best first."""
-        return self._bids.levels[::-1]
+    def bids(self, depth: int | None = None) -> list[Level]:
+        """Every bid, or so many, best first."""
+        return self._bids.levels[: -depth - 1 : -1] if depth else self._bids.levels[::-1]
 
-    def asks(self) -> list[Level]:
-        """Every ask, best first."""
-        return self._asks.levels[:]
+    def asks(self, depth: int | None = None) -> list[Level]:
+        """Every ask, or so many, best first."""
+        return self._asks.levels[:depth]
+
+    @property
+    def sequence(self) -> int:
+        """The venue's number of the last message applied; 0 where it numbers nothing."""
+        return self._last
 
     @property
     def bid_levels(self) -> int:

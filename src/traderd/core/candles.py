@@ -1,9 +1,10 @@
 """Candles from trades: exact open, high, low, close and sums, for one instrument and several timeframes.
 
-Bars are aligned to the epoch (a day is a UTC day) and a trade belongs to the bar of its venue time. A bar closes when a
-trade of a later bar arrives, or when a Beat is past its end by the grace. A bucket without a trade produces no candle.
-Refuses a trade of a time that is already closed (`late_trades`), and one that the venue dates more than a minute
-ahead of its arrival (`early_trades`): a broken venue clock would otherwise close every bar up to that time.
+Bars are aligned to the epoch (a day is a UTC day) and a trade belongs to the bar of its venue time, whenever it comes:
+open and close are those of the earliest and the latest trade. A bar closes when a trade of a later bar arrives, or when
+a Beat is past its end by the grace. A bucket without a trade produces no candle. Until the grace is over a trade that
+comes late amends the closed bar: its candle comes once more, with more trades.
+Refuses a trade for which that is too late for any timeframe (`late_trades`): all timeframes are made of the same ones.
 """
 
 import re
@@ -14,8 +15,6 @@ from msgspec import structs
 
 from traderd.core.facts import Candle
 from traderd.core.market import Instrument, Quote, Trade
-
-EARLY_NS_MAX = 60 * 10**9
 
 _UNIT_NS = {"s": 10**9, "m": 60 * 10**9, "h": 3_600 * 10**9, "d": 86_400 * 10**9}
 _NEVER_NS = 2**63 - 1
@@ -61,33 +60,33 @@ class CandleBuilder:
         "_floor_ns",
         "_grace_ns",
         "_instrument",
+        "_now_ns",
         "_roots",
-        "early_trades",
+        "late",
         "late_trades",
     )
 
     def __init__(self, instrument: Instrument, timeframes: Sequence[str], grace_ns: int) -> None:
         self.late_trades = 0
-        self.early_trades = 0
+        self.late = dict.fromkeys(timeframes, 0)
+        """Those trades by the timeframes for which they were too late."""
         self._instrument = instrument
         self._grace_ns = grace_ns
-        self._bars = sorted((_Bar(text) for text in set(timeframes)), key=lambda bar: bar.length_ns)
+        self._bars = sorted((_Bar(text, timeframe_ns(text)) for text in set(timeframes)), key=lambda bar: bar.length_ns)
         self._roots = _wire(self._bars)
         self._deadline_ns = _NEVER_NS  # the earliest end of a bar in progress
         self._floor_ns = 0  # a trade before this is late
+        self._now_ns = 0  # the newest time that anybody told
 
     def on_trade(self, trade: Trade) -> Sequence[Candle]:
-        """Take one trade in; the candles that its time closes, smaller timeframes first."""
+        """Take one trade in; the candles that its time closes or that it amends, smaller timeframes first."""
         time_ns = trade.time_venue_ns or trade.time_received_ns
-        if time_ns > trade.time_received_ns + EARLY_NS_MAX:
-            self.early_trades += 1
-            return _NONE
         closed = self._close_until(time_ns) if time_ns >= self._deadline_ns else _NONE
-        if time_ns < self._floor_ns:
-            self.late_trades += 1
-            return closed
         price = Decimal(trade.price_text)
         quantity = Decimal(trade.quantity_text)
+        self._now_ns = max(self._now_ns, trade.time_received_ns)
+        if time_ns < self._floor_ns:
+            return self._amended(time_ns, price, quantity)
         for bar in self._roots:
             if not bar.trades_count:
                 self._start(bar, time_ns, price)
@@ -95,7 +94,12 @@ class CandleBuilder:
                 bar.high = price
             elif price < bar.low:
                 bar.low = price
-            bar.close = price
+            if time_ns >= bar.last_ns:
+                bar.close = price
+                bar.last_ns = time_ns
+            elif time_ns < bar.first_ns:
+                bar.open = price
+                bar.first_ns = time_ns
             bar.volume = _add(bar.volume, quantity)
             bar.quote_volume = _multiply_add(price, quantity, bar.quote_volume)
             bar.trades_count += 1
@@ -103,8 +107,36 @@ class CandleBuilder:
 
     def on_beat(self, now_ns: int) -> Sequence[Candle]:
         """The candles whose end is more than the grace ago, smaller timeframes first."""
+        self._now_ns = max(self._now_ns, now_ns)
         horizon_ns = now_ns - self._grace_ns
         return self._close_until(horizon_ns) if horizon_ns >= self._deadline_ns else _NONE
+
+    def _amended(self, time_ns: int, price: Decimal, quantity: Decimal) -> Sequence[Candle]:
+        """A late trade into every bar that it belongs to, unless it is too late for one of them."""
+        newest_end_ns = self._now_ns - self._grace_ns
+        too_late = [bar for bar in self._bars if bar.is_closed(time_ns) and bar.end_of(time_ns) < newest_end_ns]
+        if too_late:
+            self.late_trades += 1
+            for bar in too_late:
+                self.late[bar.timeframe] += 1
+            return _NONE
+        single = _Bar("", 1)
+        single.start(time_ns, price)
+        single.volume, single.quote_volume = quantity, _multiply_add(price, quantity, Decimal(0))
+        single.trades_count = 1
+        amended: list[Candle] = []
+        coming: set[_Bar] = set()  # these hold the trade and will hand it on when they close
+        for bar in self._bars:
+            if bar.source in coming:
+                coming.add(bar)
+            elif bar.is_closed(time_ns):
+                amended.append(bar.amend(single, newest_end_ns).candle(self._instrument))
+            else:
+                bar.merge(single)
+                self._deadline_ns = min(self._deadline_ns, bar.end_ns)
+                coming.add(bar)
+        # What it opened may have ended before the bar that is in progress began.
+        return [*amended, *self._close_until(self._floor_ns)]
 
     def _start(self, bar: "_Bar", time_ns: int, price: Decimal) -> None:
         bar.start(time_ns, price)
@@ -119,51 +151,87 @@ class CandleBuilder:
                 self._floor_ns = max(self._floor_ns, bar.end_ns)
                 for larger in bar.feeds:
                     larger.merge(bar)
-                bar.trades_count = 0
+                bar.close_off(self._now_ns - self._grace_ns)
         self._deadline_ns = min((bar.end_ns for bar in self._bars if bar.trades_count), default=_NEVER_NS)
         return closed
 
 
 class _Bar:
-    """One bar in progress; empty when `trades_count` is 0."""
+    """One bar in progress; empty when `trades_count` is 0. And those that may still be amended."""
 
     __slots__ = (
+        "_closed",
+        "_closed_to_ns",
         "close",
         "end_ns",
         "feeds",
+        "first_ns",
         "high",
+        "last_ns",
         "length_ns",
         "low",
         "open",
         "open_time_ns",
         "quote_volume",
+        "source",
         "timeframe",
         "trades_count",
         "volume",
     )
 
-    def __init__(self, timeframe: str) -> None:
+    def __init__(self, timeframe: str, length_ns: int) -> None:
         self.timeframe = timeframe
-        self.length_ns = timeframe_ns(timeframe)
+        self.length_ns = length_ns
         self.feeds: list[_Bar] = []
+        self.source: _Bar | None = None
+        self._closed: dict[int, _Bar] = {}
+        self._closed_to_ns = 0
         self.start(0, Decimal(0))
 
     def start(self, time_ns: int, price: Decimal) -> None:
         self.open_time_ns = time_ns - time_ns % self.length_ns
         self.end_ns = self.open_time_ns + self.length_ns
+        self.first_ns = self.last_ns = time_ns
         self.open = self.high = self.low = self.close = price
         self.volume = self.quote_volume = Decimal(0)
         self.trades_count = 0
 
-    def merge(self, smaller: "_Bar") -> None:
+    def merge(self, other: "_Bar") -> None:
         if not self.trades_count:
-            self.start(smaller.open_time_ns, smaller.open)
-        self.high = max(self.high, smaller.high)
-        self.low = min(self.low, smaller.low)
-        self.close = smaller.close
-        self.volume = _add(self.volume, smaller.volume)
-        self.quote_volume = _add(self.quote_volume, smaller.quote_volume)
-        self.trades_count += smaller.trades_count
+            self.start(other.first_ns, other.open)
+        if other.first_ns < self.first_ns:
+            self.first_ns, self.open = other.first_ns, other.open
+        if other.last_ns >= self.last_ns:
+            self.last_ns, self.close = other.last_ns, other.close
+        self.high = max(self.high, other.high)
+        self.low = min(self.low, other.low)
+        self.volume = _add(self.volume, other.volume)
+        self.quote_volume = _add(self.quote_volume, other.quote_volume)
+        self.trades_count += other.trades_count
+
+    def end_of(self, time_ns: int) -> int:
+        return time_ns - time_ns % self.length_ns + self.length_ns
+
+    def is_closed(self, time_ns: int) -> bool:
+        """Whether the bar of this time is over: closed itself, or passed by without a trade."""
+        return time_ns < self._closed_to_ns or (self.trades_count > 0 and time_ns < self.open_time_ns)
+
+    def close_off(self, keep_from_ns: int) -> None:
+        """The bar is over; it is kept as long as it may be amended."""
+        over = _Bar(self.timeframe, self.length_ns)
+        over.merge(self)
+        self._closed[self.open_time_ns] = over
+        self._closed_to_ns = self.end_ns
+        self.trades_count = 0
+        self._forget(keep_from_ns)
+
+    def amend(self, single: "_Bar", keep_from_ns: int) -> "_Bar":
+        """The closed bar of the trade's time, with the trade; a new one if there was none."""
+        self._forget(keep_from_ns)
+        open_time_ns = single.first_ns - single.first_ns % self.length_ns
+        over = self._closed.setdefault(open_time_ns, _Bar(self.timeframe, self.length_ns))
+        over.merge(single)
+        return over
 
     def candle(self, instrument: Instrument) -> Candle:
         return Candle(
@@ -180,6 +248,10 @@ class _Bar:
             trades_count=self.trades_count,
         )
 
+    def _forget(self, keep_from_ns: int) -> None:
+        for open_time_ns in [at for at, bar in self._closed.items() if bar.end_ns < keep_from_ns]:
+            del self._closed[open_time_ns]
+
 
 def _wire(bars: list[_Bar]) -> list[_Bar]:
     """Let each bar be fed by the largest smaller one that divides it; those that none divides are fed by trades."""
@@ -187,6 +259,7 @@ def _wire(bars: list[_Bar]) -> list[_Bar]:
     for place, bar in enumerate(bars):
         sources = [smaller for smaller in bars[:place] if bar.length_ns % smaller.length_ns == 0]
         if sources:
+            bar.source = sources[-1]
             sources[-1].feeds.append(bar)
         else:
             roots.append(bar)

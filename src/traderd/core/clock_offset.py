@@ -30,21 +30,15 @@ class OffsetSample(Struct, frozen=True, gc=False):
 
 
 class ClockOffset:
-    """One venue's. Refuses an answer before its question: our own clock was set in between."""
+    """One venue's."""
 
     def __init__(self, window: int = 10) -> None:
         self._samples: deque[OffsetSample] = deque(maxlen=window)
 
-    @property
-    def best(self) -> OffsetSample | None:
-        """The sample of the window with the smallest round trip; of equals, the newest."""
-        return min(reversed(self._samples), key=lambda sample: sample.round_trip_ns, default=None)
-
-    def observe(self, asked_ns: int, venue_ns: int, answered_ns: int) -> OffsetSample | None:
-        """Take one answer in; the best sample now."""
+    def observe(self, asked_ns: int, venue_ns: int, answered_ns: int) -> OffsetSample:
+        """Take one answer in; of the recent samples the one with the smallest round trip, of equals the newest."""
         round_trip_ns = answered_ns - asked_ns
-        if round_trip_ns >= 0:
-            unit_ns = _SECOND_NS if venue_ns % _SECOND_NS == 0 else _MILLISECOND_NS
-            offset_ns = venue_ns + unit_ns // 2 - (asked_ns + answered_ns) // 2
-            self._samples.append(OffsetSample(offset_ns, round_trip_ns, round_trip_ns // 2 + unit_ns // 2))
-        return self.best
+        unit_ns = _SECOND_NS if venue_ns % _SECOND_NS == 0 else _MILLISECOND_NS
+        offset_ns = venue_ns + unit_ns // 2 - (asked_ns + answered_ns) // 2
+        self._samples.append(OffsetSample(offset_ns, round_trip_ns, round_trip_ns // 2 + unit_ns // 2))
+        return min(reversed(self._samples), key=lambda sample: sample.round_trip_ns)

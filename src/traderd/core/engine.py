@@ -8,14 +8,17 @@ work goes on all the same.
 
 from collections.abc import Sequence
 from decimal import Decimal
+from itertools import repeat
 from typing import Protocol
 
 from msgspec import Struct, field, structs
 
 from traderd.core.alerts import AlertLog
+from traderd.core.bars import BarSettings, builders_of
 from traderd.core.blotter import Blotter
+from traderd.core.book_top import BookReader, levels_of, top_of
 from traderd.core.candles import CandleBuilder, timeframe_ns, with_quote
-from traderd.core.facts import BreakerEvent, Candle, Environment, Fact, Order, Position, Severity, Signal
+from traderd.core.facts import BookLevels, BreakerEvent, Candle, Environment, Fact, Order, Position, Severity, Signal
 from traderd.core.gaps import GapLedger
 from traderd.core.market import Beat, Instrument, Quote, Trade
 from traderd.core.orders import (
@@ -59,6 +62,9 @@ class EngineSettings(Struct, frozen=True):
     """One with an instrument that the engine isn't given hears nothing: a replayed capture may hold other symbols."""
     environment: Environment = "paper"
     quality: QualitySettings = QualitySettings()
+    bars: tuple[BarSettings, ...] = ()
+    book_snapshot_interval_s: float = 0.0
+    """0: none are taken."""
 
 
 class Restored(Protocol):
@@ -79,7 +85,7 @@ class Restored(Protocol):
 
 
 class Counts(Struct):
-    """Since the start, for the metrics. Late and early trades are counted by the candle builders, see `Engine`."""
+    """Since the start, for the metrics. Late trades are counted by the candle builders, see `Engine`."""
 
     candles: int = 0
     signals: int = 0
@@ -90,7 +96,7 @@ class Counts(Struct):
     """Reports of fills that were booked before."""
     refused: dict[str, int] = field(default_factory=dict)
     """Intents by the rule that refused them."""
-    flagged: dict[tuple[str, str, str], int] = field(default_factory=dict)
+    flagged: dict[tuple[str, ...], int] = field(default_factory=dict)
     """Doubtful ticks by venue, channel (`quote`, `trade`) and reason."""
 
 
@@ -121,6 +127,10 @@ class Engine:
         self._builders = [
             CandleBuilder(each, settings.timeframes, settings.candle_grace_ms * 1_000_000) for each in instruments
         ]
+        self._bars = [builders_of(settings.bars, each) for each in instruments]
+        self._book_interval_ns = int(settings.book_snapshot_interval_s * 1e9)
+        self._book_due_ns = 0
+        self._told: dict[tuple[int, str], int] = {}
         self._quote_gates = [QuoteGate(settings.quality) for _ in instruments]
         self._trade_gates = [TradeGate(settings.quality) for _ in instruments]
         self._slots = listening(settings.strategies, settings.timeframes, instruments)
@@ -142,13 +152,16 @@ class Engine:
 
     @property
     def late_trades(self) -> int:
-        """Trades of bars that were closed already."""
+        """Trades that came after their bar's grace."""
         return sum(builder.late_trades for builder in self._builders)
 
     @property
-    def early_trades(self) -> int:
-        """Trades from so far in the future that the venue's clock isn't believed."""
-        return sum(builder.early_trades for builder in self._builders)
+    def late_by_timeframe(self) -> dict[str, int]:
+        """Those trades by the timeframes for which they were too late."""
+        return {
+            timeframe: sum(builder.late[timeframe] for builder in self._builders)
+            for timeframe in self._settings.timeframes
+        }
 
     def describe(self, instrument: Instrument) -> None:
         """The venue told steps and limits of an instrument given at the start, known by its index."""
@@ -189,7 +202,7 @@ class Engine:
             and (not (at := trade.time_venue_ns) or gate.behind_ns <= at - trade.time_received_ns <= gate.ahead_ns)
         ):
             gate.newest_id = trade.trade_id
-            candles = self._builders[index].on_trade(trade)
+            candles = self._built(index, trade)
         else:
             candles = self._on_judged(trade, gate)
             if trade.flags & (JUMP | REPEATED):
@@ -214,6 +227,7 @@ class Engine:
             candles = builder.on_beat(now_ns)
             if candles:
                 effects += self._on_candles(index, candles, now_ns)
+        effects += self._snapshots(now_ns)
         self._now_ns = now_ns
         return effects or _NOTHING
 
@@ -295,11 +309,17 @@ class Engine:
 
     def _on_candles(self, index: int, candles: Sequence[Candle], now_ns: int) -> list[Effect]:
         self._now_ns = now_ns
-        self.counts.candles += len(candles)
         effects: list[Effect] = []
         for closed in candles:
             candle = self._marked(with_quote(closed, self._quotes[index]))
-            slots = self._slots.get((index, candle.timeframe), ())
+            key = index, candle.timeframe
+            if candle.open_time_ns <= self._told.get(key, -1):  # amended: strategies hear of a bar once
+                effects.append(candle)
+                continue
+            self._told[key] = candle.open_time_ns
+            self.counts.candles += 1
+            slots = self._slots.get(key, ())
+            self._show_book(index, slots)
             opinions = [(slot, slot.strategy.on_candle(candle)) for slot in slots]
             effects += [candle, *measured(candle, slots)]
             for slot, opinion in opinions:
@@ -307,9 +327,25 @@ class Engine:
                     effects += self._on_opinion(slot, opinion, self._instruments[index], candle, now_ns)
         return effects
 
+    def _show_book(self, index: int, slots: Sequence[StrategySlot]) -> None:
+        readers = [slot.strategy for slot in slots if isinstance(slot.strategy, BookReader)]
+        if readers:
+            top = top_of(self.board.books[index])
+            for reader in readers:
+                reader.on_book(top)
+
+    def _snapshots(self, now_ns: int) -> list[BookLevels]:
+        """The best levels of every whole book, once in each interval."""
+        if not self._book_interval_ns or now_ns < self._book_due_ns:
+            return []
+        self._book_due_ns = now_ns - now_ns % self._book_interval_ns + self._book_interval_ns
+        found = map(levels_of, self.board.books, self._instruments, repeat(now_ns))
+        return [levels for levels in found if levels]
+
     def _marked(self, candle: Candle) -> Candle:
         """A candle says if trades of its time may be missing in it."""
-        ends_ns = candle.open_time_ns + timeframe_ns(candle.timeframe)
+        timed = candle.timeframe in self._settings.timeframes
+        ends_ns = candle.open_time_ns + timeframe_ns(candle.timeframe) if timed else self._now_ns
         if self.gaps.concerns(candle.exchange, candle.symbol, candle.open_time_ns, ends_ns):
             return structs.replace(candle, has_gap=True)
         return candle
@@ -423,8 +459,16 @@ class Engine:
                 trade.time_venue_ns = 0
             if flags & (JUMP | REPEATED):
                 return ()
-        builder = self._builders[trade.instrument.index]
-        return [candle for each in (*gate.confirmed(), trade) for candle in builder.on_trade(each)]
+        index = trade.instrument.index
+        return [candle for each in (*gate.confirmed(), trade) for candle in self._built(index, each)]
+
+    def _built(self, index: int, trade: Trade) -> Sequence[Candle]:
+        """The candles and bars that a trade closes."""
+        candles = self._builders[index].on_trade(trade)
+        if self._bars[index]:
+            bars = [bar for builder in self._bars[index] if (bar := builder.on_trade(trade))]
+            return [*candles, *bars] if bars else candles
+        return candles
 
     def _doubt(self, tick: Quote | Trade, flags: int) -> None:
         tick.flags = flags

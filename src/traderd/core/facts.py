@@ -206,6 +206,23 @@ class BreakerEvent(Struct, frozen=True, tag="breaker_event"):
     """0 while it stands."""
 
 
+class BookLevels(Struct, frozen=True, tag="book_levels"):
+    """The best levels of our own order book at a moment. Key: exchange, symbol, time_ns."""
+
+    exchange: str
+    symbol: str
+    time_ns: int
+    sequence: int
+    """The venue's number of the newest message in it; 0 where it numbers nothing."""
+    bids: list[tuple[str, str]]
+    """(price, quantity) as the venue sent them, best first."""
+    asks: list[tuple[str, str]]
+    imbalance: float
+    """(bids - asks) / (bids + asks) of these levels' quantities."""
+    microprice: float
+    spread: Decimal
+
+
 class Gap(Struct, frozen=True, tag="gap"):
     """A hole in the data. Key: gap_id; written when it opens, when it closes, and when its healing has come to an end."""
 
@@ -285,7 +302,20 @@ class Liquidated(Struct, frozen=True, tag="liquidation"):
 
 
 Derivative = FundingRate | Mark | OpenContracts | Liquidated
-Fact = Candle | Indicator | Signal | Order | Execution | Position | Equity | Alert | BreakerEvent | Gap | Derivative
+Fact = (
+    Candle
+    | Indicator
+    | Signal
+    | Order
+    | Execution
+    | Position
+    | Equity
+    | Alert
+    | BreakerEvent
+    | Gap
+    | Derivative
+    | BookLevels
+)
 
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[Fact] = msgspec.json.Decoder(Fact)
