@@ -24,7 +24,34 @@ def test_places_are_numbered_through_all_venues(ours: list[str], theirs: list[st
         *(("binance", symbol) for symbol in theirs),
     ]
     assert all(f"{each.base}/{each.quote}" == each.symbol for each in instruments)
-    assert [(seat.name, seat.channels) for seat in found] == [("kraken", ALL), ("binance", ("quote",))]
+    named = [("kraken", list(ALL))] * bool(ours) + [("binance", ["quote"])] * bool(theirs)
+    assert [(seat.name, seat.channels) for seat in found] == named
+
+
+def test_the_symbol_tells_the_market_and_each_market_has_a_seat() -> None:
+    """With the currency that a contract is settled in, the venue's spelling and the channels that are offered there."""
+    symbols = ["BTC/USDT", "BTC/USD:BTC", "ETH/USDT:USDT", "BTC/USDT:USDT-261225", "BTC/USD:BTC-261225"]
+    spot, inverse, linear = seats([("binance", symbols, ["quote", "funding"], 10)])
+    assert [(seat.name, seat.exchange, seat.market) for seat in (spot, inverse, linear)] == [
+        ("binance", "binance", "spot"),
+        ("binance:inverse", "binance", "inverse"),
+        ("binance:linear", "binance", "linear"),
+    ]
+    assert [seat.channels for seat in (spot, inverse, linear)] == [["quote"], ["quote", "funding"], ["quote", "funding"]]
+    told = {
+        each.symbol: (each.base, each.quote, each.settle, each.market, each.venue_symbol)
+        for seat in (spot, inverse, linear)
+        for each in seat.instruments
+    }
+    assert told == {
+        "BTC/USDT": ("BTC", "USDT", "", "spot", "BTCUSDT"),
+        "BTC/USD:BTC": ("BTC", "USD", "BTC", "inverse", "BTCUSD_PERP"),
+        "BTC/USD:BTC-261225": ("BTC", "USD", "BTC", "inverse", "BTCUSD_261225"),
+        "ETH/USDT:USDT": ("ETH", "USDT", "USDT", "linear", "ETHUSDT"),
+        "BTC/USDT:USDT-261225": ("BTC", "USDT", "USDT", "linear", "BTCUSDT_261225"),
+    }
+    assert sorted(each.index for seat in (spot, inverse, linear) for each in seat.instruments) == [0, 1, 2, 3, 4]
+    assert spot.speak() is not spot.dialect and spot.speak().market == "spot"
 
 
 def test_each_venue_speaks_its_own_dialect_and_spelling() -> None:
