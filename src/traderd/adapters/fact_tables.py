@@ -300,7 +300,7 @@ BREAKER_EVENTS = Table(
 )  # fmt: skip
 
 BOOK_LEVELS = Table(
-    insert(
+    insert_into(
         "order_book_snapshots",
         "time timestamptz, exchange text, symbol text, sequence bigint, bids jsonb, asks jsonb, imbalance float8, "
         "microprice float8, spread numeric",
