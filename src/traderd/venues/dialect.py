@@ -14,7 +14,7 @@ from traderd.core.market import BookSnapshot, Instrument, Market, Trade, VenueCa
 Channel = Literal["quote", "trade", "book"]
 FurtherChannel = Literal["candle", "funding", "mark", "open_interest", "liquidation"]
 """Of these funding, mark, open_interest and liquidation are the contracts' only."""
-AnyChannel = Channel | FurtherChannel
+AnyChannel = Literal[Channel, FurtherChannel]
 
 
 class Heartbeating(Struct, frozen=True):
