@@ -1,0 +1,74 @@
+"""The venues that aren't spoken natively, into the pipeline: a feed through ccxt for each."""
+
+import random
+from collections.abc import Callable, Iterable
+
+from traderd.adapters.ccxt_client import CcxtClient
+from traderd.adapters.ccxt_feed import CcxtFeed
+from traderd.adapters.clock import SystemClock
+from traderd.adapters.telemetry import Telemetry
+from traderd.config.schema import Venue
+from traderd.core.market import Instrument
+from traderd.runtime.pipeline import Pipeline
+from traderd.venues.ccxt_seats import CcxtSeat, ccxt_seats
+from traderd.venues.dialect import Endpoint
+
+
+class CcxtFeeds:
+    """Their seats at once; `run` for each of them, once there is a pipeline."""
+
+    def __init__(self, venues: Iterable[Venue], first: int) -> None:
+        """`first` is the index of the first instrument: the natively spoken ones come before."""
+        self._settings = {venue.name: venue for venue in venues if venue.through_ccxt}
+        told = ((venue.name, venue.symbols, venue.channels) for venue in self._settings.values())
+        self.seats: list[CcxtSeat] = ccxt_seats(told, first)
+        self.feeds: dict[str, CcxtFeed] = {}
+        """Those that run, by venue."""
+
+    async def run(
+        self,
+        seat: CcxtSeat,
+        simulated: Endpoint | None,
+        away_since_ns: int,
+        pipeline: Pipeline,
+        clock: SystemClock,
+        telemetry: Telemetry,
+        told: Callable[[list[Instrument]], None],
+    ) -> None:
+        """Learn what the venue lists, then listen.
+
+        `away_since_ns`: the newest tick of an earlier run, 0 if there was none. `told` is given the listing.
+        """
+        settings = self._settings[seat.name]
+        symbols = [instrument.symbol for instrument in seat.instruments]
+        stream = pipeline.stream(seat.name, symbols)
+        if away_since_ns:
+            pipeline.gap_opened(seat.name, "", "", "restart", away_since_ns)
+        spot_only = not any(":" in symbol for symbol in symbols)
+        client = CcxtClient(seat.name, _endpoint(settings, simulated), spot_only)
+        telemetry.slower_path(seat.name)
+        feed = CcxtFeed(
+            client,
+            seat.name,
+            seat.channels,
+            seat.instruments,
+            stream,
+            pipeline,
+            clock,
+            random.random,
+            telemetry,
+            settings.tape_check_s,
+            told,
+        )
+        self.feeds[seat.name] = feed
+        await feed.run()
+
+
+def _endpoint(venue: Venue, simulated: Endpoint | None) -> Endpoint | None:
+    """Another server that speaks the venue's protocol; None is the venue itself."""
+    if venue.endpoint == "sim":
+        return simulated
+    if venue.endpoint == "live":
+        return None
+    websocket = venue.endpoint.rstrip("/")
+    return Endpoint(websocket, venue.rest.rstrip("/") or "http" + websocket.removeprefix("ws"))
