@@ -38,7 +38,9 @@ from traderd.adapters.tick_rows import TickRows
 from traderd.adapters.tick_store import CopyTickStore
 from traderd.app.account import account
 from traderd.app.bookkeeping import Bookkeeping
+from traderd.app.ccxt_feeds import CcxtFeeds
 from traderd.app.feeds import Feeds, Recordings
+from traderd.app.healers import Healers
 from traderd.app.readiness import Readiness
 from traderd.app.report import Summary, show, status_of, summary_of
 from traderd.app.servers import OwnServers
@@ -56,6 +58,7 @@ from traderd.runtime.facts import FactRecords
 from traderd.runtime.gateway import Gateway
 from traderd.runtime.pipeline import Pipeline
 from traderd.runtime.ports import RecordStore
+from traderd.venues.ccxt_seats import CcxtSeat
 from traderd.venues.roster import Seat, seats
 
 _STOP_S_MAX = 15.0
@@ -103,12 +106,14 @@ class Daemon:
         self._systemd = Systemd()
         self._rest = HttpRest()
         self._servers = OwnServers(config, state_dir)
-        self._seats = seats((venue.name, venue.symbols, venue.channels, venue.book_depth) for venue in config.venues)
+        spoken = [venue for venue in config.venues if not venue.through_ccxt]
+        self._seats = seats((venue.name, venue.symbols, venue.channels, venue.book_depth) for venue in spoken)
+        self._ccxt = CcxtFeeds(config.venues, sum(len(seat.instruments) for seat in self._seats))
         self._stop_by_ns = 0
         self._closing = contextlib.AsyncExitStack()
         self._tasks: list[asyncio.Task[None]] = []
         self._draining: list[asyncio.Task[None]] = []
-        self._readiness = Readiness(seat.name for seat in self._seats)
+        self._readiness = Readiness([seat.name for seat in self._seats] + [seat.name for seat in self._ccxt.seats])
 
     async def run(self, run_for_s: float | None) -> None:
         """From start to stop; a task that dies takes everything with it."""
@@ -154,6 +159,7 @@ class Daemon:
             group.create_task(self._beat(), name="beat"),
             group.create_task(self._feeds.report(), name="links"),
             *(group.create_task(self._feed_from(seat, group), name=f"venue {seat.name}") for seat in self._seats),
+            *(group.create_task(self._hear(seat, group), name=f"venue {seat.name}") for seat in self._ccxt.seats),
         ]
         # What lives from here on lives long: young garbage is looked through rarely, old never.
         gc.freeze()
@@ -185,6 +191,7 @@ class Daemon:
         """Wire the path of a tick, and the way of an order."""
         config, timeout_s = self._config, self._config.store.statement_timeout_s
         self._instruments = [instrument for seat in self._seats for instrument in seat.instruments]
+        self._instruments += self._ccxt.instruments
         self._engine = Engine(engine_settings(config, self._run), self._instruments)
         self._feed = (
             NoFeed()
@@ -225,6 +232,12 @@ class Daemon:
         self._fact_drain = self._drain(self._fact_journal, FactRecords(self._facts))
         drains = (self._tick_drain, self._fact_drain)
         self._upkeep = Upkeep(self._servers.dsn, timeout_s, config.storage, drains, self._log)
+        healers = Healers(
+            self._servers.dsn, timeout_s, config.engine.timeframes, self._pipeline, self._rest, self._clock,
+            self._telemetry, drains, lambda work: self._deciding.append(group.create_task(work, name="healing")),
+        )  # fmt: skip
+        self._closing.push_async_callback(healers.close)
+        self._feeds.heal = healers.admit
 
     def _drain(self, journal: FileJournal, store: RecordStore) -> Drain:
         size, backoff = self._config.store.transaction_bytes_max, Backoff(0.1, 2.0, 10.0)
@@ -270,14 +283,24 @@ class Daemon:
         since_ns = self._tick_journal.newest_ns
         await self._feeds.run(seat, endpoint, since_ns, partial(self._listed, seat, group))
 
+    async def _hear(self, seat: CcxtSeat, group: asyncio.TaskGroup) -> None:
+        """The same through ccxt."""
+        since_ns, told = self._tick_journal.newest_ns, partial(self._described, group, seat.name)
+        simulated = self._servers.simulated
+        await self._ccxt.run(seat, simulated, since_ns, self._pipeline, self._clock, self._telemetry, told)
+
     def _listed(self, seat: Seat, group: asyncio.TaskGroup, instruments: list[Instrument]) -> None:
-        """The venue told steps and limits."""
+        """The venue told what it trades of ours."""
         seat.dialect.bind(instruments)
+        self._described(group, seat.name, instruments)
+
+    def _described(self, group: asyncio.TaskGroup, name: str, instruments: list[Instrument]) -> None:
+        """The venue told steps and limits."""
         for instrument in instruments:
             self._instruments[instrument.index] = instrument
             self._engine.describe(instrument)
         if instruments:
-            self._tasks.append(group.create_task(self._save(instruments), name=f"instruments of {seat.name}"))
+            self._tasks.append(group.create_task(self._save(instruments), name=f"instruments of {name}"))
 
     async def _save(self, instruments: list[Instrument]) -> None:
         await self._migrated.wait()
@@ -289,8 +312,8 @@ class Daemon:
         while True:
             await asyncio.sleep(interval_s)
             self._pipeline.on_beat()
-            for name, sessions in self._feeds.venues.items():
-                self._readiness.venue(name, sessions.live)
+            for name, live in (self._feeds.live | self._ccxt.live).items():
+                self._readiness.venue(name, live)
             self._readiness.database(max(self._tick_drain.stalled_s, self._fact_drain.stalled_s))
             self._measure()
             self._systemd.watchdog()
@@ -365,7 +388,8 @@ class Daemon:
             "not_ready": self._readiness.reasons,
             "database": redacted(self._servers.dsn),
             "redis": redacted(self._servers.redis_url),
-            "venues": {name: {"live": sessions.live} for name, sessions in self._feeds.venues.items()},
+            "venues": {name: {"live": live} for name, live in (self._feeds.live | self._ccxt.live).items()},
+            "through_ccxt": [seat.name for seat in self._ccxt.seats],
             "journals": {"ticks": self._tick_journal.size, "facts": self._fact_journal.size},
         } | status_of(account(self._pipeline, self._telemetry), self._engine, self._gaps.open_gaps())
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from traderd.adapters.capture import Header, Recorder
@@ -15,13 +15,14 @@ from traderd.core.backoff import Backoff
 from traderd.core.market import Instrument
 from traderd.runtime.admission import Admission
 from traderd.runtime.listing import listed
-from traderd.runtime.pipeline import Pipeline
+from traderd.runtime.pipeline import Pipeline, Stream
 from traderd.runtime.surroundings import Surroundings
 from traderd.runtime.venue import VenueSessions
-from traderd.venues.dialect import Endpoint
+from traderd.venues.dialect import Dialect, Endpoint
 from traderd.venues.roster import Seat
 
 _REPORT_S = 1.0
+Heal = Callable[[Dialect, Endpoint, Sequence[Instrument], Stream, Admission], None]
 
 
 class Recordings:
@@ -68,6 +69,8 @@ class Feeds:
         self._telemetry = telemetry
         self._recordings = recordings
         self._admissions: dict[str, Admission] = {}
+        self.heal: Heal = lambda *patient: None
+        """Who is told what is listened to, to fetch what is missing of it."""
         self.venues: dict[str, VenueSessions] = {}
         """Those that are connected to, by seat."""
 
@@ -103,10 +106,16 @@ class Feeds:
             settings.streams_per_connection_max,
             settings.connection_age_max_s,
         )
+        self.heal(seat.dialect, endpoint, instruments, stream, admission)
         self.venues[seat.name] = sessions
         if away_since_ns:
             sessions.interrupted("restart", away_since_ns)
         await sessions.run()
+
+    @property
+    def live(self) -> dict[str, bool]:
+        """Whether all of its connections are up, by seat."""
+        return {name: sessions.live for name, sessions in self.venues.items()}
 
     async def report(self) -> None:
         """Until cancelled: tell how the links are."""

@@ -147,7 +147,8 @@ class Healing:
 
     async def run(self) -> None:
         """Until cancelled."""
-        backoff = Backoff(1.0, self._patience.backoff_max_s, healthy_after_s=0.0)
+        most_s = self._patience.backoff_max_s
+        backoff = Backoff(min(1.0, most_s), most_s, healthy_after_s=0.0)
         while True:
             delay_s = self._patience.look_s
             try:

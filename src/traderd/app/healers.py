@@ -1,0 +1,83 @@
+"""Who heals the gaps of each venue: put together here for the daemon."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, cast
+
+from traderd.adapters.clock import SystemClock
+from traderd.adapters.gap_store import GapStore
+from traderd.adapters.rest import HttpRest
+from traderd.adapters.telemetry import Telemetry
+from traderd.core.market import Instrument
+from traderd.runtime.admission import Admission
+from traderd.runtime.drain import Drain
+from traderd.runtime.healing import Healing, Patience, Ward
+from traderd.runtime.pipeline import Pipeline, Stream
+from traderd.venues.dialect import Dialect, Endpoint, History
+
+
+class Healers:
+    """One for each venue, over one connection to the database."""
+
+    def __init__(
+        self,
+        dsn: str,
+        timeout_s: float,
+        timeframes: Sequence[str],
+        pipeline: Pipeline,
+        rest: HttpRest,
+        clock: SystemClock,
+        telemetry: Telemetry,
+        drains: Sequence[Drain],
+        spawn: Callable[[Coroutine[Any, Any, None]], None],
+    ) -> None:
+        """`spawn` begins a task that lives as long as the sessions."""
+        self._records = GapStore(dsn, timeout_s)
+        self._timeframes = timeframes
+        self._pipeline = pipeline
+        self._rest = rest
+        self._clock = clock
+        self._telemetry = telemetry
+        self._drains = drains
+        self._spawn = spawn
+        self._healings: dict[str, Healing] = {}
+
+    def admit(
+        self,
+        dialect: Dialect,
+        endpoint: Endpoint,
+        instruments: Sequence[Instrument],
+        stream: Stream,
+        admission: Admission,
+    ) -> None:
+        """Heal the holes of these too; all markets of a venue are one patient."""
+        healing = self._healings.get(stream.exchange)
+        if healing is None:
+            healing = self._healings[stream.exchange] = self._healing(stream.exchange, admission)
+            self._spawn(healing.run())
+        history = cast(History, dialect)  # every dialect has both halves; the protocols are apart
+        healing.admit(Ward(instrument, history, endpoint, stream) for instrument in instruments)
+
+    async def close(self) -> None:
+        """The connection."""
+        await self._records.close()
+
+    def _healing(self, exchange: str, admission: Admission) -> Healing:
+        return Healing(
+            exchange,
+            self._timeframes,
+            self._pipeline,
+            self._records,
+            self._rest,
+            admission,
+            self._clock,
+            self._stored,
+            self._telemetry,
+            Patience(),
+        )
+
+    async def _stored(self) -> None:
+        """Facts too: a gap's rows come before those that end it."""
+        self._pipeline.flush()
+        waiting: list[Awaitable[None]] = [drain.wait_caught_up() for drain in self._drains]
+        await asyncio.gather(*waiting)
