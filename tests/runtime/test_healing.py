@@ -1,0 +1,389 @@
+"""Healing on real databases and a real journal; the venue's REST is a tape with pages, and fails on demand."""
+
+import asyncio
+import json
+import random
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import asyncpg
+
+from conftest import Database
+from traderd.adapters.clock import SystemClock
+from traderd.adapters.fact_store import PostgresFactStore
+from traderd.adapters.gap_store import GapStore, listed
+from traderd.adapters.journal import FileJournal
+from traderd.adapters.paper_exchange import PaperExchange
+from traderd.adapters.redis_feed import NoFeed
+from traderd.adapters.tick_rows import TickRows
+from traderd.adapters.tick_store import CopyTickStore
+from traderd.core.backoff import Backoff
+from traderd.core.engine import Engine, EngineSettings
+from traderd.core.errors import VenueRefusalError
+from traderd.core.facts import Candle, Fact, Gap
+from traderd.core.gaps import GapLedger
+from traderd.core.market import Instrument, Trade
+from traderd.core.matching import PaperSettings
+from traderd.core.risk import RiskSettings
+from traderd.runtime.drain import Drain
+from traderd.runtime.facts import FactRecords
+from traderd.runtime.healing import Healing, Patience, Ward
+from traderd.runtime.pipeline import Pipeline, Stream
+from traderd.runtime.ports import JournalRecord
+from traderd.venues.binance import Binance
+from traderd.venues.dialect import Endpoint
+
+BTC = Instrument(0, "binance", "BTC/USDT", "BTCUSDT", "BTC", "USDT")
+ETH = Instrument(1, "binance", "ETH/USDT", "ETHUSDT", "ETH", "USDT")
+INSTRUMENTS = [BTC, ETH]
+S = 1_000_000_000
+NOW = SystemClock().time_ns()
+T0 = NOW // (60 * S) * 60 * S - 600 * S
+"""Ten minutes ago, at a full minute."""
+QUICK = Patience(look_s=0.02, settle_s=0.0, quiet_s=30.0, asks_per_s=1_000.0, backoff_max_s=0.05)
+RISK = RiskSettings(Decimal(5_000), Decimal(20_000), Decimal(100), 2_000, Decimal(10))
+SETTINGS = EngineSettings("r", "paper", "USDT", Decimal(100_000), ("1m",), 500, 1.0, Decimal(10), RISK)
+
+
+class Venue:
+    """A Binance that remembers its trades; `page` is the most that one answer holds."""
+
+    def __init__(self, page: int = 7) -> None:
+        self.tape: dict[str, list[Trade]] = {"BTCUSDT": [], "ETHUSDT": []}
+        self.page = page
+        self.asked: list[str] = []
+        self.faults: list[Exception] = []
+
+    def trades(self, instrument: Instrument, count: int, every_ns: int = S) -> list[Trade]:
+        """So many more, received 40 ms after they were made."""
+        tape = self.tape[instrument.venue_symbol]
+        for number in range(len(tape) + 1, len(tape) + count + 1):
+            at_ns, price = T0 + number * every_ns, f"{100 + number % 9}.5"
+            tape.append(
+                Trade(instrument, str(number), "buy", float(price), 2.0, price, "2.0", at_ns, at_ns + 40_000_000)
+            )
+        return tape[-count:]
+
+    async def get(self, url: str, timeout_s: float) -> bytes:
+        """The Rest."""
+        self.asked.append(url)
+        if self.faults:
+            raise self.faults.pop(0)
+        asked = {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
+        tape = self.tape[asked["symbol"]]
+        page = [trade for trade in tape if int(trade.trade_id) >= int(asked["fromId"])][: self.page]
+        return json.dumps(
+            [
+                {
+                    **{"id": int(each.trade_id), "price": each.price_text, "qty": each.quantity_text},
+                    **{"time": each.time_venue_ns // 1_000_000, "isBuyerMaker": False},
+                }
+                for each in page
+            ]
+        ).encode()
+
+
+class Open:
+    """An admission that refuses nobody."""
+
+    async def ask(self) -> None: ...
+
+    def refused(self, error: BaseException) -> float:
+        return error.retry_after_s if isinstance(error, VenueRefusalError) else 0.0
+
+
+class Told:
+    """Whatever is said."""
+
+    def __init__(self) -> None:
+        self.delays: list[str] = []
+
+    def healing_delayed(self, exchange: str, reason: str, delay_s: float) -> None:
+        self.delays.append(reason)
+
+    def gathered(self, exchange: str, channel: str, received: int, journalled: int, quarantined: int) -> None: ...
+
+    def lost(self, exchange: str, channel: str, rows: int, reason: str) -> None: ...
+
+    def latency(self, exchange: str, seconds: float) -> None: ...
+
+    def tick_to_order(self, seconds: float) -> None: ...
+
+    def fact(self, fact: Fact) -> None: ...
+
+    def stored(self, records: Sequence[JournalRecord], seconds: float, refused: int) -> None: ...
+
+    def unavailable(self, reason: str) -> None: ...
+
+    def available(self) -> None: ...
+
+
+class House:
+    """A daemon's inside without its sessions."""
+
+    def __init__(self, database: Database, folder: Path, venue: Venue, run: str = "r") -> None:
+        self.clock, self.observer, self.venue = SystemClock(), Told(), venue
+        self.journals = [FileJournal(folder / name, 10**7, 10**8, lambda damage: None) for name in ("ticks", "facts")]
+        engine = Engine(SETTINGS, INSTRUMENTS)
+        matching = PaperExchange(PaperSettings(Decimal(10), Decimal(0), 20, "USDT"), engine.board, self.clock)
+        self.pipeline = Pipeline(
+            engine, TickRows(INSTRUMENTS), self.journals[0], self.journals[1], NoFeed(), matching, self.observer,
+            self.clock, GapLedger(run), 10_000, self.wake,
+        )  # fmt: skip
+        self.stream: Stream = self.pipeline.stream("binance", ["BTC/USDT", "ETH/USDT"])
+        self.ticks, self.facts = CopyTickStore(database.dsn, 10), PostgresFactStore(database.dsn, 10)
+        stores = (self.ticks, FactRecords(self.facts))
+        self.drains = [
+            Drain(journal, store, 10**6, Backoff(0.1, 1.0, 1.0), random.random, self.clock, self.observer)
+            for journal, store in zip(self.journals, stores, strict=True)
+        ]
+        self.records = GapStore(database.dsn, 10)
+        self.healing = Healing(
+            "binance", ["1m"], self.pipeline, self.records, venue, Open(), self.clock, self.stored, self.observer, QUICK
+        )
+        endpoint = Endpoint("", "http://venue")
+        self.healing.admit(Ward(each, Binance(), endpoint, self.stream) for each in INSTRUMENTS)
+
+    def wake(self) -> None:
+        for drain in self.drains:
+            drain.wake()
+
+    async def stored(self) -> None:
+        self.pipeline.flush()
+        for drain in self.drains:
+            await drain.wait_caught_up()
+
+    def hear(self, trades: list[Trade]) -> None:
+        """As the stream would bring them, but for the engine."""
+        self.stream.trades += trades
+
+    def gap(self, from_ns: int, to_ns: int, symbol: str = "BTC/USDT", channel: str = "trade") -> None:
+        """One that opened and closed."""
+        self.pipeline.gap_opened("binance", symbol, channel, "disconnect", from_ns)
+        self.pipeline.gap_closed("binance", symbol, channel, "disconnect", to_ns)
+
+
+@asynccontextmanager
+async def house(database: Database, folder: Path, venue: Venue, run: str = "r") -> AsyncIterator[House]:
+    """With its drains at work."""
+    made = House(database, folder, venue, run)
+    tasks = [asyncio.create_task(drain.run()) for drain in made.drains]
+    try:
+        yield made
+        for task in tasks:
+            assert not task.done() or task.result() is None
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(made.ticks.close(), made.facts.close(), made.records.close())
+        for journal in made.journals:
+            journal.close()
+
+
+async def fetched(database: Database, query: str, *arguments: Any) -> list[asyncpg.Record]:
+    connection = await asyncpg.connect(database.dsn)
+    try:
+        return list(await connection.fetch(query, *arguments))
+    finally:
+        await connection.close()
+
+
+async def ledger(database: Database) -> list[Gap]:
+    connection = await asyncpg.connect(database.dsn)
+    try:
+        return await listed(connection, False, None, None)
+    finally:
+        await connection.close()
+
+
+async def ids(database: Database, symbol: str = "BTC/USDT") -> list[int]:
+    query = "SELECT trade_id FROM public_trades WHERE symbol = $1 ORDER BY trade_id::bigint"
+    return [int(row[0]) for row in await fetched(database, query, symbol)]
+
+
+async def test_what_a_gap_swallowed_is_fetched_stored_once_and_marked(database: Database, tmp_path: Path) -> None:
+    """Page by page, what overlaps dropped; the gap says what became of it, and every row is accounted for."""
+    venue = Venue()
+    trades = venue.trades(BTC, 60)
+    async with house(database, tmp_path, venue) as home:
+        home.hear(trades[:20])
+        home.gap(trades[19].time_received_ns, trades[50].time_received_ns)
+        home.hear([trades[30], *trades[50:]])  # one of the lost came by another way
+        await home.stored()
+        await home.healing.look()
+        await home.stored()
+        assert await ids(database) == list(range(1, 61))
+        query = "SELECT trade_id FROM public_trades WHERE backfilled ORDER BY trade_id::bigint"
+        assert [int(row[0]) for row in await fetched(database, query)] == [n for n in range(21, 51) if n != 31]
+        (gap,) = await ledger(database)
+        assert (gap.status, gap.rows_healed, gap.healed_by, gap.why_not) == ("healed", 29, "rest", "")
+        assert (gap.after_id, gap.before_id) == ("20", "51")
+        assert gap.healed_ns > NOW
+        counts = home.stream.counts
+        assert (counts["trade"].journalled, counts["backfill"].journalled, counts["backfill"].lost) == (31, 29, 0)
+        assert home.ticks.duplicates == 0
+        asked = len(venue.asked)
+        await home.healing.look()
+        assert len(venue.asked) == asked, "a healed gap is asked for again"
+
+
+async def test_the_newest_gap_is_healed_first_and_a_gap_without_symbol_in_every_symbol(
+    plain_database: Database, tmp_path: Path
+) -> None:
+    """One row for all of them, with the sum."""
+    venue = Venue(page=1_000)
+    btc, eth = venue.trades(BTC, 90), venue.trades(ETH, 90)
+    async with house(plain_database, tmp_path, venue) as home:
+        home.hear([*btc[:20], *eth[:20], *btc[30:60], *eth[30:60], *btc[80:], *eth[80:]])
+        home.gap(btc[19].time_received_ns, btc[30].time_received_ns)
+        home.gap(btc[59].time_received_ns, btc[80].time_received_ns, symbol="", channel="")
+        home.gap(btc[59].time_received_ns, btc[80].time_received_ns, channel="book")
+        await home.stored()
+        await home.healing.look()
+        await home.stored()
+        assert [urlsplit(url).query.partition("&limit")[0] for url in venue.asked] == [
+            "symbol=BTCUSDT&fromId=61",
+            "symbol=ETHUSDT&fromId=61",
+            "symbol=BTCUSDT&fromId=21",
+        ]
+        found = {(gap.channel, gap.symbol): (gap.status, gap.rows_healed) for gap in await ledger(plain_database)}
+        assert found == {
+            ("trade", "BTC/USDT"): ("healed", 10),
+            ("", ""): ("healed", 40),
+            ("book", "BTC/USDT"): ("closed", 0),
+        }
+        assert await ids(plain_database) == list(range(1, 91))
+
+
+async def test_a_gap_that_a_restart_interrupts_is_healed_by_the_next_run(
+    plain_database: Database, tmp_path: Path
+) -> None:
+    """What the first run had fetched isn't stored twice, and counts."""
+    venue = Venue(page=5)
+    trades = venue.trades(BTC, 40)
+    async with house(plain_database, tmp_path, venue) as home:
+        home.hear([*trades[:10], *trades[30:]])
+        home.gap(trades[9].time_received_ns, trades[30].time_received_ns)
+        await home.stored()
+        wait = asyncio.create_task(home.healing.look())
+        while len(venue.asked) < 3:
+            await asyncio.sleep(0.001)
+        wait.cancel()
+        await asyncio.gather(wait, return_exceptions=True)
+        await home.stored()
+        assert 10 < len(await ids(plain_database)) - 10 < 30 or len(venue.asked) < 6
+    async with house(plain_database, tmp_path, venue, run="s") as home:
+        await home.healing.look()
+        await home.stored()
+        (gap,) = await ledger(plain_database)
+        assert (gap.status, gap.rows_healed) == ("healed", 20)
+        assert await ids(plain_database) == list(range(1, 41))
+
+
+async def test_a_venue_that_is_away_or_forbids_is_asked_again(plain_database: Database, tmp_path: Path) -> None:
+    """Until it answers; meanwhile the gap stays closed and unhealed."""
+    venue = Venue()
+    trades = venue.trades(BTC, 30)
+    venue.faults = [ConnectionError("no route"), VenueRefusalError("HTTP 429", 429, 0.1), ConnectionError("no route")]
+    async with house(plain_database, tmp_path, venue) as home:
+        home.hear([*trades[:10], *trades[20:]])
+        home.gap(trades[9].time_received_ns, trades[20].time_received_ns)
+        task = asyncio.create_task(home.healing.run())
+        with contextlib.suppress(asyncio.CancelledError):
+            await until(lambda: _is(plain_database, "healed"))
+            task.cancel()
+            await task
+        assert len(home.observer.delays) == 3 and "HTTP 429" in home.observer.delays[1]
+        assert await ids(plain_database) == list(range(1, 31))
+
+
+async def _is(database: Database, status: str) -> bool:
+    return [gap.status for gap in await ledger(database)] == [status]
+
+
+async def test_what_the_venue_does_not_serve_stays_missing_with_its_reason(
+    plain_database: Database, tmp_path: Path
+) -> None:
+    """What it does serve is stored all the same, and no restart asks again."""
+    venue = Venue(page=100)
+    trades = venue.trades(BTC, 40)
+    venue.tape["BTCUSDT"] = trades[:20]
+    async with house(plain_database, tmp_path, venue) as home:
+        home.hear([*trades[:10], *trades[30:]])
+        home.gap(trades[9].time_received_ns, trades[30].time_received_ns)
+        await home.stored()
+        await home.healing.look()
+        await home.stored()
+        (gap,) = await ledger(plain_database)
+        assert (gap.status, gap.rows_healed, gap.healed_ns) == ("unhealable", 10, 0)
+        assert gap.why_not == "the venue serves none of the trades between those before the gap and those after it"
+        assert await home.records.unhealed("binance") == []
+
+
+async def test_a_symbol_that_nobody_hears_after_the_gap_is_waited_for(plain_database: Database, tmp_path: Path) -> None:
+    """Without a trade behind the gap its end isn't known yet; the venue isn't asked meanwhile."""
+    venue = Venue()
+    trades = venue.trades(BTC, 20)
+    now = SystemClock().time_ns()
+    async with house(plain_database, tmp_path, venue) as home:
+        home.hear(trades[:10])
+        home.gap(trades[9].time_received_ns, now)
+        await home.stored()
+        await home.healing.look()
+        assert venue.asked == [] and await _is(plain_database, "closed")
+        home.healing._patience = Patience(settle_s=0.0, quiet_s=0.0)  # as after a minute
+        home.healing._wounds.clear()
+        await home.healing.look()
+        await home.stored()
+        assert await _is(plain_database, "healed")
+        assert await ids(plain_database) == list(range(1, 21))
+
+
+async def test_bars_made_over_a_gap_are_made_anew_from_all_trades(database: Database, tmp_path: Path) -> None:
+    """And lose their mark, but where another hole lies in them; a whole bar isn't touched."""
+    venue = Venue(page=1_000)
+    trades = venue.trades(BTC, 240)  # four minutes, one a second
+    minute = 60 * S
+    async with house(database, tmp_path, venue) as home:
+        home.hear([*trades[:70], *trades[90:]])
+        home.gap(trades[69].time_received_ns, trades[90].time_received_ns)
+        one = Decimal(1)
+        for number, marked, count in ((0, False, 59), (1, True, 41), (2, False, 60)):
+            home.pipeline.record(
+                Candle(
+                    "binance",
+                    "BTC/USDT",
+                    "1m",
+                    T0 + number * minute,
+                    one,
+                    one,
+                    one,
+                    one,
+                    one,
+                    one,
+                    count,
+                    has_gap=marked,
+                )
+            )
+        home.pipeline.gap_opened("binance", "ETH/USDT", "trade", "disconnect", trades[69].time_received_ns)
+        await home.stored()
+        await home.healing.look()
+        bars = await fetched(database, "SELECT * FROM ohlcv WHERE timeframe = '1m' ORDER BY time")
+        inside = [trade for trade in trades if T0 + minute <= trade.time_venue_ns < T0 + 2 * minute]
+        prices = [Decimal(trade.price_text) for trade in inside]
+        assert [(bar["trades_count"], bar["has_gap"]) for bar in bars] == [(59, False), (60, False), (60, False)]
+        assert (bars[1]["open"], bars[1]["high"], bars[1]["low"], bars[1]["close"]) == (
+            prices[0], max(prices), min(prices), prices[-1],
+        )  # fmt: skip
+        assert bars[1]["volume"] == 120 and bars[1]["quote_volume"] == sum(2 * price for price in prices)
+        assert bars[0]["close"] == bars[2]["close"] == 1
+        gap = next(gap for gap in await ledger(database) if gap.symbol == "BTC/USDT")
+        home.pipeline.gap_opened("binance", "BTC/USDT", "trade", "stale", trades[79].time_received_ns)
+        await home.stored()
+        await home.records.derive(gap, "BTC/USDT", "1m", T0, T0 + 2 * minute)
+        assert [row["has_gap"] for row in await fetched(database, "SELECT has_gap FROM ohlcv ORDER BY time")][1]
