@@ -25,6 +25,16 @@ class CcxtFeeds:
         self.feeds: dict[str, CcxtFeed] = {}
         """Those that run, by venue."""
 
+    @property
+    def instruments(self) -> list[Instrument]:
+        """As configured, in the order of their indices."""
+        return [instrument for seat in self.seats for instrument in seat.instruments]
+
+    @property
+    def live(self) -> dict[str, bool]:
+        """Whether data flows, by venue."""
+        return {name: feed.live for name, feed in self.feeds.items()}
+
     async def run(
         self,
         seat: CcxtSeat,

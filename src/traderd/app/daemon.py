@@ -311,6 +311,8 @@ class Daemon:
         interval_s = self._config.store.flush_age_ms_max / 1000
         while True:
             await asyncio.sleep(interval_s)
+            for sessions in self._feeds.venues.values():
+                self._engine.show_books(sessions.books)
             self._pipeline.on_beat()
             for name, live in (self._feeds.live | self._ccxt.live).items():
                 self._readiness.venue(name, live)

@@ -33,6 +33,11 @@ class OwnServers:
         if self.exchange is not None:
             await self.exchange.start()
 
+    @property
+    def simulated(self) -> Endpoint | None:
+        """Where the simulated exchange is, if it runs."""
+        return Endpoint(self.exchange.url, self.exchange.rest_url) if self.exchange is not None else None
+
     def endpoint(self, seat: Seat) -> Endpoint:
         """Where a venue is; that of the simulated exchange only once it runs."""
         address, rest = self._addresses[seat.exchange]
