@@ -293,11 +293,15 @@ async def test_a_venue_that_is_away_or_forbids_is_asked_again(plain_database: Da
     async with house(plain_database, tmp_path, venue) as home:
         home.hear([*trades[:10], *trades[20:]])
         home.gap(trades[9].time_received_ns, trades[20].time_received_ns)
+        await home.stored()
         task = asyncio.create_task(home.healing.run())
-        with contextlib.suppress(asyncio.CancelledError):
-            await until(lambda: _is(plain_database, "healed"))
-            task.cancel()
-            await task
+        async with asyncio.timeout(10):
+            while not await _is(plain_database, "healed"):
+                assert not task.done()
+                home.pipeline.flush()
+                await asyncio.sleep(0.05)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
         assert len(home.observer.delays) == 3 and "HTTP 429" in home.observer.delays[1]
         assert await ids(plain_database) == list(range(1, 31))
 

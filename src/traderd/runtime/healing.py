@@ -50,7 +50,8 @@ class Patience(Struct, frozen=True):
     """After a gap's end, until the first trades behind it are stored."""
     quiet_s: float = 60.0
     """Without a trade behind it for so long a hole is taken to reach to the present."""
-    asks_per_s: float = 1.0
+    asks_per_s: float = 2.0
+    asks_burst: float = 20.0
     """A venue counts these together with the book snapshots, which are more urgent."""
     backoff_max_s: float = 600.0
 
@@ -136,7 +137,7 @@ class Healing:
         self._stored = stored
         self._observer = observer
         self._patience = patience
-        self._budget = Budget(patience.asks_per_s, burst=1.0)
+        self._budget = Budget(patience.asks_per_s, patience.asks_burst)
         self._wounds: dict[str, _Wound] = {}
         self._over: set[str] = set()  # done, though the database may show them as closed a moment longer
         self._bars: set[_Bars] = set()
