@@ -13,7 +13,7 @@ import os
 import random
 import signal
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -41,6 +41,7 @@ from traderd.app.bookkeeping import Bookkeeping
 from traderd.app.ccxt_feeds import CcxtFeeds
 from traderd.app.feeds import Feeds, Recordings
 from traderd.app.healers import Healers
+from traderd.app.listings import Listings
 from traderd.app.readiness import Readiness
 from traderd.app.report import Summary, show, status_of, summary_of
 from traderd.app.servers import OwnServers
@@ -159,7 +160,7 @@ class Daemon:
             group.create_task(self._beat(), name="beat"),
             group.create_task(self._feeds.report(), name="links"),
             *(group.create_task(self._feed_from(seat, group), name=f"venue {seat.name}") for seat in self._seats),
-            *(group.create_task(self._hear(seat, group), name=f"venue {seat.name}") for seat in self._ccxt.seats),
+            *(group.create_task(self._hear(seat), name=f"venue {seat.name}") for seat in self._ccxt.seats),
         ]
         # What lives from here on lives long: young garbage is looked through rarely, old never.
         gc.freeze()
@@ -222,6 +223,10 @@ class Daemon:
         venues = {venue.name: venue for venue in config.venues}
         self._feeds = Feeds(venues, self._pipeline, self._rest, self._clock, self._telemetry, recordings)
         self._facts = PostgresFactStore(self._servers.dsn, timeout_s, config.owner)
+        told = (self._engine, self._pipeline, self._facts, self._clock, self._telemetry, self._migrated)
+        spawn = partial(self._beside, group, "instruments")
+        self._listings = Listings(self._run, self._instruments, *told, spawn)
+        self._feeds.described, self._feeds.delisted = self._listings.described, self._listings.delisted
         books = Books(self._servers.dsn, timeout_s, config.owner)
         self._closing.push_async_callback(books.close)
         self._bookkeeping = Bookkeeping(config, self._run, books, self._clock, self._log)
@@ -238,6 +243,9 @@ class Daemon:
         )  # fmt: skip
         self._closing.push_async_callback(healers.close)
         self._feeds.heal = healers.admit
+
+    def _beside(self, group: asyncio.TaskGroup, name: str, work: Coroutine[Any, Any, None]) -> None:
+        self._tasks.append(group.create_task(work, name=name))
 
     def _drain(self, journal: FileJournal, store: RecordStore) -> Drain:
         size, backoff = self._config.store.transaction_bytes_max, Backoff(0.1, 2.0, 10.0)
@@ -281,30 +289,18 @@ class Daemon:
         )
         self._tasks.append(group.create_task(watching, name=f"clock of {seat.name}"))
         since_ns = self._tick_journal.newest_ns
-        await self._feeds.run(seat, endpoint, since_ns, partial(self._listed, seat, group))
+        await self._feeds.run(seat, endpoint, since_ns, partial(self._listed, seat))
 
-    async def _hear(self, seat: CcxtSeat, group: asyncio.TaskGroup) -> None:
+    async def _hear(self, seat: CcxtSeat) -> None:
         """The same through ccxt."""
-        since_ns, told = self._tick_journal.newest_ns, partial(self._described, group, seat.name)
+        since_ns, told = self._tick_journal.newest_ns, self._listings.described
         simulated = self._servers.simulated
         await self._ccxt.run(seat, simulated, since_ns, self._pipeline, self._clock, self._telemetry, told)
 
-    def _listed(self, seat: Seat, group: asyncio.TaskGroup, instruments: list[Instrument]) -> None:
+    def _listed(self, seat: Seat, instruments: list[Instrument]) -> None:
         """The venue told what it trades of ours."""
         seat.dialect.bind(instruments)
-        self._described(group, seat.name, instruments)
-
-    def _described(self, group: asyncio.TaskGroup, name: str, instruments: list[Instrument]) -> None:
-        """The venue told steps and limits."""
-        for instrument in instruments:
-            self._instruments[instrument.index] = instrument
-            self._engine.describe(instrument)
-        if instruments:
-            self._tasks.append(group.create_task(self._save(instruments), name=f"instruments of {name}"))
-
-    async def _save(self, instruments: list[Instrument]) -> None:
-        await self._migrated.wait()
-        await self._until_there(partial(self._facts.save_instruments, instruments))
+        self._listings.described(instruments)
 
     async def _beat(self) -> None:
         """Time passes. The watchdog is fed from here, after the pipeline has done its round."""

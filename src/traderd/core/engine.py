@@ -6,7 +6,7 @@ Refuses to order before `resume` (starting is recovering), after `halt`, and whi
 work goes on all the same.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from itertools import repeat
 from typing import Protocol
@@ -16,6 +16,7 @@ from msgspec import Struct, field, structs
 from traderd.core.alerts import AlertLog
 from traderd.core.bars import BarSettings, builders_of
 from traderd.core.blotter import Blotter
+from traderd.core.book import Book
 from traderd.core.book_top import BookReader, levels_of, top_of
 from traderd.core.candles import CandleBuilder, timeframe_ns, with_quote
 from traderd.core.facts import BookLevels, BreakerEvent, Candle, Environment, Fact, Order, Position, Severity, Signal
@@ -216,6 +217,11 @@ class Engine:
             if instrument.exchange == exchange:
                 self._quote_gates[place].set_offset(offset_ns)
                 self._trade_gates[place].set_offset(offset_ns)
+
+    def show_books(self, books: Mapping[int, Book]) -> None:
+        """The order books in use, by instrument index; one that isn't whole any more shows nothing by itself."""
+        for index, book in books.items():
+            self.board.books[index] = book
 
     def on_beat(self, beat: Beat) -> Sequence[Effect]:
         """Bars end, equity and breaker are looked at, and an Equity is recorded when it is due."""

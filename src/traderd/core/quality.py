@@ -137,7 +137,7 @@ class PriceWatch:
 class QuoteGate(PriceWatch):
     """One instrument's quotes. The engine looks at the bounds itself: a call a tick would cost as much as they do."""
 
-    __slots__ = ("_crossed_ns", "ahead_ns", "behind_ns", "newest")
+    __slots__ = ("_crossed_ns", "ahead_ns", "behind_ns", "newest", "oldest_ns")
 
     def __init__(self, settings: QualitySettings) -> None:
         super().__init__(settings)
@@ -149,6 +149,7 @@ class QuoteGate(PriceWatch):
         """How far the venue's clock is ahead of ours: its times are believed within these bounds of our own."""
         self.ahead_ns = offset_ns + self._settings.clock_ahead_ms_max * 1_000_000
         self.behind_ns = offset_ns - self._settings.quote_delay_ms_max * 1_000_000
+        self.oldest_ns = offset_ns - CLOCK_BEHIND_NS_MAX
 
     def judge(self, quote: Quote) -> int:
         """The quote's flags; 0 for a clean one."""
@@ -170,7 +171,7 @@ class QuoteGate(PriceWatch):
         ahead_ns = quote.time_venue_ns - quote.time_received_ns
         if not quote.time_venue_ns or self.behind_ns <= ahead_ns <= self.ahead_ns:
             return 0
-        return STALE if -CLOCK_BEHIND_NS_MAX <= ahead_ns < 0 else CLOCK
+        return STALE if self.oldest_ns <= ahead_ns < self.behind_ns else CLOCK
 
 
 class TradeGate(PriceWatch):

@@ -1,0 +1,87 @@
+from decimal import Decimal
+from itertools import groupby
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from made_up import BTC, START, trade
+from traderd.core.bars import BarBuilder, BarSettings, builders_of
+from traderd.core.candles import timeframe_ns
+from traderd.core.market import Trade
+
+rows = st.lists(
+    st.tuples(st.decimals("0.01", "999", places=2), st.decimals("0.001", "99", places=3), st.integers(0, 3_000)),
+    max_size=80,
+)
+kinds = st.sampled_from(["tick", "volume", "dollar"])
+
+
+def plainly(trades: list[Trade], kind: str, size: Decimal) -> list[list[Trade]]:
+    """The trades of each full bar, by running sums."""
+    bars, inside, filled = [], [], Decimal(0)
+    for each in trades:
+        price, quantity = Decimal(each.price_text), Decimal(each.quantity_text)
+        filled += {"tick": Decimal(1), "volume": quantity, "dollar": price * quantity}[kind]
+        inside.append(each)
+        if filled >= size:
+            bars.append(inside)
+            inside, filled = [], Decimal(0)
+    return bars
+
+
+@given(rows, kinds, st.integers(1, 50))
+def test_a_bar_ends_with_the_trade_that_fills_it(
+    rows: list[tuple[Decimal, Decimal, int]], kind: str, size: int
+) -> None:
+    """Against running sums, figure by figure; no two bars have the same time."""
+    at, trades = START, []
+    for price, quantity, step in rows:
+        at += step
+        trades.append(trade(str(price), str(quantity), at))
+    builder = BarBuilder(BTC, BarSettings(kind, Decimal(size)))  # type: ignore[arg-type]  # a kind
+    bars = [bar for each in trades if (bar := builder.on_trade(each))]
+    expected = plainly(trades, kind, Decimal(size))
+    assert len(bars) == len(expected)
+    for bar, inside in zip(bars, expected, strict=True):
+        prices = [Decimal(each.price_text) for each in inside]
+        assert (bar.open, bar.high, bar.low, bar.close) == (prices[0], max(prices), min(prices), prices[-1])
+        assert bar.volume == sum(Decimal(each.quantity_text) for each in inside)
+        assert bar.quote_volume == sum(Decimal(each.price_text) * Decimal(each.quantity_text) for each in inside)
+        assert bar.trades_count == len(inside)
+        assert bar.open_time_ns >= inside[0].time_venue_ns // 1_000 * 1_000
+    times = [bar.open_time_ns // 1_000 for bar in bars]
+    assert all(len(list(same)) == 1 for _, same in groupby(times))
+    assert times == sorted(times)
+
+
+@pytest.mark.parametrize(
+    ("kind", "size", "name"),
+    [("tick", "500", "500-ticks"), ("volume", "0.50", "0.5-units"), ("dollar", "1E+5", "100000-dollars")],
+)
+def test_no_bars_name_is_a_length_of_time(kind: str, size: str, name: str) -> None:
+    """And all end in s, by which the other tools' views leave them out."""
+    settings = BarSettings(kind, Decimal(size))  # type: ignore[arg-type]  # a kind
+    assert settings.timeframe == name
+    with pytest.raises(ValueError, match="is not a timeframe"):
+        timeframe_ns(name)
+
+
+@pytest.mark.parametrize(
+    ("market", "kind", "trades"),
+    [("linear", "volume", 5), ("linear", "dollar", 1), ("inverse", "volume", 50), ("inverse", "dollar", 5)],
+)
+def test_a_contract_counts_for_what_it_stands_for(market: str, kind: str, trades: int) -> None:
+    """Contracts of 100 (units if linear, dollars if inverse), one a trade at a price of 10, until 500 are full."""
+    contract = replace(BTC, market=market, contract_size=Decimal(100))
+    size = Decimal(1_000) if (market, kind) == ("linear", "dollar") else Decimal(500)
+    builder = BarBuilder(contract, BarSettings(kind, size))  # type: ignore[arg-type]  # a kind
+    filled = [number for number in range(1, 60) if builder.on_trade(trade("10", "1", START + number, contract))]
+    assert filled[0] == trades
+
+
+def test_bars_are_made_of_the_symbols_that_are_named() -> None:
+    """None named: of all."""
+    some, every = BarSettings("tick", Decimal(1), frozenset({"ETH/USDT"})), BarSettings("tick", Decimal(2))
+    assert len(builders_of([some, every], BTC)) == 1
