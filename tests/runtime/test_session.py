@@ -38,6 +38,7 @@ from traderd.runtime.ports import Rest
 from traderd.runtime.session import Session
 from traderd.runtime.streams import Streams
 from traderd.runtime.surroundings import Surroundings
+from traderd.sim.faults import Faults
 from traderd.sim.pit import DepthChanged
 from traderd.sim.server import SimulatedExchange
 from traderd.sim.wire import level_texts
@@ -604,3 +605,111 @@ async def test_receive_times_of_ticks_rise_strictly(tmp_path: Path, exchange: Si
         await until(lambda: len(line.stream.quotes) > 300)
         times = [each.time_received_ns for each in line.stream.quotes]
     assert all(before < after for before, after in pairwise(times))
+
+
+async def streaming(line: Line, seconds: float = 5.5) -> None:
+    """Long enough for every stream to have a habit."""
+    await until(lambda: line.whole() and line.received("quote") > 100)
+    await asyncio.sleep(seconds)
+
+
+def closed_gaps(line: Line) -> list[Gap]:
+    return [gap for gap in line.recorded_gaps() if gap.to_ns]
+
+
+async def test_a_link_without_data_is_left_though_it_answers(tmp_path: Path, exchange: SimulatedExchange) -> None:
+    """Found by the age of its data within five seconds, fresh within eight, and every stream has its gap."""
+    line = on_sim(tmp_path, exchange)
+    async with line.running():
+        await streaming(line)
+        exchange.inflict(Faults(stall=True))
+        stalled_s, stalled_ns = time.monotonic(), time.time_ns()
+        await until(lambda: line.seen.disconnects)
+        assert time.monotonic() - stalled_s < 5
+        await until(lambda: line.whole() and len(closed_gaps(line)) >= 9)
+        assert time.monotonic() - stalled_s < 8
+    ((reason, _),) = line.seen.disconnects
+    assert reason.startswith("no data for")
+    assert {(gap.symbol, gap.channel) for gap in closed_gaps(line)} == {
+        (each.symbol, channel) for each in line.instruments for channel in ALL
+    }
+    for gap in closed_gaps(line):
+        assert gap.from_ns < stalled_ns + SECOND // 5 and gap.to_ns > stalled_ns + 2 * SECOND
+
+
+async def test_one_silent_symbol_is_repaired_and_no_other_has_a_gap(
+    tmp_path: Path, exchange: SimulatedExchange
+) -> None:
+    """On the same link, within six seconds, all its channels together."""
+    line = on_sim(tmp_path, exchange)
+    silent = line.instruments[0]
+    async with line.running():
+        await streaming(line)
+        exchange.inflict(Faults(drop=(silent.venue_symbol,)))
+        dropped_s = time.monotonic()
+        await until(line.gaps.open_gaps)
+        await until(lambda: not [gap for gap in line.gaps.open_gaps() if gap.channel in ("quote", "book")])
+        assert time.monotonic() - dropped_s < 6
+        assert line.whole()
+    assert line.seen.connects == 1 and line.seen.disconnects == []
+    assert {gap.symbol for gap in line.recorded_gaps()} == {silent.symbol}
+    assert {gap.reason for gap in line.recorded_gaps()} == {"stale"}
+    assert {("quote", silent.symbol), ("book", silent.symbol)} <= set(line.seen.remakes)
+    assert {symbol for _, symbol in line.seen.remakes} == {silent.symbol}
+
+
+async def test_links_are_changed_with_nothing_missing_and_nothing_doubled(
+    tmp_path: Path, exchange: SimulatedExchange
+) -> None:
+    """The young link is up and brings everything before the old one is closed; quotes and trades as they were made."""
+    line = on_sim(tmp_path, exchange, age_max_s=3.0)
+    quotes: list[Quote] = []
+    trades: list[Trade] = []
+    handed_on = line.stream.on_events
+
+    def keep(events: Sequence[Any]) -> None:
+        quotes.extend(event for event in events if isinstance(event, Quote))
+        trades.extend(event for event in events if isinstance(event, Trade))
+        handed_on(events)
+
+    line.stream.on_events = keep  # type: ignore[method-assign]
+    async with line.running():
+        await until(lambda: line.session.renewals == 2, 30.0)
+        await asyncio.sleep(0.5)
+        assert line.whole()
+    assert line.recorded_gaps() == [] and line.seen.disconnects == []
+    assert len({(each.instrument.index, each.sequence) for each in quotes}) == len(quotes) > 500
+    for instrument in line.instruments:
+        ids = [int(each.trade_id) for each in trades if each.instrument is instrument]
+        assert ids == list(range(ids[0], ids[0] + len(ids)))
+        assert len(ids) > 3
+
+
+async def test_an_acknowledgement_that_nothing_follows_is_found_and_mended(
+    tmp_path: Path, exchange: SimulatedExchange
+) -> None:
+    """The stream is asked for again on the same link, and not by a storm."""
+    exchange.inflict(Faults(unsent=("BTCUSDT",), lies_max=1))
+    line = on_sim(tmp_path, exchange, channels=("quote",))
+    async with line.running():
+        await until(lambda: line.session.census.acknowledged == 3)
+        assert line.session.census.seen < 3
+        await until(lambda: line.session.census.seen == 3, 20.0)
+    assert set(line.seen.remakes) == {("quote", "BTC/USDT")} and len(line.seen.remakes) <= 3
+    assert line.seen.connects == 1
+
+
+async def test_a_ban_is_heeded_by_everybody_who_would_connect(tmp_path: Path, exchange: SimulatedExchange) -> None:
+    """A 429 with Retry-After: nobody knocks before, whatever the own backoff says."""
+    exchange.inflict(Faults(refuse_s=0.5, refuse_status=429, retry_after_s=2))
+    admission = Admission(PLENTY, SystemClock())
+    first = on_sim(tmp_path / "a", exchange, channels=("quote",), admission=admission)
+    second = on_sim(tmp_path / "b", exchange, channels=("quote",), admission=admission)
+    begun = time.monotonic()
+    async with first.running():
+        await until(lambda: first.seen.disconnects)
+        async with second.running():
+            await until(lambda: second.received("quote") and first.received("quote"))
+            assert time.monotonic() - begun >= 2
+    assert "429" in first.seen.disconnects[0][0]
+    assert len(first.seen.disconnects) == 1 and second.seen.disconnects == []

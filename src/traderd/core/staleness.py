@@ -5,7 +5,7 @@ the newest message was at the last look before the next one came, which for a sl
 about its mean gap (who looks at any moment finds a Poisson stream's newest message one mean gap old). Silence becomes
 suspicious beyond
 
-    max(floor, 8 x mean, 2.5 x peak)
+    max(floor, 10 x mean, 3 x peak)
 
 where the mean is exponentially weighted and the peak fades. Refuses to judge a stream that it knows too little of, and
 one whose usual silence is longer than the cap: there silence says nothing.
@@ -14,11 +14,11 @@ one whose usual silence is longer than the cap: there silence says nothing.
 from collections.abc import Sequence
 
 _CAP_S = 600.0
-_SAMPLES_MIN = 6
-_WEIGHT = 0.05
+_SAMPLES_MIN = 8
+_WEIGHT = 0.03
 _FADING = 0.99
-_MEANS = 8.0
-_PEAKS = 2.5
+_MEANS = 10.0
+_PEAKS = 3.0
 _NEVER_NS = 2**63
 
 

@@ -88,13 +88,16 @@ class Bookkeeping:
         verdict = book.delta(event) if isinstance(event, BookDelta) else book.snapshot(event)
         self._judge(at, event.instrument, verdict, event.time_received_ns)
 
-    def lose(self, instrument: Instrument, now_ns: int, asked_again: bool = False) -> None:
-        """This book can't be relied on any more; `asked_again` if its stream is subscribed to anew."""
+    def lose(self, instrument: Instrument, now_ns: int) -> None:
+        """This book's stream is gone and is subscribed to anew: once it is back, it brings or needs a snapshot."""
         self.books[instrument.index].reset()
         self._unwhole.add(instrument.index)
         self._since_ns = now_ns
-        if not asked_again or self._dialect.book_resync == "rest":
-            self._start_resync(instrument)
+
+    def renew(self, instrument: Instrument, now_ns: int) -> None:
+        """Something is missing in this book: begin it anew."""
+        self.lose(instrument, now_ns)
+        self._start_resync(instrument)
 
     def look(self, now_ns: int, parked: Container[int]) -> None:
         """Now and then: a snapshot that should have come by itself, and didn't, is asked for."""
@@ -113,6 +116,8 @@ class Bookkeeping:
                 self._unwhole.add(instrument.index)
                 self._since_ns = received_ns
                 self._reader.broke(at, _REASONS.get(verdict, verdict.value), received_ns)
+            self._start_resync(instrument)
+        elif verdict is Verdict.BUFFERED:
             self._start_resync(instrument)
         elif verdict is Verdict.APPLIED and instrument.index in self._unwhole:
             self._unwhole.discard(instrument.index)

@@ -137,7 +137,7 @@ class Connection:
             self.heard_ns[at] = 0
             instrument, channel = self._streams.of[at]
             if channel == "book":
-                self.bookkeeping.lose(instrument, now_ns, asked_again=True)
+                self.bookkeeping.lose(instrument, now_ns)
         self.subscriptions.lose(places, now_ns)
 
     def _on_frame(self, frame: bytes, received_ns: int) -> None:
@@ -181,13 +181,12 @@ class Connection:
             if at == UNASKED:
                 self.unasked += 1
                 continue
-            first = self.heard_ns[at] <= 0
-            if first:
+            if at not in self.subscriptions.seen:
                 self.subscriptions.see(at)
             if isinstance(event, BookDelta | BookSnapshot):
                 self.bookkeeping.take(at, event)
             else:
-                if first:
+                if self.heard_ns[at] <= 0:
                     self._desk.flows(self, at, received_ns)
                 wanted.append(event)
             self.heard_ns[at] = received_ns
@@ -222,7 +221,7 @@ class Connection:
                 continue
             self._desk.broke(self, at, "sequence", self.heard_ns[at])
             if channel == "book":
-                self.bookkeeping.lose(instrument, received_ns)
+                self.bookkeeping.renew(instrument, received_ns)
             else:
                 self.heard_ns[at] = 0
 
@@ -239,7 +238,6 @@ class Connection:
     def flows(self, at: int, received_ns: int) -> None:
         """See BookReader. What REST made whole is heard too."""
         self.heard_ns[at] = max(self.heard_ns[at], received_ns)
-        self.subscriptions.see(at)
         self._desk.flows(self, at, received_ns)
 
     def fail(self, mistake: BaseException) -> None:
