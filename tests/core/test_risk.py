@@ -308,3 +308,11 @@ def test_whatever_the_intent_an_approved_breaks_no_limit() -> None:
 
     judge()
     assert verdicts[Approved] > 20 and verdicts[Refused] > 20
+
+
+def test_a_symbol_with_an_open_hole_in_its_data_is_not_traded() -> None:
+    """Whatever else is well; the reason is the hole's."""
+    desk = Desk()
+    gate = RiskGate(SETTINGS, [BTC, ETH])
+    refused = gate.check(intent(), desk.board, desk.portfolio, desk.blotter, START, "", "a gap is open")
+    assert isinstance(refused, Refused) and (refused.rule, refused.reason) == ("gap", "a gap is open")
