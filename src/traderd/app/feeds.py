@@ -14,8 +14,9 @@ from traderd.config.schema import Venue
 from traderd.core.backoff import Backoff
 from traderd.core.market import Instrument
 from traderd.runtime.admission import Admission
-from traderd.runtime.listing import listed
+from traderd.runtime.listing import listed, watch_listing
 from traderd.runtime.pipeline import Pipeline, Stream
+from traderd.runtime.polling import TellsOpenInterest, poll_open_interest
 from traderd.runtime.surroundings import Surroundings
 from traderd.runtime.venue import VenueSessions
 from traderd.venues.dialect import Dialect, Endpoint
@@ -71,6 +72,10 @@ class Feeds:
         self._admissions: dict[str, Admission] = {}
         self.heal: Heal = lambda *patient: None
         """Who is told what is listened to, to fetch what is missing of it."""
+        self.described: Callable[[list[Instrument]], None] = _nobody
+        """Who is told of new figures."""
+        self.delisted: Callable[[list[Instrument]], None] = _nobody
+        """Who is told of what a venue trades no more."""
         self.venues: dict[str, VenueSessions] = {}
         """Those that are connected to, by seat."""
 
@@ -110,7 +115,23 @@ class Feeds:
         self.venues[seat.name] = sessions
         if away_since_ns:
             sessions.interrupted("restart", away_since_ns)
-        await sessions.run()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(sessions.run())
+            group.create_task(self._watch_listing(seat, endpoint, instruments))
+            if "open_interest" in seat.channels and isinstance(seat.dialect, TellsOpenInterest):
+                group.create_task(self._poll(seat.dialect, endpoint, instruments, admission))
+
+    async def _watch_listing(self, seat: Seat, endpoint: Endpoint, instruments: list[Instrument]) -> None:
+        told = (self.described, self.delisted, self._telemetry)
+        await watch_listing(seat.dialect, endpoint, instruments, self._rest, *told)
+
+    async def _poll(
+        self, dialect: TellsOpenInterest, endpoint: Endpoint, instruments: list[Instrument], admission: Admission
+    ) -> None:
+        sink = self._pipeline.on_derivative
+        await poll_open_interest(
+            dialect, endpoint, instruments, self._rest, self._clock, admission, sink, self._telemetry
+        )
 
     @property
     def live(self) -> dict[str, bool]:
@@ -123,3 +144,7 @@ class Feeds:
             await asyncio.sleep(_REPORT_S)
             for sessions in self.venues.values():
                 sessions.report(self._telemetry)
+
+
+def _nobody(instruments: list[Instrument]) -> None:
+    raise AssertionError("nobody listens to the listings")
