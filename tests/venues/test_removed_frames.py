@@ -31,7 +31,10 @@ SUMMED = [
 ]
 """With the levels that the checksum covers; None: all that the book has."""
 
-pytestmark = pytest.mark.skipif(not CAPTURES.is_dir(), reason=f"no captures at {CAPTURES.name}")
+pytestmark = [
+    pytest.mark.skipif(not CAPTURES.is_dir(), reason=f"no captures at {CAPTURES.name}"),
+    pytest.mark.timeout(4 * 3600 if LONG else 120),
+]
 
 
 def _read(name: str) -> list[Frame]:
