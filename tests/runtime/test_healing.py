@@ -391,3 +391,20 @@ async def test_bars_made_over_a_gap_are_made_anew_from_all_trades(database: Data
         await home.stored()
         await home.records.derive(gap, "BTC/USDT", "1m", T0, T0 + 2 * minute)
         assert [row["has_gap"] for row in await fetched(database, "SELECT has_gap FROM ohlcv ORDER BY time")][1]
+
+
+async def test_a_trade_that_comes_by_the_stream_and_by_rest_is_stored_once(database: Database, tmp_path: Path) -> None:
+    """In one batch or after each other, whichever is first; no batch fails for it."""
+    venue = Venue()
+    trades = venue.trades(BTC, 9)
+    async with house(database, tmp_path, venue) as home:
+        home.hear(trades[:3])
+        home.pipeline.flush()
+        home.pipeline.backfill(home.stream, trades[2:6])
+        await home.stored()
+        home.pipeline.backfill(home.stream, trades[:7])
+        home.hear(trades[4:])
+        await home.stored()
+        assert await ids(database) == list(range(1, 10))
+        assert home.ticks.duplicates == 1 + 6 + 3
+        assert await fetched(database, "SELECT FROM quarantine") == []

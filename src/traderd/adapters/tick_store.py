@@ -79,13 +79,15 @@ class CopyTickStore:
         records: Sequence[JournalRecord],
         parts: "dict[_Part, list[bytes]]",
     ) -> None:
+        duplicates = 0
         async with connection.transaction():
             await _advance(connection, journal_id, records)
             for part, payloads in parts.items():
                 if part.table in _IDENTITY and (self._careful or part.backfilled):
-                    self.duplicates += await _copy_missing(connection, part, payloads, self._timeout_s)
+                    duplicates += await _copy_missing(connection, part, payloads, self._timeout_s)
                 else:
                     await _copy(connection, part, part.table, payloads, self._timeout_s)
+        self.duplicates += duplicates
 
     async def _write_by_halves(
         self,
