@@ -90,9 +90,11 @@ engine: 5
         "2: http.port: must be at most 65,535, got 70000",
         "2: http.host: must be a loopback address such as 127.0.0.1 (nothing there asks who is calling), got '0.0.0.0'",
         "5: venues[0].symbls: unknown key 'symbls': did you mean 'symbols'?",
-        "6: venues[0].channels[1]: expected one of book, quote, trade, got 'trad': did you mean 'trade'?",
+        "6: venues[0].channels[1]: expected one of book, candle, funding, liquidation, mark, open_interest, quote, "
+        "trade, got 'trad': did you mean 'trade'?",
         "7: venues[1].name: neither spoken natively nor a venue of ccxt's: 'krakn': did you mean 'kraken'?",
-        "8: venues[1].symbols[0]: expected a symbol as BASE/QUOTE in capitals, like BTC/USDT, got 'btc/usd'",
+        "8: venues[1].symbols[0]: expected a symbol as BASE/QUOTE in capitals, like BTC/USDT, or with a contract's "
+        "settlement, BTC/USDT:USDT, got 'btc/usd'",
         "8: venues[1].symbols[2]: 'BTC/USD' is there twice",
         "10: strategies[0].slow: expected a whole number, got 'abc'",
         "11: strategies[1].type: expected one of ema_cross, got 'ema_cros'",
@@ -181,6 +183,16 @@ def test_an_impossible_value_is_refused(file: Path, change: str, told: str) -> N
         ("{name: binance, symbols: []}", "venues[0].symbols: must not be empty"),
         ("{name: binance, symbols: [A/B], channels: []}", "venues[0].channels: must not be empty"),
         ("{name: binance, symbols: [A/B], channels: [book, book]}", "venues[0].channels[1]: 'book' is there twice"),
+        (
+            "{name: binance, symbols: [A/B], channels: [quote, funding]}",
+            "venues[0].channels[1]: binance spot doesn't offer 'funding', only book, candle, quote, trade",
+        ),
+        (
+            "{name: kraken, symbols: ['A/B', 'A/B:B']}",
+            "venues[0].symbols[1]: 'A/B:B' is of kraken's linear market, which isn't spoken here",
+        ),
+        ("{name: binance, symbols: ['A/B:B-2612']}", "expected a symbol as BASE/QUOTE in capitals"),
+        ("{name: binance, symbols: [A/B], streams_per_connection_max: -1}", "streams_per_connection_max"),
         ("{name: binance}", "venues[0].symbols: this key is missing and has no default"),
         ("{symbols: [A/B]}", "venues[0].name: this key is missing and has no default"),
         ("{name: kraken, symbols: [A/B], book_depth: 11}", "expected one of 10, 25, 100, 500, 1000, got 11"),

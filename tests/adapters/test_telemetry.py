@@ -99,7 +99,8 @@ def test_the_databases_absence_and_return_are_told_once_each() -> None:
 def test_a_gap_is_a_line_when_it_opens_and_when_it_closes(to_ns: int, event: str) -> None:
     """With its venue and its reason."""
     with capture_logs() as lines:
-        telemetry().fact(Gap("r-g1", "binance", "BTC/USDT", "book", "gap", START, to_ns))
+        status = "closed" if to_ns else "open"
+        telemetry().fact(Gap("r-g1", "binance", "BTC/USDT", "book", "gap", START, to_ns, status=status))
     assert [(line["event"], line["venue"], line["reason"]) for line in lines] == [(event, "binance", "gap")]
 
 

@@ -12,6 +12,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from traderd.adapters.websocket import PicowsConnector
 
 MIB = 1024 * 1024
+LARGEST = 8 * MIB
 Conversation = Callable[[ServerConnection], Awaitable[None]]
 
 
@@ -26,7 +27,7 @@ async def heard(converse: Conversation) -> tuple[list[tuple[bytes, int]], str]:
     """All frames of one conversation with their times, and why it ended."""
     frames: list[tuple[bytes, int]] = []
     async with serving(converse) as url:
-        link = await PicowsConnector().connect(url, lambda frame, at_ns: frames.append((frame, at_ns)), 5.0)
+        link = await PicowsConnector().connect(url, lambda frame, at_ns: frames.append((frame, at_ns)), 5.0, LARGEST)
         async with asyncio.timeout(20):
             return frames, await link.wait_closed()
 
@@ -60,7 +61,7 @@ async def test_a_flood_leaves_the_rest_of_the_loop_its_turns() -> None:
             await asyncio.sleep(0)
 
     async with serving(converse) as url:
-        link = await PicowsConnector().connect(url, lambda frame, at_ns: frames.append(frame), 5.0)
+        link = await PicowsConnector().connect(url, lambda frame, at_ns: frames.append(frame), 5.0, LARGEST)
         async with asyncio.timeout(20):
             await others()
         link.close()
@@ -111,7 +112,7 @@ async def test_a_message_beyond_any_venues_size_ends_the_link(parts: int) -> Non
 
     frames, reason = await heard(converse)
     assert frames == []
-    assert "16777216" in reason
+    assert "8388608" in reason
 
 
 async def test_a_line_that_is_cut_is_an_end_with_a_reason() -> None:
@@ -138,7 +139,7 @@ async def test_what_is_sent_arrives_and_our_own_close_ends_the_wait() -> None:
 
     replies: list[bytes] = []
     async with serving(converse) as url, asyncio.timeout(10):
-        link = await PicowsConnector().connect(url, lambda frame, _: replies.append(frame), 5.0)
+        link = await PicowsConnector().connect(url, lambda frame, _: replies.append(frame), 5.0, LARGEST)
         link.send('{"method":"ping"}')
         while not replies:
             await asyncio.sleep(0.005)
@@ -162,7 +163,7 @@ async def test_a_mistake_in_the_callback_surfaces_where_the_link_is_waited_for()
         await connection.wait_closed()
 
     async with serving(converse) as url, asyncio.timeout(10):
-        link = await PicowsConnector().connect(url, stumble, 5.0)
+        link = await PicowsConnector().connect(url, stumble, 5.0, LARGEST)
         with pytest.raises(ZeroDivisionError, match="ours"):
             await link.wait_closed()
     assert seen == [b"1"]
@@ -192,7 +193,7 @@ async def test_a_connection_that_is_not_made_is_told_in_one_line(kind: str) -> N
             "mute": f"ws://127.0.0.1:{mute.sockets[0].getsockname()[1]}",
         }[kind]
         with pytest.raises(ConnectionError) as refused:
-            await PicowsConnector().connect(f"{url}/stream?streams=a/b", lambda frame, at_ns: None, 0.5)
+            await PicowsConnector().connect(f"{url}/stream?streams=a/b", lambda frame, at_ns: None, 0.5, LARGEST)
     text = str(refused.value)
     assert text.startswith(f"{url}/stream: ") and len(text) > len(f"{url}/stream: ")
     assert "\n" not in text and "streams=" not in text
