@@ -14,6 +14,7 @@ from traderd.adapters.ccxt_client import CcxtClient, ParkedError
 from traderd.config.ccxt_venues import THROUGH_CCXT
 from traderd.core.backoff import Backoff
 from traderd.core.errors import BadFrameError, JournalError, VenueRefusalError
+from traderd.core.gaps import healed
 from traderd.core.market import Instrument, Quote, Trade
 from traderd.core.tape import Finding, Tape
 from traderd.runtime.pipeline import Pipeline, Stream
@@ -234,7 +235,9 @@ class CcxtFeed:
             for trade in missing:
                 tape.add(trade)
             self.unseen += len(missing)
-            self._pipeline.gap_closed(self._exchange, symbol, "trade", "unseen", last_ns)
+            gap = self._pipeline.gap_closed(self._exchange, symbol, "trade", "unseen", last_ns)
+            if gap is not None:
+                self._pipeline.record(healed(gap, len(missing), self._now_ns()))
         if finding.verdict == "out_of_reach":
             told = "REST doesn't reach back so far"
             self._pipeline.gap_opened(self._exchange, symbol, "trade", "unchecked", finding.from_ns, told)

@@ -290,11 +290,14 @@ class Pipeline:
                 title, name = "Ticks are being lost", f"{gap.gap_id}-alert"
                 self.record(Alert(name, from_ns, "ticks_lost", "critical", title, detail, exchange, symbol))
 
-    def gap_closed(self, exchange: str, symbol: str, channel: str, reason: str, to_ns: int, rows_lost: int = 0) -> None:
-        """From here on it is whole again."""
+    def gap_closed(
+        self, exchange: str, symbol: str, channel: str, reason: str, to_ns: int, rows_lost: int = 0
+    ) -> Gap | None:
+        """From here on it is whole again. Returns the gap that this ended."""
         gap = self._gaps.closed(exchange, symbol, channel, reason, to_ns, rows_lost)
         if gap is not None:
             self.record(gap)
+        return gap
 
     def healed(self, exchange: str, received_ns: int) -> None:
         """Data of this venue flows, for the first time or again."""
