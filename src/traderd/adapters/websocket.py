@@ -87,6 +87,8 @@ class PicowsConnector:
                     told, int(answer.status), retry_after_s(answer.headers.get("Retry-After"))
                 ) from error
             raise ConnectionError(told) from error
+        if not listener.opened:  # the library takes a link that is cut before its handshake for an open one
+            raise ConnectionError(f"{url.partition('?')[0]}: cut before the handshake was done")
         return PicowsLink(listener, transport)
 
 
@@ -97,6 +99,7 @@ class _Listener(WSListener):
         self.closed: asyncio.Future[None] = self._loop.create_future()
         self.mistake: BaseException | None = None
         self.reason = ""
+        self.opened = False
         self._on_frame = on_frame
         self._parts: list[bytes] = []
         self._parts_bytes = 0
@@ -104,6 +107,9 @@ class _Listener(WSListener):
         self._fresh = True
         self._turn = 0
         self.waiting: deque[tuple[bytes, int]] = deque()
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        self.opened = True
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         if transport.is_close_frame_sent:  # by us, or by the library that goes on reading what it refused
