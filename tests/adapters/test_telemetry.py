@@ -122,3 +122,21 @@ def test_links_that_come_and_go_are_counted() -> None:
     assert heard.disconnects == 20
     shown = [line for line in lines if line["event"] == "bad frame"]
     assert 1 <= len(shown) <= 3 and all(len(line["frame"]) <= 200 for line in shown)
+
+
+def test_a_venues_clock_is_told_with_its_uncertainty() -> None:
+    """In seconds, by venue."""
+    metrics = Metrics()
+    Telemetry(metrics, logger("test"), 0).clock_offset("kraken", -0.25, 0.1)
+    text = metrics.text().decode()
+    assert 'traderd_venue_clock_offset_seconds{exchange="kraken"} -0.25' in text
+    assert 'traderd_venue_clock_uncertainty_seconds{exchange="kraken"} 0.1' in text
+
+
+def test_what_is_counted_elsewhere_grows_the_same_counter() -> None:
+    """Asked for at every beat, and counted once."""
+    metrics = Metrics()
+    heard = Telemetry(metrics, logger("test"), 0)
+    for count in (2, 2, 5):
+        heard._grow(metrics.flagged_ticks, {("kraken", "quote", "jump"): count})
+    assert 'traderd_flagged_ticks_total{channel="quote",reason="jump",venue="kraken"} 5.0' in metrics.text().decode()
