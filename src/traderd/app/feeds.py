@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 from traderd.adapters.capture import Header, Recorder
@@ -88,6 +89,10 @@ class Feeds:
         """
         symbols = [instrument.symbol for instrument in seat.instruments]
         stream = self._pipeline.stream(seat.exchange, symbols)
+        if away_since_ns:
+            for channel in chain.from_iterable(seat.dialect.by_connection(seat.channels)):
+                for symbol in symbols:
+                    self._pipeline.gap_opened(seat.exchange, symbol, channel, "restart", away_since_ns)
         backoff = Backoff(0.25, 30.0, 60.0)
         instruments = await listed(
             seat.dialect, endpoint, seat.instruments, self._rest, backoff, random.random, self._telemetry
@@ -113,8 +118,6 @@ class Feeds:
         )
         self.heal(seat.dialect, endpoint, instruments, stream, admission)
         self.venues[seat.name] = sessions
-        if away_since_ns:
-            sessions.interrupted("restart", away_since_ns)
         async with asyncio.TaskGroup() as group:
             group.create_task(sessions.run())
             group.create_task(self._watch_listing(seat, endpoint, instruments))

@@ -107,11 +107,6 @@ class Session:
             return Census(len(self._streams), 0, 0, 0)
         return self._current.subscriptions.census
 
-    def interrupted(self, reason: str, from_ns: int) -> None:
-        """Before the first connection: since then every stream has a hole."""
-        for at in range(len(self._streams)):
-            self._open(at, reason, from_ns)
-
     def flows(self, connection: Connection, at: int, received_ns: int) -> None:
         """See Desk. What a second link brings while the first is whole is no news."""
         if connection is not self._current:

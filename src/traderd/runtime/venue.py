@@ -80,11 +80,6 @@ class VenueSessions:
         """All books, by instrument."""
         return {index: book for session in self.sessions for index, book in session.books.items()}
 
-    def interrupted(self, reason: str, from_ns: int) -> None:
-        """Before the start: since then every stream has a hole."""
-        for session in self.sessions:
-            session.interrupted(reason, from_ns)
-
     def report(self, observer: LinksObserver) -> None:
         """How it is now."""
         each = [session.census for session in self.sessions]
