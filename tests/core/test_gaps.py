@@ -92,6 +92,8 @@ def test_a_hole_hinders_its_symbol_and_one_without_symbol_all_of_its_venue() -> 
     assert ledger.hindrance("binance", "ETH/USDT") == ledger.hindrance("kraken", "BTC/USDT") == ""
     ledger.closed("binance", "BTC/USDT", "book", "sequence", 11)
     assert ledger.hindrance("binance", "BTC/USDT") == ""
+    ledger.opened("binance", "BTC/USDT", "trade", "lost", 12)
+    assert ledger.hindrance("binance", "BTC/USDT") == "", "it was received, and only couldn't be recorded"
     ledger.inherit([Gap("q-g1", "kraken", "", "", "disconnect", 5, 0)])
     assert ledger.hindrance("kraken", "BTC/USD") == "a gap in the data of kraken is open (disconnect)"
     ledger.healed("kraken", 12)

@@ -106,11 +106,14 @@ class GapLedger:
     def _end(self, gap: Gap, to_ns: int, rows_lost: int) -> Gap:
         ended = replace(gap, to_ns=max(to_ns, gap.from_ns), rows_lost=rows_lost, status="closed")
         at = (gap.exchange, gap.symbol)
-        self._standing.get(at, {}).pop(gap.gap_id, None)
-        self._ended.setdefault(at, deque(maxlen=_REMEMBERED)).append(ended)
+        if self._standing.get(at, {}).pop(gap.gap_id, None):
+            self._ended.setdefault(at, deque(maxlen=_REMEMBERED)).append(ended)
         return ended
 
     def _stand(self, gap: Gap) -> None:
+        """Of rows that only couldn't be recorded nothing was missing where it was decided by them."""
+        if gap.reason == "lost":
+            return
         self._standing.setdefault((gap.exchange, gap.symbol), {})[gap.gap_id] = gap
 
 
