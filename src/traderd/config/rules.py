@@ -69,6 +69,8 @@ def _bars(config: Config) -> Iterator[Contradiction]:
     seen: set[tuple[str, Decimal]] = set()
     for i, bars in enumerate(config.engine.bars):
         at: KeyPath = ("engine", "bars", i)
+        if not isinstance(bars.size, Decimal):  # wrong by itself, and told as such
+            continue
         if bars.kind == "tick" and bars.size % 1:
             yield ((*at, "size"),), f"must be a whole number of trades, got {bars.size}"
         if (bars.kind, bars.size.normalize()) in seen:
