@@ -197,3 +197,15 @@ async def test_a_connection_that_is_not_made_is_told_in_one_line(kind: str) -> N
     text = str(refused.value)
     assert text.startswith(f"{url}/stream: ") and len(text) > len(f"{url}/stream: ")
     assert "\n" not in text and "streams=" not in text
+
+
+async def test_a_link_that_is_cut_before_its_handshake_is_no_link() -> None:
+    """The library would call it open, and never closed."""
+
+    async def cut(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.transport.abort()
+
+    async with await asyncio.start_server(cut, "127.0.0.1", 0) as server:
+        url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/stream"
+        with pytest.raises(ConnectionError, match="before the handshake|reset|lost"):
+            await PicowsConnector().connect(url, lambda frame, _: None, 5.0, LARGEST)

@@ -37,7 +37,11 @@ def test_the_symbol_tells_the_market_and_each_market_has_a_seat() -> None:
         ("binance:inverse", "binance", "inverse"),
         ("binance:linear", "binance", "linear"),
     ]
-    assert [seat.channels for seat in (spot, inverse, linear)] == [["quote"], ["quote", "funding"], ["quote", "funding"]]
+    assert [seat.channels for seat in (spot, inverse, linear)] == [
+        ["quote"],
+        ["quote", "funding"],
+        ["quote", "funding"],
+    ]
     told = {
         each.symbol: (each.base, each.quote, each.settle, each.market, each.venue_symbol)
         for seat in (spot, inverse, linear)
