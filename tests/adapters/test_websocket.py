@@ -207,5 +207,5 @@ async def test_a_link_that_is_cut_before_its_handshake_is_no_link() -> None:
 
     async with await asyncio.start_server(cut, "127.0.0.1", 0) as server:
         url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/stream"
-        with pytest.raises(ConnectionError, match="before the handshake|reset|lost"):
+        with pytest.raises(ConnectionError, match=r"before the handshake|reset|lost"):
             await PicowsConnector().connect(url, lambda frame, _: None, 5.0, LARGEST)
