@@ -94,7 +94,8 @@ class Exchange:
                 if (owner := self._owner[n]) is not None:
                     parts.setdefault(owner, []).append(frame)
             for owner, part in parts.items():
-                owner.transport.write(b"".join(part))
+                if not owner.transport.is_closing():
+                    owner.transport.write(b"".join(part))
             sent += size
             await asyncio.sleep(max(0.0, began + sent / self._rate - time.monotonic()))
 
