@@ -34,11 +34,11 @@ _CLOCK_DOUBT_NS = 10_000_000_000
 """Our clock may be ahead of the venue's: so long after its end a candle is closed for certain."""
 
 
-class _PriceFilter(Struct, rename="camel"):
+class _PriceFilter(Struct, frozen=True, rename="camel"):
     tick_size: str = ""
 
 
-class _LotSizeFilter(Struct, rename="camel"):
+class _LotSizeFilter(Struct, frozen=True, rename="camel"):
     qty_step: str = ""
     base_precision: str = ""
     """Spot's name of the step."""
