@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import test_binance
 import test_binance_futures
+import test_bybit
+import test_bybit_rest
 import test_coinbase
 import test_history
 import test_kraken
@@ -119,6 +121,17 @@ ALL = [
             b'"contractSize":100,"filters":[{"filterType":"PRICE_FILTER","tickSize":"0.1"}]}]}',
         ],
     ),
+    Spoken(
+        "bybit",
+        "spot",
+        test_bybit.SPOT,
+        test_bybit.SPOT_FRAMES,
+        [test_bybit_rest.SPOT_LISTED, *test_bybit_rest.ANSWERS],
+    ),
+    Spoken(
+        "bybit", "linear", test_bybit.BTC, test_bybit.LINEAR_FRAMES, [test_bybit_rest.LISTED, *test_bybit_rest.ANSWERS]
+    ),
+    Spoken("bybit", "inverse", test_bybit.COIN, test_bybit.INVERSE_FRAMES, test_bybit_rest.INVERSE_ANSWERS),
     Spoken(
         "coinbase",
         "spot",
