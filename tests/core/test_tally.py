@@ -76,6 +76,15 @@ def test_every_break_of_the_ids_counts_once() -> None:
     assert trades_of(*(trade(trade_id, "buy", "1", "1") for trade_id in ["a", "b", "b"]))["id_gaps"] == 0
 
 
+def test_ids_that_may_be_left_out_are_not_judged() -> None:
+    """OKX tells several fills in one message, under the id of the last."""
+    instrument = Instrument(0, "okx", "BTC/USDT", "BTC-USDT", "BTC", "USDT")
+    tally = Tally()
+    for trade_id in ("5", "9"):
+        tally.add(Trade(instrument, trade_id, "buy", 1.0, 1.0, "1", "1", 0, 0))
+    assert tally.report()["trades"]["BTC-USDT"]["id_gaps"] is None
+
+
 _TEXTS = st.decimals(min_value="0.00000001", max_value=10**12, places=8).map(lambda number: format(number, "f"))
 
 
@@ -164,3 +173,19 @@ def test_a_frame_that_came_before_is_passed_over() -> None:
         "repeated": 1,
         "restarts": 2,
     }
+
+
+def test_a_symbol_of_two_markets_stands_under_both_and_another_under_its_own_name() -> None:
+    """However little is told of it on the one; never are two markets added up."""
+    perpetual = Instrument(1, "bybit", "ETH/USDT:USDT", "ETHUSDT", "ETH", "USDT", market="linear", settle="USDT")
+    other = Instrument(2, "bybit", "SOL/USDT:USDT", "SOLUSDT", "SOL", "USDT", market="linear", settle="USDT")
+    tally = Tally()
+    tally.add(trade("1", "buy", "10.0", "1.0"))
+    assert set(tally.report()["trades"]) == {"ETHUSDT"}
+    for instrument, quantity in ((perpetual, "3"), (other, "5")):
+        tally.add(Trade(instrument, "7", "sell", 10.0, 3.0, "10.0", quantity, 0, 0))
+    tally.add(BookSnapshot(perpetual, [("9", "1")], [("11", "1")], 5, None, 0, 0, rule=BookRule("ranges")))
+    report = tally.report()
+    quantities = {symbol: figures["qty"] for symbol, figures in report["trades"].items()}
+    assert quantities == {"spot:ETHUSDT": "1.0", "linear:ETHUSDT": "3", "SOLUSDT": "5"}
+    assert set(report["books"]) == set(tally.books) == {"linear:ETHUSDT"}

@@ -17,6 +17,8 @@ from traderd.core.market import BookDelta, BookSnapshot, Instrument, Market, Num
 _Figure = TypeVar("_Figure")
 _Key = tuple[Market, str]
 """Market and venue symbol."""
+_SKIPPED_IDS = frozenset({"okx"})
+"""Venues of which one message may stand for several fills, under the last one's id: ids left out are no gap."""
 
 
 class Tally:
@@ -112,6 +114,7 @@ class _Trades:
         self._first = self._last = self._high = self._low = ""
         self._last_id = ""
         self._id_gaps = 0
+        self._exchange = ""
 
     def add(self, trade: Trade) -> None:
         price, quantity = Decimal(trade.price_text), Decimal(trade.quantity_text)
@@ -128,6 +131,7 @@ class _Trades:
         self._last = trade.price_text
         self._id_gaps += self._count > 0 and not _follows(self._last_id, trade.trade_id)
         self._last_id = trade.trade_id
+        self._exchange = trade.instrument.exchange
         self._count += 1
 
     def report(self) -> dict[str, Any]:
@@ -140,7 +144,7 @@ class _Trades:
             "last": self._last,
             "high": self._high,
             "low": self._low,
-            "id_gaps": self._id_gaps,
+            "id_gaps": None if self._exchange in _SKIPPED_IDS else self._id_gaps,
         }
 
 

@@ -9,6 +9,7 @@ from traderd.venues.bybit import Bybit
 from traderd.venues.coinbase import Coinbase
 from traderd.venues.dialect import Dialect
 from traderd.venues.kraken import Kraken
+from traderd.venues.okx import Okx
 
 MARKETS: Final[dict[str, Market]] = {
     **{"": "spot", "spot": "spot"},
@@ -26,8 +27,11 @@ _ADDRESSES: Final[dict[str, dict[str, str]]] = {
         for before in ("/v5/public/", "category=")
         for market in ("spot", "linear", "inverse", "option", "spread")
     },
+    "okx": {"": "spot"},
 }
-"""Which part of an address tells the market, for venues that have one dialect for each market."""
+"""Which part of an address tells the market, for venues that have one dialect for each market.
+
+OKX's dialect reads all markets over one connection: whatever a header calls them, it is the one that is meant."""
 
 
 def dialect(name: str, book_depth: int, market: str = "spot") -> Dialect:
@@ -43,6 +47,8 @@ def dialect(name: str, book_depth: int, market: str = "spot") -> Dialect:
             return Coinbase()
         case "kraken", "spot":
             return Kraken(book_depth)
+        case "okx", spoken:
+            return Okx(spoken)
         case _:
             raise KeyError(name)
 
