@@ -308,6 +308,12 @@ def test_a_bad_ticker_or_quote_leaves_no_trace(linear: Bybit) -> None:
     assert refused(linear, ticker("delta", fundingRate="0.5", openInterest="1", markPrice="x")) == "bad_number"
     (funding,) = linear.decode(ticker("delta", nextFundingTime="1786348800000"), NOW)
     assert isinstance(funding, Funding) and funding.rate == "-0.0001"
+    linear.decode(top("snapshot", 7, [["10", "1"]], [["11", "2"]]), NOW)
+    for bids in ([["x", "1"]], [["10", "1e5"]], [["-1", "2"]]):
+        assert refused(linear, top("delta", 8, bids, [])) == "bad_number"
+        assert refused(linear, top("snapshot", 8, bids, [])) == "bad_number"
+    (quote,) = linear.decode(top("delta", 8, [["10", "3"]], []), NOW)
+    assert isinstance(quote, Quote) and (quote.bid_size_text, quote.ask_text) == ("3", "11")
 
 
 def test_subscriptions_are_numbered_and_no_larger_than_the_venue_takes() -> None:

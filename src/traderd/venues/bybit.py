@@ -208,14 +208,14 @@ class Bybit(BybitRest):
         if match is None:
             raise BadFrameError("unknown_channel")
         instrument, book = self._bound[told.data.symbol], told.data
-        check_levels(book.bids)
-        check_levels(book.asks)
         depth, time_ns = int(match[1]), (told.matched_ms or told.sent_ms) * 1_000_000
         begins = told.kind == "snapshot" or book.update_id == 1
         if depth == 1:
             return self._quote(told, begins, instrument, time_ns, received_ns)
         if depth < self._book_depths.get(book.symbol, 0):
             return ()  # another depth's numbers are its own: of several the deepest is the book
+        check_levels(book.bids)
+        check_levels(book.asks)
         if not begins:
             u = book.update_id
             return (BookDelta(instrument, book.bids, book.asks, u, u, None, time_ns, received_ns, rule=_RULE),)
@@ -239,12 +239,14 @@ class Bybit(BybitRest):
             return ()
         else:
             top = _Top(book.update_id, _best(book.bids, top.bid), _best(book.asks, top.ask))
-        self._tops[book.symbol] = top
         if top.bid is None or top.ask is None:
+            check_levels([level for level in (top.bid, top.ask) if level is not None])
+            self._tops[book.symbol] = top
             return ()
         (bid, bid_size), (ask, ask_size) = top.bid, top.ask
         if not is_quote(f"{bid},{bid_size},{ask},{ask_size}"):
             raise BadFrameError("bad_number")
+        self._tops[book.symbol] = top
         sizes = float(bid_size), float(ask_size)
         texts = bid, ask, bid_size, ask_size
         return (Quote(instrument, float(bid), float(ask), *sizes, *texts, book.update_id, time_ns, received_ns),)
