@@ -13,6 +13,7 @@ import test_bybit_rest
 import test_coinbase
 import test_history
 import test_kraken
+import test_okx
 
 from traderd.core.market import Instrument
 from traderd.venues.dialect import Dialect
@@ -175,4 +176,7 @@ ALL = [
             test_history.KRAKEN_CANDLES,
         ],
     ),
+    Spoken("okx", "spot", test_okx.BTC, test_okx.SPOT_FRAMES, test_okx.SPOT_ANSWERS),
+    Spoken("okx", "linear", test_okx.SWAP, test_okx.FRAMES, test_okx.ANSWERS),
+    Spoken("okx", "inverse", test_okx.COIN, test_okx.COIN_FRAMES, test_okx.COIN_ANSWERS),
 ]
