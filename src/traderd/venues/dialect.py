@@ -62,7 +62,10 @@ class History(Protocol):
     """What a venue can be asked for again, by REST."""
 
     trades_paged: Literal["forward", "backward", "none"]
-    """forward: a page begins after `after_id` or `from_ns`; backward: it ends before `before_id` or `to_ns`."""
+    """forward: a page begins after `after_id` or `from_ns`; backward: it ends before `before_id` or `to_ns`.
+
+    none: there is one page, of the newest trades whatever was asked, or no page at all.
+    """
 
     def trades_url(self, endpoint: Endpoint, instrument: Instrument, hole: Hole) -> str:
         """The address of one page of the trades in a hole; "" where the venue doesn't serve them."""
