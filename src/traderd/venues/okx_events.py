@@ -17,7 +17,7 @@ from traderd.core.market import (
     VenueCandle,
 )
 from traderd.venues.numbers import MS_MAX, check_levels, is_quote, is_trade
-from traderd.venues.okx_frames import Bar, Book, Forced, LevelTold, TradeTold
+from traderd.venues.okx_frames import Bar, Book, Forced, TradeTold
 
 LINKED = BookRule("links", from_rest=True, checksum="okx")
 """Each message names the one before; a book is mended by a snapshot from REST."""
@@ -62,10 +62,11 @@ def delta_of(book: Book, instrument: Instrument, received_ns: int) -> BookDelta:
     linked, last = book.previous >= 0, max(0, book.sequence)
     if linked and book.sequence < 0:
         raise BadFrameError("malformed")
+    bids, asks = _sides(book)
     return BookDelta(
         instrument,
-        _levels(book.bids),
-        _levels(book.asks),
+        bids,
+        asks,
         min(book.previous + 1, last) if linked else last,
         last,
         _checksum(book),
@@ -95,10 +96,11 @@ def price_of(text: str) -> str:
 
 def snapshot_of(book: Book, instrument: Instrument, depth: int, rule: BookRule, received_ns: int) -> BookSnapshot:
     """Raises BadFrameError."""
+    bids, asks = _sides(book)
     return BookSnapshot(
         instrument,
-        _levels(book.bids),
-        _levels(book.asks),
+        bids,
+        asks,
         max(0, book.sequence),
         _checksum(book),
         book.time_ms * 1_000_000,
@@ -161,8 +163,9 @@ def _checksum(book: Book) -> int | None:
     return None if book.checksum == 0 and book.sequence >= 0 else book.checksum
 
 
-def _levels(told: list[LevelTold]) -> list[Level]:
-    """Raises BadFrameError."""
-    levels = [(level.price, level.quantity) for level in told]
-    check_levels(levels)
-    return levels
+def _sides(book: Book) -> tuple[list[Level], list[Level]]:
+    """Bids and asks, checked in one go, which is the cheapest. Raises BadFrameError."""
+    bids = [(level.price, level.quantity) for level in book.bids]
+    asks = [(level.price, level.quantity) for level in book.asks]
+    check_levels(bids + asks)
+    return bids, asks
