@@ -14,7 +14,7 @@ from traderd.core.backoff import Backoff
 from traderd.core.errors import BadFrameError
 from traderd.core.market import Instrument
 from traderd.runtime.ports import Rest
-from traderd.venues.dialect import Dialect, Endpoint
+from traderd.venues.dialect import Dialect, Endpoint, ListedInParts
 
 _TIMEOUT_S = 20.0
 
@@ -38,10 +38,13 @@ async def listed(
 ) -> list[Instrument]:
     """The wanted instruments that the venue trades, with its figures and our indices."""
     symbols = [instrument.symbol for instrument in wanted]
+    parts = dialect.by_listing(symbols) if isinstance(dialect, ListedInParts) else [symbols]
     while True:
         try:
-            body = await rest.get(dialect.instruments_url(endpoint, symbols), _TIMEOUT_S)
-            found = {instrument.symbol: instrument for instrument in dialect.decode_instruments(body, symbols)}
+            found: dict[str, Instrument] = {}
+            for part in parts:
+                body = await rest.get(dialect.instruments_url(endpoint, part), _TIMEOUT_S)
+                found |= {instrument.symbol: instrument for instrument in dialect.decode_instruments(body, part)}
             break
         except (ConnectionError, BadFrameError) as error:
             delay_s = backoff.delay(uniform())

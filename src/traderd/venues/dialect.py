@@ -5,7 +5,7 @@ A dialect is pure: it keeps no connection and no clock, and the only thing that 
 """
 
 from collections.abc import Sequence
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from msgspec import Struct
 
@@ -83,6 +83,15 @@ class History(Protocol):
         self, body: bytes, instrument: Instrument, timeframe: str, received_ns: int
     ) -> list[VenueCandle]:
         """That address's answer, oldest first. Raises BadFrameError."""
+        ...
+
+
+@runtime_checkable
+class ListedInParts(Protocol):
+    """A venue that has no single list of its instruments."""
+
+    def by_listing(self, symbols: Sequence[str]) -> list[list[str]]:
+        """The (normalised) symbols, those together that one `instruments_url` can be about."""
         ...
 
 
