@@ -168,3 +168,28 @@ async def _execute(dsn: str, statement: str) -> None:
         await connection.execute(statement)
     finally:
         await connection.close()
+
+
+def test_what_an_operator_does_to_the_schema_is_in_the_audit_log(
+    config: str, plain_database: Database, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the account and the command: what was undone, as long as the log itself stays, and what was applied."""
+    told(["db", "downgrade", "-1", config, "--yes"], capsys)
+    told(["db", "upgrade", config], capsys)
+
+    async def acts() -> list[asyncpg.Record]:
+        connection = await asyncpg.connect(plain_database.dsn)
+        try:
+            rows = await connection.fetch(
+                "SELECT action, new_values, metadata->'operator'->>'account' AS account FROM audit_logs"
+                " WHERE resource_type = 'schema' ORDER BY sequence"
+            )
+        finally:
+            await connection.close()
+        return rows
+
+    downgraded, upgraded = asyncio.run(acts())
+    assert (downgraded["action"], json.loads(downgraded["new_values"])) == ("schema_downgraded", {"steps": 1})
+    assert upgraded["action"] == "schema_upgraded"
+    assert ONCE[-1] in json.loads(upgraded["new_values"])["files"]
+    assert downgraded["account"] == upgraded["account"] != ""

@@ -203,6 +203,42 @@ async def test_a_symbol_that_never_traded_takes_no_place(tmp_path: Path, plain_d
     assert [row[0] for row in symbols] == ["CCC/USD", "DDD/USD"]
 
 
+async def test_two_markets_that_spell_a_symbol_alike_are_kept_apart(tmp_path: Path, plain_database: Database) -> None:
+    """By the connection's address: in the report, in the instruments and in every row."""
+
+    def told(number: int, price: str) -> str:
+        deal = {"T": T0 // MS + number, "s": "BTCUSDT", "S": "Buy", "v": "0.5", "p": price, "i": str(number)}
+        return json.dumps({"topic": "publicTrade.BTCUSDT", "type": "snapshot", "ts": T0 // MS, "data": [deal]})
+
+    def best(number: int, price: str) -> str:
+        levels = {"s": "BTCUSDT", "b": [[price, "1"]], "a": [["200.5", "2"]], "u": number, "seq": 1}
+        return json.dumps({"topic": "orderbook.1.BTCUSDT", "type": "snapshot", "ts": T0 // MS, "data": levels})
+
+    address = "wss://stream.bybit.com/v5/public/"
+    said = [("ws1:connect", address + "linear"), ("ws2:connect", address + "spot")]
+    said += [("ws2", told(1, "100.1")), ("ws1", told(2, "100.2")), ("ws1", best(3, "99.3")), ("ws2", best(4, "99.4"))]
+    said += [("ws1", told(5, "100.5"))]
+    lines = [f"{T0 + at * 10 * MS} {connection} {text}" for at, (connection, text) in enumerate(said)]
+    file = tmp_path / "two.frames.gz"
+    file.write_bytes(gzip.compress("\n".join(['{"capture":1,"venue":"bybit"}', *lines]).encode() + b"\n"))
+    ended = await asyncio.to_thread(played, tmp_path, file, "--json", dsn=plain_database.dsn)
+    report = ended.report[str(file)]
+    counts = {symbol: figures["trades"] for symbol, figures in report["trades"].items()}
+    assert counts == {"spot:BTCUSDT": 1, "linear:BTCUSDT": 2}
+    assert report["bookTicker"] == {"linear:BTCUSDT": 1, "spot:BTCUSDT": 1}
+    stored = await rows(plain_database, "SELECT symbol, price::text FROM public_trades ORDER BY price")
+    spot, linear = "BTC/USDT", "BTC/USDT:USDT"
+    assert [tuple(row) for row in stored] == [(spot, "100.1"), (linear, "100.2"), (linear, "100.5")]
+    stored = await rows(plain_database, "SELECT symbol, bid::text FROM tick_data ORDER BY bid")
+    assert [tuple(row) for row in stored] == [(linear, "99.3"), (spot, "99.4")]
+    options = tmp_path / "options.frames.gz"
+    lines = [f"{T0} ws1:connect {address}option"]
+    options.write_bytes(gzip.compress("\n".join(['{"capture":1,"venue":"bybit"}', *lines]).encode() + b"\n"))
+    refused = await asyncio.to_thread(played, tmp_path, options, "--json", "--no-store")
+    assert (refused.code, refused.out) == (1, "")
+    assert refused.err.strip() == f"traderd: {options}: {address}option isn't spoken here"
+
+
 async def test_a_torn_file_is_read_as_far_as_it_goes(tmp_path: Path, plain_database: Database) -> None:
     """As a killed recorder leaves it; that is said on stderr, and stdout stays pure JSON."""
     whole = capture(tmp_path / "whole.frames.gz", [quoted(number) for number in range(3_000)])

@@ -144,7 +144,7 @@ CREATE VIEW trading_ai.price_data WITH (security_invoker = true) AS
 SELECT c.number AS id,
        c.symbol::varchar(20) AS symbol,
        c.exchange::varchar(50) AS exchange,
-       c.time AT TIME ZONE 'UTC' AS timestamp,
+       c.time_utc AS timestamp,
        fit_float(c.open) AS open,
        fit_float(c.high) AS high,
        fit_float(c.low) AS low,

@@ -20,7 +20,7 @@ DROP VIEW IF EXISTS
 CREATE VIEW mastertrade.market_data WITH (security_invoker = true) AS
 SELECT o.number AS id,
        replace(o.symbol, '/', '')::varchar(20) AS symbol,
-       o.time AT TIME ZONE 'UTC' AS timestamp,
+       o.time_utc AS timestamp,
        o.timeframe::varchar(10) AS interval,
        fit(o.open, 20, 8)::numeric(20, 8) AS open,
        fit(o.high, 20, 8)::numeric(20, 8) AS high,

@@ -4,11 +4,11 @@ DROP TABLE risk_metrics;
 DROP TABLE portfolio_balances;
 DROP TABLE strategy_versions;
 DELETE FROM time_partitioning WHERE table_name IN ('risk_metrics', 'portfolio_balances');
-DROP INDEX alerts_user, alerts_status, alerts_portfolio, trades_order, trades_portfolio, trades_strategy, trades_symbol,
-    trades_user, positions_symbol, positions_strategy, executions_exchange_trade, executions_order, executions_portfolio,
-    executions_symbol, orders_number, orders_user, orders_portfolio, orders_strategy, orders_symbol, orders_status,
+DROP INDEX alerts_user, alerts_status, alerts_portfolio, trades_order, trades_portfolio, trades_strategy,
+    trades_user, executions_exchange_trade, executions_order, executions_portfolio,
+    orders_number, orders_user, orders_portfolio, orders_strategy,
     orders_signal, orders_exchange_order, signals_strategy, signals_symbol, signals_active, portfolios_user,
-    portfolios_number, strategies_user, strategies_status, strategies_number;
+    portfolios_number, strategies_user, strategies_number;
 ALTER TABLE alerts
     DROP COLUMN user_id, DROP COLUMN number, DROP COLUMN status, DROP COLUMN is_read, DROP COLUMN acknowledged_at,
     DROP COLUMN resolved_at;

@@ -1,12 +1,16 @@
 -- Further series over time. What is owned or owed, and prices, are NUMERIC; parameters of models are floats, as they are
 -- estimates. Where a tool knows rows by an integer, "number" counts them, starting again when the integers are used up.
+--
+-- time_utc is for tools that know times without a zone: asked by an expression on "time", TimescaleDB would have to unpack
+-- every compressed chunk of the symbol (2 to 4 ms each); of a column it keeps the bounds of each piece.
 CREATE SEQUENCE ohlcv_number_seq AS integer CYCLE;
 ALTER TABLE ohlcv
     ADD COLUMN bid      numeric,
     ADD COLUMN ask      numeric,
     ADD COLUMN bid_size numeric,
     ADD COLUMN ask_size numeric,
-    ADD COLUMN number   integer NOT NULL DEFAULT nextval('ohlcv_number_seq');
+    ADD COLUMN number   integer NOT NULL DEFAULT nextval('ohlcv_number_seq'),
+    ADD COLUMN time_utc timestamp GENERATED ALWAYS AS (time AT TIME ZONE 'UTC') STORED;
 ALTER SEQUENCE ohlcv_number_seq OWNED BY ohlcv.number;
 
 -- The indicators that strategies used, one row for each closed candle.
@@ -130,8 +134,6 @@ SELECT create_time_partitioned('whale_transactions', $$
     PRIMARY KEY (transaction_hash, time)
 $$, '30 days');
 ALTER SEQUENCE whale_transactions_number_seq OWNED BY whale_transactions.number;
-CREATE INDEX whale_transactions_token ON whale_transactions (token_symbol, time DESC);
-CREATE INDEX whale_transactions_time ON whale_transactions (time DESC);
 
 CREATE SEQUENCE social_sentiment_number_seq AS integer CYCLE;
 SELECT create_time_partitioned('social_sentiment', $$
@@ -149,7 +151,6 @@ SELECT create_time_partitioned('social_sentiment', $$
     PRIMARY KEY (post_id, platform, time)
 $$, '7 days');
 ALTER SEQUENCE social_sentiment_number_seq OWNED BY social_sentiment.number;
-CREATE INDEX social_sentiment_symbol ON social_sentiment (symbol, time DESC);
 
 CREATE SEQUENCE stock_indices_number_seq AS integer CYCLE;
 SELECT create_time_partitioned('stock_indices', $$
@@ -190,8 +191,6 @@ SELECT create_time_partitioned('predictions', $$
     PRIMARY KEY (id, time)
 $$, '30 days');
 ALTER SEQUENCE predictions_number_seq OWNED BY predictions.number;
-CREATE INDEX predictions_symbol ON predictions (symbol, time DESC);
-CREATE INDEX predictions_model ON predictions (model_name, time DESC);
 
 SELECT create_time_partitioned('model_performance', $$
     time         timestamptz NOT NULL,
@@ -204,4 +203,3 @@ SELECT create_time_partitioned('model_performance', $$
     created_at   timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (id, time)
 $$, '30 days');
-CREATE INDEX model_performance_model ON model_performance (model_name, metric_name, time DESC);

@@ -2,7 +2,7 @@
 -- A cast to varchar(n) is a function to the planner (text has no length that would make it needless), and so is a timestamp
 -- without time zone: only an index on the very same expression serves them. Candles of seconds, which are most of all,
 -- are in none of these.
-CREATE INDEX ohlcv_mastertrade ON ohlcv ((replace(symbol, '/', '')::varchar(20)), (time AT TIME ZONE 'UTC') DESC)
+CREATE INDEX ohlcv_mastertrade ON ohlcv ((replace(symbol, '/', '')::varchar(20)), time_utc DESC)
     WHERE right(timeframe, 1) <> 's';
 CREATE INDEX ohlcv_octopus ON ohlcv ((symbol::varchar(20)), time DESC) WHERE timeframe = '1m';
 CREATE INDEX technical_indicators_mastertrade ON technical_indicators

@@ -51,9 +51,7 @@ from traderd.runtime.drain import Drain
 from traderd.runtime.facts import FactRecords
 from traderd.runtime.pipeline import Pipeline
 from traderd.runtime.ports import PortfolioState
-from traderd.venues.dialect import Dialect
-from traderd.venues.playback import Recorded, events_of
-from traderd.venues.registry import dialect as dialect_of
+from traderd.venues.playback import Playback, Recorded, UnspokenError
 
 _BEAT_NS = 100_000_000
 _BACKLOG_BYTES_MAX = 32 * 1024 * 1024
@@ -114,7 +112,7 @@ class RecordedClock:
 def _survey(file: Path) -> Survey:
     """Decode everything once, for the report and the instruments."""
     survey = Survey(Tally(), 0, {}, [], 0, "")
-    instruments: dict[str, Instrument] = {}
+    instruments: dict[tuple[str, str], Instrument] = {}
     with Capture(file) as capture, Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(file.name, total=None)
         for record, events in _decoded(capture, survey.bad_frames):
@@ -123,7 +121,8 @@ def _survey(file: Path) -> Survey:
             survey.tally.add_frame(record.connection, events)
             for event in events:
                 if isinstance(event, MarketEvent):
-                    instruments.setdefault(event.instrument.venue_symbol, event.instrument)
+                    each = event.instrument
+                    instruments.setdefault((each.market, each.venue_symbol), each)
             if survey.records % 1_000 == 0:
                 progress.update(task, completed=survey.records)
     if capture.torn:
@@ -139,26 +138,19 @@ def _decoded(
     capture: Capture, bad: dict[str, int], instruments: list[Instrument] | None = None
 ) -> Iterator[tuple[Recorded, list[VenueEvent]]]:
     """Every record with its events, of these instruments or of whatever comes; bad frames are counted by reason."""
-    dialect = _dialect(capture)
-    if instruments is None:
-        dialect.discover()
-    else:
-        dialect.bind(instruments)
+    header = capture.header
+    try:
+        playback = Playback(header.venue, header.market, instruments)
+    except UnspokenError as error:
+        raise CaptureError(f"{capture.path}:1: {error}") from None
     for record in capture:
         try:
-            yield record, list(events_of(dialect, record))
+            yield record, list(playback.events(record))
         except BadFrameError as error:
             bad[error.reason] = bad.get(error.reason, 0) + 1
             yield record, []
-
-
-def _dialect(capture: Capture) -> Dialect:
-    header = capture.header
-    try:
-        return dialect_of(header.venue, 10, header.market)
-    except KeyError:
-        what = f"{header.venue} {header.market}".strip()
-        raise CaptureError(f"{capture.path}:1: {what} isn't spoken here") from None
+        except UnspokenError as error:
+            raise CaptureError(f"{capture.path}: {error}") from None
 
 
 async def _store(file: Path, survey: Survey, config: Config, config_path: Path, speed: float | None) -> Kept:

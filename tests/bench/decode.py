@@ -24,7 +24,7 @@ from traderd.core.book import Book
 from traderd.core.market import Ack, BookDelta, BookSnapshot, Heartbeat, Instrument, Numbered, VenueEvent
 from traderd.venues.dialect import Dialect
 from traderd.venues.playback import Recorded, events_of
-from traderd.venues.registry import dialect
+from traderd.venues.registry import recorded_dialect
 
 CAPTURES = Path(__file__).parents[2].parent / "shared" / "captures"
 FRAMES_MAX = 4_000
@@ -39,13 +39,14 @@ async def main(paths: list[Path]) -> None:
     for path in paths:
         with Capture(path) as capture:
             venue, market, records = capture.header.venue, capture.header.market, list(capture)
+        address = next((record.text.decode() for record in records if record.kind == "connect"), "")
         try:
-            spoken = dialect(venue, 10, market)
+            spoken = recorded_dialect(venue, 10, market, address)
         except KeyError:
             continue
         spoken.discover()
         print(f"{path.parent.name}/{path.name}")
-        measure_capture(venue, market or "spot", spoken, records)
+        measure_capture(venue, getattr(spoken, "market", market or "spot"), spoken, records)
     for each in ALL:
         print(f"{each.name}: samples")
         made = each.make()

@@ -117,6 +117,40 @@ _AROUND = """
     INSERT INTO options_chains (time, underlying, expiration, strike, option_type, bid, ask)
     SELECT now() - i * interval '10 minutes', 'BTC', current_date + e, 50000 + 1000 * k, 'call', 1, 2
     FROM generate_series(1, 200) i, generate_series(1, 10) e, generate_series(1, 20) k;
+    INSERT INTO alert_rules (user_id, symbol, alert_type, condition, threshold)
+    SELECT user_id, symbol, 'price', 'above', 100 FROM seat;
+    INSERT INTO strategy_versions (strategy_id, version, parameters, entry_rules, exit_rules, risk_parameters)
+    SELECT strategy_id, v, '{{}}', '{{}}', '{{}}', '{{}}'
+    FROM (SELECT DISTINCT strategy_id FROM seat) s, generate_series(1, 5) v;
+    INSERT INTO circuit_breaker_events (id, event_key, trigger_type, threshold_value, actual_value, triggered_at)
+    SELECT gen_random_uuid(), 'e' || i, 'drawdown', 10, 11, now() - i * interval '1 hour'
+    FROM generate_series(1, 5000) i;
+    SELECT ensure_partitions(t::regclass, now() - interval '120 days', now())
+    FROM unnest('{{security_events, risk_metrics, portfolio_balances, whale_transactions, social_sentiment,
+                   stock_indices, heston_parameters, ou_parameters}}'::text[]) t;
+    INSERT INTO security_events (time, event_type, severity)
+    SELECT now() - i * interval '10 minutes', 'login_failed', 'info' FROM generate_series(1, 10000) i;
+    INSERT INTO risk_metrics (time, portfolio_id, environment, total_portfolio_value, position_count)
+    SELECT now() - i * interval '1 hour', id, 'paper', 1000, 1 FROM portfolios, generate_series(1, 200) i;
+    INSERT INTO portfolio_balances (time, portfolio_id, environment, asset, free_balance, total_balance)
+    SELECT now() - i * interval '1 hour', id, 'paper', 'USDT', 1000, 1 FROM portfolios, generate_series(1, 200) i;
+    INSERT INTO whale_transactions (time, transaction_hash, blockchain, token_symbol, from_address, to_address,
+                                    amount_token, amount_usd)
+    SELECT now() - i * interval '8 minutes', 'h' || i, 'bitcoin', (ARRAY['BTC', 'ETH', 'SOL'])[1 + i % 3], 'a', 'b', 1,
+           1
+    FROM generate_series(1, 20000) i;
+    INSERT INTO social_sentiment (time, symbol, platform, post_id, sentiment_score)
+    SELECT now() - i * interval '3 minutes', ({symbols}::text[])[1 + i % 100], 'reddit', 'p' || i, 0.5
+    FROM generate_series(1, 40000) i;
+    INSERT INTO stock_indices (time, index_name, close)
+    SELECT now() - i * interval '5 minutes', x, 100
+    FROM unnest('{{VIX,SPX,NASDAQ}}'::text[]) x, generate_series(1, 10000) i;
+    INSERT INTO heston_parameters (time, symbol, kappa, theta, sigma, rho, v0, feller_satisfied)
+    SELECT now() - i * interval '10 minutes', x, 1, 1, 1, 0, 1, true
+    FROM unnest('{{BTC,ETH}}'::text[]) x, generate_series(1, 5000) i;
+    INSERT INTO ou_parameters (time, pair_id, asset1, asset2, hedge_ratio, theta, mu, sigma, half_life)
+    SELECT now() - i * interval '10 minutes', 'BTC-' || x, 'BTC', x, 1, 1, 1, 1, 1
+    FROM unnest('{{ETH,SOL}}'::text[]) x, generate_series(1, 5000) i;
     SET session_replication_role = DEFAULT;
     INSERT INTO audit_logs (user_id, action, resource_type, resource_id)
     SELECT user_id, 'read', 'portfolio', portfolio_id::text FROM seat LIMIT 3000;

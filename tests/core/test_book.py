@@ -355,6 +355,29 @@ def test_messages_linked_to_a_snapshot_in_the_stream_must_follow_it_at_once() ->
     assert book.delta(BookDelta(ETH, [], [], 0, 12, None, 0, 0, 10, rule)) is Verdict.GAP
 
 
+def test_a_snapshot_in_the_stream_outdates_what_was_kept_for_one_from_rest() -> None:
+    """OKX sends one when a subscription begins: what came before it is in it."""
+    book = Book()
+    assert book.delta(linked(90, 91, 95, [("98.0", "9")])) is Verdict.BUFFERED
+    rule = BookRule("links")
+    assert book.snapshot(BookSnapshot(ETH, BIDS, ASKS, 100, None, 0, 0, rule=rule)) is Verdict.APPLIED
+    assert (book.bids(), book.book_msgs) == (BIDS, 1)
+    assert book.delta(linked(100, 101, 105)) is Verdict.APPLIED
+
+
+def test_ids_may_begin_anew_where_a_message_says_so_itself() -> None:
+    """OKX after maintenance: it names the one before and has a lower id; so too right behind a snapshot from REST."""
+    for links in ([linked(90, 91, 100), linked(100, 3, 3), linked(3, 4, 5)], [linked(100, 3, 3), linked(3, 4, 5)]):
+        book = Book()
+        for message in links:
+            book.delta(message)
+        rule = BookRule("links", from_rest=True)
+        assert book.snapshot(BookSnapshot(ETH, BIDS, ASKS, 100, None, 0, 0, rule=rule)) is Verdict.APPLIED
+        assert (book.usable, book.book_msgs, book.seq_gaps) == (True, 2, 0)
+        assert book.delta(linked(5, 6, 8)) is Verdict.APPLIED
+        assert book.delta(linked(100, 9, 9)) is Verdict.GAP
+
+
 def test_ranges_after_a_snapshot_in_the_stream_must_follow_it_at_once() -> None:
     """Bybit: each message's u is the one before + 1, the snapshot's included."""
     rule = BookRule("ranges")

@@ -76,6 +76,15 @@ def test_every_break_of_the_ids_counts_once() -> None:
     assert trades_of(*(trade(trade_id, "buy", "1", "1") for trade_id in ["a", "b", "b"]))["id_gaps"] == 0
 
 
+def test_ids_that_may_be_left_out_are_not_judged() -> None:
+    """OKX tells several fills in one message, under the id of the last."""
+    instrument = Instrument(0, "okx", "BTC/USDT", "BTC-USDT", "BTC", "USDT")
+    tally = Tally()
+    for trade_id in ("5", "9"):
+        tally.add(Trade(instrument, trade_id, "buy", 1.0, 1.0, "1", "1", 0, 0))
+    assert tally.report()["trades"]["BTC-USDT"]["id_gaps"] is None
+
+
 _TEXTS = st.decimals(min_value="0.00000001", max_value=10**12, places=8).map(lambda number: format(number, "f"))
 
 

@@ -231,6 +231,6 @@ async def test_look_ups_use_an_index(database: Database) -> None:
             found = await plan(face, query)
             assert "Sort  " not in found and "Seq Scan on ohlcv" not in found and "Seq Scan on _hyper" not in found
             assert "replace(symbol, '/'::text, ''::text))::character varying(20))" in condition(found)
-        assert "AT TIME ZONE 'UTC'::text) >" in condition(await plan(face, week))
+        assert "time_utc >" in condition(await plan(face, week))
         active = await plan(face, "SELECT * FROM strategies WHERE status = 'active' AND symbol = 'BTCUSDT'")
         assert "strategies_mastertrade" in active

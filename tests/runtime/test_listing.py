@@ -15,6 +15,7 @@ from traderd.runtime.listing import listed
 from traderd.sim.server import SimulatedExchange
 from traderd.venues.binance import Binance
 from traderd.venues.dialect import Endpoint
+from traderd.venues.okx import Okx
 
 
 class Heard:
@@ -109,3 +110,29 @@ async def test_an_answer_that_cannot_be_read_is_asked_for_again(rest: HttpRest) 
         await exchange.stop()
     assert len(found) == 1
     assert [reason for reason, _ in heard.failures] == ["instruments: malformed"] * 2
+
+
+async def test_a_venue_with_several_lists_is_asked_for_each_of_them() -> None:
+    """OKX: spot, perpetual and dated contracts; an instrument is looked for in its own list."""
+
+    class Lists:
+        def __init__(self) -> None:
+            self.asked: list[str] = []
+
+        async def get(self, url: str, timeout_s: float) -> bytes:
+            self.asked.append(url)
+            inst_type = url.partition("instType=")[2]
+            name = {"SWAP": "BTC-USDT-SWAP", "FUTURES": "BTC-USDT-260327"}[inst_type]
+            return (
+                f'{{"code":"0","data":[{{"instType":"{inst_type}","instId":"{name}","uly":"BTC-USDT","settleCcy":"USDT",'
+                '"tickSz":"0.1","lotSz":"1","ctVal":"0.01","ctType":"linear","expTime":"1774598400000","state":"live"}]}'
+            ).encode()
+
+    symbols = ["BTC/USDT:USDT-260327", "BTC/USDT:USDT", "ETH/USDT:USDT"]
+    instruments = [Instrument(7 + at, "okx", symbol, "", "", "") for at, symbol in enumerate(symbols)]
+    dialect, lists, heard = Okx("linear"), Lists(), Heard()
+    backoff = Backoff(0.02, 0.1, 60.0)
+    found = await listed(dialect, dialect.live, instruments, lists, backoff, lambda: 0.5, heard)
+    assert [(each.index, each.venue_symbol) for each in found] == [(7, "BTC-USDT-260327"), (8, "BTC-USDT-SWAP")]
+    assert [url.partition("instType=")[2] for url in lists.asked] == ["FUTURES", "SWAP"]
+    assert heard.refusals == [("ETH/USDT:USDT", "the venue doesn't trade it")]

@@ -8,9 +8,12 @@ from dataclasses import dataclass
 
 import test_binance
 import test_binance_futures
+import test_bybit
+import test_bybit_rest
 import test_coinbase
 import test_history
 import test_kraken
+import test_okx
 
 from traderd.core.market import Instrument
 from traderd.venues.dialect import Dialect
@@ -120,6 +123,17 @@ ALL = [
         ],
     ),
     Spoken(
+        "bybit",
+        "spot",
+        test_bybit.SPOT,
+        test_bybit.SPOT_FRAMES,
+        [test_bybit_rest.SPOT_LISTED, *test_bybit_rest.ANSWERS],
+    ),
+    Spoken(
+        "bybit", "linear", test_bybit.BTC, test_bybit.LINEAR_FRAMES, [test_bybit_rest.LISTED, *test_bybit_rest.ANSWERS]
+    ),
+    Spoken("bybit", "inverse", test_bybit.COIN, test_bybit.INVERSE_FRAMES, test_bybit_rest.INVERSE_ANSWERS),
+    Spoken(
         "coinbase",
         "spot",
         test_coinbase.ETH,
@@ -162,4 +176,7 @@ ALL = [
             test_history.KRAKEN_CANDLES,
         ],
     ),
+    Spoken("okx", "spot", test_okx.BTC, test_okx.SPOT_FRAMES, test_okx.SPOT_ANSWERS),
+    Spoken("okx", "linear", test_okx.SWAP, test_okx.FRAMES, test_okx.ANSWERS),
+    Spoken("okx", "inverse", test_okx.COIN, test_okx.COIN_FRAMES, test_okx.COIN_ANSWERS),
 ]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from traderd.venues.registry import dialect
+from traderd.venues.registry import dialect, recorded_dialect
 
 
 @pytest.mark.parametrize(
@@ -13,8 +13,14 @@ from traderd.venues.registry import dialect
         ("binance", "usdm", "linear"),
         ("binance", "linear", "linear"),
         ("binance", "coinm", "inverse"),
+        ("bybit", "spot", "spot"),
+        ("bybit", "linear", "linear"),
+        ("bybit", "inverse", "inverse"),
         ("kraken", "", "spot"),
         ("coinbase", "spot", "spot"),
+        ("okx", "spot", "spot"),
+        ("okx", "linear", "linear"),
+        ("okx", "inverse", "inverse"),
     ],
 )
 def test_a_market_has_its_dialect_whatever_a_capture_calls_it(venue: str, market: str, spoken: str) -> None:
@@ -30,3 +36,32 @@ def test_a_market_that_is_not_spoken_is_a_key_error(venue: str, market: str) -> 
     """Replay and configuration say it in words of theirs."""
     with pytest.raises(KeyError):
         dialect(venue, 10, market)
+
+
+@pytest.mark.parametrize(
+    ("venue", "market", "address", "spoken"),
+    [
+        ("binance", "", "wss://stream.binance.com:9443/stream", "spot"),
+        ("binance", "usdm", "wss://stream.binance.com:9443/stream", "spot"),
+        ("binance", "", "wss://data-stream.binance.vision/stream", "spot"),
+        ("binance", "", "wss://fstream.binance.com/market/stream", "linear"),
+        ("binance", "usdm", "wss://dstream.binance.com/stream", "inverse"),
+        ("binance", "", "https://api.binance.com/api/v3/depth?symbol=ETHUSDT", "spot"),
+        ("binance", "", "https://fapi.binance.com/fapi/v1/depth?symbol=ETHUSDT", "linear"),
+        ("binance", "", "https://dapi.binance.com/dapi/v1/depth?symbol=BTCUSD_PERP", "inverse"),
+        ("binance", "coinm", "ws://127.0.0.1:9000/stream", "inverse"),
+        ("binance", "coinm", "", "inverse"),
+        ("bybit", "", "wss://stream.bybit.com/v5/public/linear", "linear"),
+        ("bybit", "linear", "wss://stream.bybit.com/v5/public/spot", "spot"),
+        ("bybit", "", "wss://stream-testnet.bybit.com/v5/public/inverse", "inverse"),
+        ("bybit", "", "https://api.bybit.com/v5/market/recent-trade?&category=linear&symbol=BTCUSDT", "linear"),
+        ("bybit", "linear", "ws://127.0.0.1:9000", "linear"),
+        ("kraken", "", "wss://ws.kraken.com/v2", "spot"),
+    ],
+)
+def test_a_recorded_connection_is_of_the_market_that_its_address_names(
+    venue: str, market: str, address: str, spoken: str
+) -> None:
+    """Where it names none, of the header's."""
+    made = recorded_dialect(venue, 10, market, address)
+    assert (made.exchange, getattr(made, "market", None)) == (venue, spoken)

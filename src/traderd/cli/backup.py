@@ -14,6 +14,7 @@ from msgspec import structs
 
 from traderd.cli.codes import ExitCode
 from traderd.cli.database import database_of
+from traderd.cli.operator import note_act
 from traderd.cli.options import config_argument, json_option, load, print_json
 from traderd.config import Config, backup_path, resolved
 
@@ -136,30 +137,42 @@ async def _backed_up(config: Config, path: Path, folder: Path | None) -> dict[st
                 keep=None if folder else keep,
                 progress=progress,
             )
+        await note_act(dsn, "db backup", "database_backed_up", "database", file=str(report.file))
     return structs.asdict(report)
 
 
 async def _restored(config: Config, path: Path, file: Path, into: str | None, identity: Path | None) -> dict[str, Any]:
+    if into is not None:
+        return structs.asdict(await _brought_back(file, resolved(into), identity))
+    async with database_of(config, path, alone=True) as dsn:
+        return structs.asdict(await _brought_back(file, dsn, identity))
+
+
+async def _brought_back(file: Path, dsn: str, identity: Path | None) -> Any:
     from traderd.adapters.restore import restore as bring_back  # noqa: PLC0415
 
-    if into is not None:
-        return structs.asdict(await bring_back(file, resolved(into), identity))
-    async with database_of(config, path, alone=True) as dsn:
-        return structs.asdict(await bring_back(file, dsn, identity))
+    report = await bring_back(file, dsn, identity)
+    await note_act(dsn, "db restore", "database_restored", "database", file=str(file))
+    return report
 
 
 async def _archived(config: Config, path: Path, older_than: timedelta) -> dict[str, Any]:
     from traderd.adapters.archive import archive as move_out  # noqa: PLC0415
 
     async with database_of(config, path) as dsn:
-        return structs.asdict(await move_out(dsn, backup_path(config, path), datetime.now(UTC), older_than))
+        report = await move_out(dsn, backup_path(config, path), datetime.now(UTC), older_than)
+        if report.file:
+            await note_act(dsn, "db archive", "backtests_archived", "backtest", file=str(report.file), rows=report.rows)
+        return structs.asdict(report)
 
 
 async def _unarchived(config: Config, path: Path, file: Path) -> dict[str, Any]:
     from traderd.adapters.archive import unarchive as move_in  # noqa: PLC0415
 
     async with database_of(config, path) as dsn:
-        return structs.asdict(await move_in(dsn, file))
+        report = await move_in(dsn, file)
+        await note_act(dsn, "db unarchive", "backtests_unarchived", "backtest", file=str(file), rows=report.rows)
+        return structs.asdict(report)
 
 
 def _counted(rows: dict[str, int]) -> str:

@@ -9,6 +9,7 @@ from msgspec import structs
 
 from traderd.cli.codes import ExitCode
 from traderd.cli.database import database_of
+from traderd.cli.operator import note_act
 from traderd.cli.options import config_argument, json_option, load, print_json, print_table
 from traderd.config import Config
 
@@ -109,6 +110,8 @@ async def _migrated(config: Config, path: Path) -> dict[str, Any]:
 
     async with database_of(config, path) as dsn:
         report = structs.asdict(await bring_up_to_date(dsn))
+        if report["applied"]:
+            await note_act(dsn, "migrate", "schema_upgraded", "schema", files=report["applied"])
         return report | {"settings": await apply_settings(dsn, config.storage)}
 
 
@@ -116,6 +119,7 @@ async def _downgraded(config: Config, path: Path, steps: int | None) -> tuple[st
     from traderd.adapters.migrations import downgrade as undo  # noqa: PLC0415
 
     async with database_of(config, path, alone=True) as dsn:
+        await note_act(dsn, "db downgrade", "schema_downgraded", "schema", steps=steps or "base")  # the log may go, too
         return await undo(dsn, steps)
 
 

@@ -6,7 +6,7 @@ Refuses a schema for which files wait.
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from traderd.cli.database import database_of
 from traderd.cli.options import load
@@ -14,6 +14,10 @@ from traderd.core.errors import MigrationError
 
 if TYPE_CHECKING:
     import asyncpg
+
+_MAY_NOTE = """
+    SELECT coalesce(has_table_privilege(to_regclass('audit_logs'), 'INSERT'), false)
+           AND EXISTS (SELECT FROM pg_trigger WHERE tgrelid = to_regclass('audit_logs') AND NOT tgisinternal)"""
 
 
 @asynccontextmanager
@@ -44,6 +48,23 @@ async def operated(
             raise translated from error
         finally:
             connection.terminate()
+
+
+async def note_act(dsn: str, command: str, action: str, resource_type: str, **told: Any) -> None:
+    """Write an act that no trigger sees into the audit log.
+
+    Not where there is no log (a schema from before it, or undone to its base), or for a login that may only read.
+    """
+    from traderd.adapters.audit import record, sign  # noqa: PLC0415
+    from traderd.adapters.postgres import connect  # noqa: PLC0415
+
+    connection = await connect(dsn, name=f"traderd {command}")
+    try:
+        if await connection.fetchval(_MAY_NOTE):
+            await sign(connection, command)
+            await record(connection, action, resource_type, new=told)
+    finally:
+        connection.terminate()
 
 
 def _refuse(waiting: tuple[str, ...]) -> None:

@@ -9,7 +9,7 @@ the venue's rule (`BookRule`); a book checks whatever a message carries:
 * links (Binance's futures, OKX): each message names the last id of the one before. After a snapshot by REST those with
   last <= snapshot are stale, and the first that is applied must have first <= snapshot or follow the snapshot itself
   (developers.binance.com, "How to manage a local order book correctly" of USD-M futures, which would apply the message
-  that the snapshot ends with once more);
+  that the snapshot ends with once more); where a snapshot comes in the stream after all, it begins the book anew (OKX);
 * checksums: the book is cut to its depth after every message and its best levels are summed with CRC-32: Kraken's ten
   asks and bids, price and quantity without dot and leading zeros (docs.kraken.com, "Spot WebSocket v2 book checksum");
   OKX's 25 bids and asks in turn, joined by colons, as a signed number (okx.com/docs-v5, "Checksum").
@@ -93,6 +93,8 @@ class Book:
             return Verdict.STALE
         bids, asks = _keyed(snapshot.bids), _keyed(snapshot.asks)
         self._clear()
+        if not rule.from_rest:
+            self._pending.clear()  # what was kept came before it in the same stream
         self._bids.change(sorted(bids, key=itemgetter(0)))  # best first, each of 19,000 would move all before it
         self._asks.change(asks)
         self._depth = snapshot.depth
@@ -207,10 +209,12 @@ class Book:
         """Whether the message is the next one; its own account of what went before must be what is expected."""
         if self._chained:
             verdict = Verdict.APPLIED if told == expected else Verdict.GAP
+        elif told == expected:
+            verdict = Verdict.APPLIED  # even if its last id is lower, as where OKX counts anew
         elif delta.last <= self._last:
             return Verdict.STALE
         else:
-            verdict = Verdict.OLD_SNAPSHOT if delta.first > expected != told else Verdict.APPLIED
+            verdict = Verdict.OLD_SNAPSHOT if delta.first > expected else Verdict.APPLIED
         if verdict is Verdict.APPLIED and delta.rule.from_rest and delta.last < delta.first:
             verdict = Verdict.GAP
         self.seq_gaps += verdict is Verdict.GAP

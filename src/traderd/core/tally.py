@@ -1,28 +1,41 @@
 """Exact figures of a stretch of market data, per venue symbol: what a replay reports.
 
+A symbol that two markets of the venue spell alike stands in the report as `linear:BTCUSDT` and `spot:BTCUSDT`.
 Sums are decimal and never round, texts are the venue's own. Counted are messages that were applied: deltas newer than
 the snapshot, trades, quotes; snapshots too where the venue sends them in the stream.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 from traderd.core.book import EXACT, Book
 from traderd.core.continuity import ConnectionSequence, Continuity
-from traderd.core.market import BookDelta, BookSnapshot, Instrument, Numbered, Quote, Trade, VenueEvent
+from traderd.core.market import BookDelta, BookSnapshot, Instrument, Market, Numbered, Quote, Trade, VenueEvent
+
+_Figure = TypeVar("_Figure")
+_Key = tuple[Market, str]
+"""Market and venue symbol."""
+_SKIPPED_IDS = frozenset({"okx"})
+"""Venues of which one message may stand for several fills, under the last one's id: ids left out are no gap."""
 
 
 class Tally:
     """Feed it every event in order and ask for the report at the end."""
 
     def __init__(self) -> None:
-        self.books: dict[str, Book] = {}
-        self._trades: dict[str, _Trades] = {}
-        self._quotes: dict[str, int] = {}
-        self._last_quote: dict[str, Quote] = {}
+        self._books: dict[_Key, Book] = {}
+        self._trades: dict[_Key, _Trades] = {}
+        self._quotes: dict[_Key, int] = {}
+        self._last_quote: dict[_Key, Quote] = {}
         self._sequences: dict[str, ConnectionSequence] = {}
-        self._carried: dict[str, dict[str, Book]] = {}
+        self._carried: dict[str, dict[_Key, Book]] = {}
+
+    @property
+    def books(self) -> dict[str, Book]:
+        """As they are now, by the symbols of the report."""
+        return self._named(self._books)
 
     def add_frame(self, connection: str, events: Sequence[VenueEvent]) -> None:
         """Count one frame's events. Where frames are numbered, one that came before is passed over."""
@@ -35,7 +48,7 @@ class Tally:
         for event in events:
             self.add(event)
             if isinstance(event, BookDelta | BookSnapshot):
-                self._carried.setdefault(connection, {})[event.instrument.venue_symbol] = self._book(event.instrument)
+                self._carried.setdefault(connection, {})[_key(event.instrument)] = self._book(event.instrument)
 
     def break_books(self, connection: str) -> None:
         """A frame of the connection is lost, nobody knows whose: no book that it carries is whole any more."""
@@ -46,11 +59,11 @@ class Tally:
         """Count one event; what is neither quote, trade nor book is not counted."""
         match event:
             case Quote(instrument=instrument):
-                symbol = instrument.venue_symbol
-                self._quotes[symbol] = self._quotes.get(symbol, 0) + 1
-                self._last_quote[symbol] = event
+                key = _key(instrument)
+                self._quotes[key] = self._quotes.get(key, 0) + 1
+                self._last_quote[key] = event
             case Trade(instrument=instrument):
-                self._trades.setdefault(instrument.venue_symbol, _Trades()).add(event)
+                self._trades.setdefault(_key(instrument), _Trades()).add(event)
             case BookDelta(instrument=instrument):
                 self._book(instrument).delta(event)
             case BookSnapshot(instrument=instrument):
@@ -64,17 +77,30 @@ class Tally:
         numbered = {name: _sequence_report(sequence) for name, sequence in self._sequences.items()}
         return {
             "books": {symbol: _book_report(book) for symbol, book in self.books.items()},
-            "trades": {symbol: trades.report() for symbol, trades in self._trades.items()},
-            "bookTicker": dict(self._quotes),
+            "trades": {symbol: trades.report() for symbol, trades in self._named(self._trades).items()},
+            "bookTicker": self._named(self._quotes),
             "last_bookTicker": {
                 symbol: [quote.bid_text, quote.bid_size_text, quote.ask_text, quote.ask_size_text]
-                for symbol, quote in self._last_quote.items()
+                for symbol, quote in self._named(self._last_quote).items()
             },
             **({"connections": numbered} if numbered else {}),
         }
 
     def _book(self, instrument: Instrument) -> Book:
-        return self.books.setdefault(instrument.venue_symbol, Book())
+        return self._books.setdefault(_key(instrument), Book())
+
+    def _named(self, figures: dict[_Key, _Figure]) -> dict[str, _Figure]:
+        """By venue symbol, with the market before it where that alone would be ambiguous."""
+        keys = self._books.keys() | self._trades.keys() | self._quotes.keys()
+        markets = Counter(symbol for _, symbol in keys)
+        return {
+            f"{market}:{symbol}" if markets[symbol] > 1 else symbol: figure
+            for (market, symbol), figure in figures.items()
+        }
+
+
+def _key(instrument: Instrument) -> _Key:
+    return instrument.market, instrument.venue_symbol
 
 
 class _Trades:
@@ -88,6 +114,7 @@ class _Trades:
         self._first = self._last = self._high = self._low = ""
         self._last_id = ""
         self._id_gaps = 0
+        self._exchange = ""
 
     def add(self, trade: Trade) -> None:
         price, quantity = Decimal(trade.price_text), Decimal(trade.quantity_text)
@@ -104,6 +131,7 @@ class _Trades:
         self._last = trade.price_text
         self._id_gaps += self._count > 0 and not _follows(self._last_id, trade.trade_id)
         self._last_id = trade.trade_id
+        self._exchange = trade.instrument.exchange
         self._count += 1
 
     def report(self) -> dict[str, Any]:
@@ -116,7 +144,7 @@ class _Trades:
             "last": self._last,
             "high": self._high,
             "low": self._low,
-            "id_gaps": self._id_gaps,
+            "id_gaps": None if self._exchange in _SKIPPED_IDS else self._id_gaps,
         }
 
 

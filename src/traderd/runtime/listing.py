@@ -15,7 +15,7 @@ from traderd.core.backoff import Backoff
 from traderd.core.errors import BadFrameError
 from traderd.core.market import Instrument
 from traderd.runtime.ports import Rest
-from traderd.venues.dialect import Dialect, Endpoint
+from traderd.venues.dialect import Dialect, Endpoint, ListedInParts
 
 REFRESH_S = 3600.0
 _LOOK_AGAIN_S = 300.0
@@ -93,6 +93,8 @@ async def _asked(
 ) -> dict[str, Instrument]:
     """Those of the wanted that the venue trades now, by symbol, with our indices."""
     symbols = [instrument.symbol for instrument in wanted]
-    body = await rest.get(dialect.instruments_url(endpoint, symbols), _TIMEOUT_S)
-    told = {instrument.symbol: instrument for instrument in dialect.decode_instruments(body, symbols)}
+    told: dict[str, Instrument] = {}
+    for part in dialect.by_listing(symbols) if isinstance(dialect, ListedInParts) else [symbols]:
+        body = await rest.get(dialect.instruments_url(endpoint, part), _TIMEOUT_S)
+        told |= {instrument.symbol: instrument for instrument in dialect.decode_instruments(body, part)}
     return {ours.symbol: replace(told[ours.symbol], index=ours.index) for ours in wanted if ours.symbol in told}

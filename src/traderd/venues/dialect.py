@@ -5,7 +5,7 @@ A dialect is pure: it keeps no connection and no clock, and the only thing that 
 """
 
 from collections.abc import Sequence
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from msgspec import Struct
 
@@ -64,7 +64,10 @@ class History(Protocol):
     """What a venue can be asked for again, by REST."""
 
     trades_paged: Literal["forward", "backward", "none"]
-    """forward: a page begins after `after_id` or `from_ns`; backward: it ends before `before_id` or `to_ns`."""
+    """forward: a page begins after `after_id` or `from_ns`; backward: it ends before `before_id` or `to_ns`.
+
+    none: there is one page, of the newest trades whatever was asked, or no page at all.
+    """
 
     def trades_url(self, endpoint: Endpoint, instrument: Instrument, hole: Hole) -> str:
         """The address of one page of the trades in a hole; "" where the venue doesn't serve them."""
@@ -82,6 +85,15 @@ class History(Protocol):
         self, body: bytes, instrument: Instrument, timeframe: str, received_ns: int
     ) -> list[VenueCandle]:
         """That address's answer, oldest first. Raises BadFrameError."""
+        ...
+
+
+@runtime_checkable
+class ListedInParts(Protocol):
+    """A venue that has no single list of its instruments."""
+
+    def by_listing(self, symbols: Sequence[str]) -> list[list[str]]:
+        """The (normalised) symbols, those together that one `instruments_url` can be about."""
         ...
 
 

@@ -5,9 +5,11 @@ from typing import Final
 from traderd.core.market import Market
 from traderd.venues.binance import Binance
 from traderd.venues.binance_futures import BinanceFutures
+from traderd.venues.bybit import Bybit
 from traderd.venues.coinbase import Coinbase
 from traderd.venues.dialect import Dialect
 from traderd.venues.kraken import Kraken
+from traderd.venues.okx import Okx
 
 MARKETS: Final[dict[str, Market]] = {
     **{"": "spot", "spot": "spot"},
@@ -15,6 +17,21 @@ MARKETS: Final[dict[str, Market]] = {
     **{"inverse": "inverse", "coinm": "inverse"},
 }
 """What captures and configurations call the markets."""
+_ADDRESSES: Final[dict[str, dict[str, str]]] = {
+    "binance": {
+        **{"//fstream.": "linear", "//fapi.": "linear", "//dstream.": "inverse", "//dapi.": "inverse"},
+        **{"//stream.binance.": "spot", "//data-stream.": "spot", "//api": "spot", "//data-api.": "spot"},
+    },
+    "bybit": {
+        f"{before}{market}": market
+        for before in ("/v5/public/", "category=")
+        for market in ("spot", "linear", "inverse", "option", "spread")
+    },
+    "okx": {"": "spot"},
+}
+"""Which part of an address tells the market, for venues that have one dialect for each market.
+
+OKX's dialect reads all markets over one connection: whatever a header calls them, it is the one that is meant."""
 
 
 def is_spoken(name: str) -> bool:
@@ -29,12 +46,25 @@ def dialect(name: str, book_depth: int, market: str = "spot") -> Dialect:
             return Binance()
         case "binance", ("linear" | "inverse") as contracts:
             return BinanceFutures(contracts)
+        case "bybit", spoken:
+            return Bybit(spoken, book_depth)
         case "coinbase", "spot":
             return Coinbase()
         case "kraken", "spot":
             return Kraken(book_depth)
+        case "okx", spoken:
+            return Okx(spoken)
         case _:
             raise KeyError(name)
+
+
+def recorded_dialect(name: str, book_depth: int, market: str, address: str) -> Dialect:
+    """A fresh dialect for a recorded connection or answer: the address tells the market, or else the header does.
+
+    Raises KeyError, also for an address of a market that isn't spoken here.
+    """
+    told = (market for part, market in _ADDRESSES.get(name, {}).items() if part in address)
+    return dialect(name, book_depth, next(told, market))
 
 
 def _speaks(name: str, market: Market) -> bool:
