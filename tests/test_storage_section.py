@@ -61,7 +61,8 @@ def test_the_default_file_shows_every_table_with_its_default() -> None:
             "storage.tables.tick_data.compress_after: 24h must be above storage.late_rows, which is 1d",
         ),
         (
-            "late_rows: 3d, tables: {public_trades: {compress_after: never}, order_book_snapshots: {compress_after: never}}",
+            "late_rows: 3d, tables: {public_trades: {compress_after: never}, "
+            "order_book_snapshots: {compress_after: never}}",
             "tick_data.compress_after: 2d must be above",
         ),
         ("tables: {alerts: {keep: 12h}}", "storage.tables.alerts.keep: 12h must be above storage.late_rows"),

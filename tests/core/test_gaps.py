@@ -84,7 +84,7 @@ def test_what_an_earlier_run_left_open_ends_with_the_first_data_of_its_venue(flo
 
 
 def test_a_hole_hinders_its_symbol_and_one_without_symbol_all_of_its_venue() -> None:
-    """While it is open, also one that an earlier run left; the reason names it."""
+    """While it is open in quotes or book, also one that an earlier run left; the reason names it."""
     ledger = GapLedger("r")
     assert ledger.hindrance("binance", "BTC/USDT") == ""
     ledger.opened("binance", "BTC/USDT", "book", "sequence", 10)
@@ -92,8 +92,12 @@ def test_a_hole_hinders_its_symbol_and_one_without_symbol_all_of_its_venue() -> 
     assert ledger.hindrance("binance", "ETH/USDT") == ledger.hindrance("kraken", "BTC/USDT") == ""
     ledger.closed("binance", "BTC/USDT", "book", "sequence", 11)
     assert ledger.hindrance("binance", "BTC/USDT") == ""
-    ledger.opened("binance", "BTC/USDT", "trade", "lost", 12)
+    ledger.opened("binance", "BTC/USDT", "trade", "stale", 11)
+    assert ledger.hindrance("binance", "BTC/USDT") == "", "it may only be traded seldom"
+    ledger.opened("binance", "BTC/USDT", "quote", "lost", 12)
     assert ledger.hindrance("binance", "BTC/USDT") == "", "it was received, and only couldn't be recorded"
+    ledger.opened("binance", "BTC/USDT", "quote", "stale", 13)
+    assert ledger.hindrance("binance", "BTC/USDT") == "a gap in the quote of BTC/USDT is open (stale)"
     ledger.inherit([Gap("q-g1", "kraken", "", "", "disconnect", 5, 0)])
     assert ledger.hindrance("kraken", "BTC/USD") == "a gap in the data of kraken is open (disconnect)"
     ledger.healed("kraken", 12)

@@ -239,7 +239,8 @@ class Daemon:
         self._upkeep = Upkeep(self._servers.dsn, timeout_s, config.storage, drains, self._log)
         healers = Healers(
             self._servers.dsn, timeout_s, config.engine.timeframes, self._pipeline, self._rest, self._clock,
-            self._telemetry, drains, lambda work: self._deciding.append(group.create_task(work, name="healing")),
+            self._telemetry, drains, self._migrated,
+            lambda work: self._deciding.append(group.create_task(work, name="healing")),
         )  # fmt: skip
         self._closing.push_async_callback(healers.close)
         self._feeds.heal = healers.admit

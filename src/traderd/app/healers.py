@@ -29,9 +29,10 @@ class Healers:
         clock: SystemClock,
         telemetry: Telemetry,
         drains: Sequence[Drain],
+        migrated: asyncio.Event,
         spawn: Callable[[Coroutine[Any, Any, None]], None],
     ) -> None:
-        """`spawn` begins a task that lives as long as the sessions."""
+        """`migrated` is set once the database has its tables; `spawn` begins a task that lives as the sessions do."""
         self._records = GapStore(dsn, timeout_s)
         self._timeframes = timeframes
         self._pipeline = pipeline
@@ -39,6 +40,7 @@ class Healers:
         self._clock = clock
         self._telemetry = telemetry
         self._drains = drains
+        self._migrated = migrated
         self._spawn = spawn
         self._healings: dict[str, Healing] = {}
 
@@ -54,7 +56,7 @@ class Healers:
         healing = self._healings.get(stream.exchange)
         if healing is None:
             healing = self._healings[stream.exchange] = self._healing(stream.exchange, admission)
-            self._spawn(healing.run())
+            self._spawn(self._run(healing))
         history = cast(History, dialect)  # every dialect has both halves; the protocols are apart
         healing.admit(Ward(instrument, history, endpoint, stream) for instrument in instruments)
 
@@ -75,6 +77,11 @@ class Healers:
             self._telemetry,
             Patience(),
         )
+
+    async def _run(self, healing: Healing) -> None:
+        """Sessions are up before the schema is: until then there is no ledger to ask."""
+        await self._migrated.wait()
+        await healing.run()
 
     async def _stored(self) -> None:
         """Facts too: a gap's rows come before those that end it."""

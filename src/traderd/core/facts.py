@@ -224,7 +224,7 @@ class BookLevels(Struct, frozen=True, tag="book_levels"):
 
 
 class Gap(Struct, frozen=True, tag="gap"):
-    """A hole in the data. Key: gap_id; written when it opens, when it closes, and when its healing has come to an end."""
+    """A hole in the data. Key: gap_id; written when it opens, when it closes, and when its healing has ended."""
 
     gap_id: str
     exchange: str

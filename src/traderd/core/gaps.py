@@ -14,6 +14,8 @@ from traderd.core.facts import Gap
 
 _INTERRUPTIONS = ("disconnect", "restart")
 _TRADES = ("", "trade")
+_PRICES = ("", "quote", "book")
+"""What is decided by: a symbol may be traded seldom, and its quotes tell what it costs all the same."""
 _REMEMBERED = 32
 """Of each symbol, gaps that are closed but may still lie in the time of a bar that isn't."""
 _TRANSIT_NS = 1_000_000_000
@@ -83,10 +85,11 @@ class GapLedger:
         return [*self._earlier, *self._open.values()]
 
     def hindrance(self, exchange: str, symbol: str) -> str:
-        """Why this symbol's data can't be relied on now; "" when no hole is open that concerns it."""
+        """Why this symbol's prices can't be relied on now; "" when no hole is open in its quotes or its book."""
         for at in ((exchange, symbol), (exchange, "")):
             for gap in self._standing.get(at, {}).values():
-                return f"a gap in the {gap.channel or 'data'} of {gap.symbol or exchange} is open ({gap.reason})"
+                if gap.channel in _PRICES:
+                    return f"a gap in the {gap.channel or 'data'} of {gap.symbol or exchange} is open ({gap.reason})"
         return ""
 
     def concerns(self, exchange: str, symbol: str, from_ns: int, to_ns: int) -> bool:
