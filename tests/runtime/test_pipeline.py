@@ -363,6 +363,8 @@ def test_a_full_disk_opens_one_gap_and_closes_it_when_there_is_room_again(tmp_pa
         before_ns = rig.clock.now_ns
         for _ in range(outage):
             rig.second()
+        assert [gap.reason for gap in rig.gaps.open_gaps()] == ["lost", "lost"]
+        assert rig.gaps.hindrance(BTC.exchange, BTC.symbol) == "", "it was received, and only couldn't be recorded"
         rig.ticks.fails = lambda: False
         rig.second()
         opened, closed = (

@@ -637,6 +637,21 @@ async def test_a_link_without_data_is_left_though_it_answers(tmp_path: Path, exc
         assert gap.from_ns < stalled_ns + SECOND // 5 and gap.to_ns > stalled_ns + 2 * SECOND
 
 
+async def test_a_link_that_only_ever_answers_is_left_before_any_habit_is_known(
+    tmp_path: Path, exchange: SimulatedExchange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every subscription is granted, again and again, and nothing comes: the next link brings it."""
+    monkeypatch.setattr("traderd.runtime.session._PATIENCES", 0.1)
+    exchange.inflict(Faults(unsent=("BTCUSDT", "ETHUSDT", "SOLUSDT")))
+    line = on_sim(tmp_path, exchange, channels=("quote",))
+    async with line.running():
+        await until(lambda: line.seen.connects)
+        exchange.inflict(Faults(unsent=("BTCUSDT", "ETHUSDT", "SOLUSDT"), lies_max=3))
+        await until(lambda: line.received("quote") > 10)
+    assert line.seen.connects >= 2
+    assert all(reason.startswith("no data for") for reason, _ in line.seen.disconnects)
+
+
 async def test_one_silent_symbol_is_repaired_and_no_other_has_a_gap(
     tmp_path: Path, exchange: SimulatedExchange
 ) -> None:

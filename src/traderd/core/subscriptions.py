@@ -8,6 +8,7 @@ Refuses to take a venue that is busy for one that doesn't know the stream.
 
 import re
 from collections.abc import Iterable, Sequence
+from math import inf
 
 from msgspec import Struct
 
@@ -93,6 +94,11 @@ class Subscriptions:
             self._alone.add(at)
             self._due_ns[at] = now_ns + int(self._later(at) * 1e9)
         return due[:most]
+
+    @property
+    def patience_s(self) -> float:
+        """How soon the liveliest stream that is still asked for should be heard; infinite where none is."""
+        return min((self._patience_s(at) for at in range(len(self._names)) if at not in self.parked), default=inf)
 
     @property
     def census(self) -> Census:

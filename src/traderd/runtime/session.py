@@ -24,6 +24,8 @@ from traderd.venues.dialect import Dialect, Endpoint
 _WATCH_S = 0.5
 _STALL_FLOOR_S = 2.5
 _FIRST_DATA_S = 5.0
+_PATIENCES = 24.0
+"""A link that never said anything is left after so many patiences of its liveliest stream, known habits or not."""
 _JUMP_S = 1.0
 """A look so late, or a wall clock so far off, says that we slept: then nothing is judged for a while."""
 _OVERLAP_S = 0.5
@@ -196,7 +198,8 @@ class Session:
         heard_ns = current.heard_ns
         newest_ns = max(heard_ns)
         stalled = self._link_habit.look(now_ns, [newest_ns])
-        limit_ns = max(self._link_habit.limit_ns(0), int(_FIRST_DATA_S * 1e9))
+        usual_ns = max(self._link_habit.limit_ns(0), int(_FIRST_DATA_S * 1e9))
+        limit_ns = min(usual_ns, current.subscriptions.patience_s * _PATIENCES * 1e9)
         if stalled or (not newest_ns and now_ns - current.opened_ns > limit_ns):
             age_s = (now_ns - (newest_ns or current.opened_ns)) / 1e9
             current.hang_up(f"no data for {age_s:.1f} s")

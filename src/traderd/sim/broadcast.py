@@ -170,8 +170,8 @@ class Broadcast:
         """Whole frames go straight to the transport, past the library's encoder: nothing writes half a frame there."""
         outbox, listener.outbox = listener.outbox, []
         connection = listener.connection
-        if connection.state is not State.OPEN:
-            return
+        if connection.state is not State.OPEN or connection.transport.is_closing():
+            return  # uvloop raises at a write to one that is gone, and nobody at all would be served after that
         faults = self.faults
         if faults.repeat or faults.reorder or faults.corrupt:
             outbox = self._spoiler.spoil(outbox, faults)

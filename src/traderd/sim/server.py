@@ -81,13 +81,15 @@ class SimulatedExchange:
         self._pump = asyncio.create_task(self._trade(), name="simulated exchange")
 
     async def stop(self) -> None:
-        """End trading, say goodbye to the clients (1001), and close the port."""
+        """End trading, say goodbye to the clients (1001), and close the port. Raises what broke it, if anything did."""
         if self._pump is not None:
             self._pump.cancel()
-            await asyncio.gather(self._pump, return_exceptions=True)
+            await asyncio.wait([self._pump])
         if self._server is not None:
             self._server.close()
             await self._server.wait_closed()
+        if self._pump is not None and not self._pump.cancelled():
+            self._pump.result()
 
     def inflict(self, faults: Faults) -> None:
         """Something goes wrong, or with `Faults()` nothing any more; also at /sim/faults?set=JSON."""
