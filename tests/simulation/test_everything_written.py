@@ -1,4 +1,4 @@
-"""Every table has somebody who writes it: two lives of a daemon leave none empty but those of later capabilities."""
+"""Every table has somebody who writes it: three lives of a daemon leave none empty but those of later capabilities."""
 
 import asyncio
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import Any
 import asyncpg
 import pytest
 from books import expect_sound_books, rows
+from contracts import CONTRACT, TOLD, contract_exchange
 from daemons import DaemonProcess, configuration, exchange
 from test_faults import foul_exchange
 
@@ -52,14 +53,21 @@ _TABLES = """
 
 
 async def test_no_table_stays_empty_but_those_of_later_capabilities(plain_database: Database, tmp_path: Path) -> None:
-    """The first life trades until its breaker trips; the second is fed rubbish, and its operator resets the breaker."""
+    """The first life trades until its breaker trips; the second is fed rubbish, and its operator resets the breaker.
+
+    The third hears of a contract what contracts alone tell.
+    """
     dsn = plain_database.dsn
-    async with exchange() as sim, foul_exchange() as (foul, _):
-        settings: dict[str, Any] = {"database": dsn, "breaker": {"drawdown_pct_max": 0.0001}}
+    async with exchange() as sim, foul_exchange() as (foul, _), contract_exchange() as contracts:
+        settings: dict[str, Any] = {
+            "database": dsn,
+            "breaker": {"drawdown_pct_max": 0.0001},
+            "engine": {"book_snapshot_interval_s": 1},
+        }
         with DaemonProcess(configuration(tmp_path, sim.url, **settings)) as daemon:
             daemon.start()
             await daemon.until(lambda status: "tripped" in status["engine"]["refusal"], 30.0)
-            await _until_written(dsn, "technical_indicators")
+            await _until_written(dsn, "technical_indicators", "order_book_snapshots")
             assert await rows(dsn, "SELECT resolved_at FROM circuit_breaker_events") == [(None,)]
             await daemon.terminate()
 
@@ -68,6 +76,12 @@ async def test_no_table_stays_empty_but_those_of_later_capabilities(plain_databa
             configuration(tmp_path, foul, **settings, strategies=[])
             daemon.start("--reset-breaker")
             await daemon.until(lambda status: status["ticks"]["quarantined"] and status["ticks"]["stored"])
+            await daemon.terminate()
+
+            settings["venues"] = [{"name": "binance", "endpoint": contracts, "symbols": [CONTRACT], "channels": TOLD}]
+            configuration(tmp_path, contracts, **settings, strategies=[])
+            daemon.start()
+            await _until_written(dsn, "mark_prices", "funding_rates", "liquidations", "open_interest")
             await daemon.terminate()
     await _add_a_user(dsn)
 
@@ -134,9 +148,9 @@ async def _empty(dsn: str) -> list[str]:
     return [table for table in tables if not await rows(dsn, f"SELECT FROM {table} LIMIT 1")]
 
 
-async def _until_written(dsn: str, table: str) -> None:
+async def _until_written(dsn: str, *tables: str) -> None:
     async with asyncio.timeout(20):
-        while table in await _empty(dsn):
+        while not set(tables).isdisjoint(await _empty(dsn)):
             await asyncio.sleep(0.2)
 
 
