@@ -3,8 +3,9 @@
     python tests/bench/scale_symbols.py [--rate 10000] [--seconds 10] [--symbols 1000] [--connections 10] [--dsn DSN]
 
 The same real daemon twice, one after the other, at the same tick rate: its CPU time (user and system, every thread) by
-the ticks that it received meanwhile. An exchange in a process of its own sends frames encoded beforehand, to each
-connection those of the symbols that it subscribed to. Counting begins when all is running. Prints both and the ratio.
+the ticks that it received meanwhile. An exchange in a process of its own draws frames beforehand and dates them as it
+sends them, to each connection those of the symbols that it subscribed to. Counting begins when all is running. Prints
+both and the ratio.
 Without --dsn a private TimescaleDB is used, as in the tests.
 """
 
@@ -51,19 +52,19 @@ class Exchange:
         self._owner: list[ServerConnection | None] = [None] * symbols
         self._rate = rate
         self._draw = random.Random(1)
-        self.frames: list[tuple[int, bytes]] = []
+        self._drawn: list[tuple[int, bool, int, int]] = []
 
     def prepare(self, seconds: float) -> None:
-        """Encode: (symbol's place, whole frame), the symbols in turn by chance, every one of them at first."""
-        count, now_ms = int(self._rate * seconds), int(time.time() * 1000)
+        """Draw: (symbol's place, if it is a trade, step, size), the symbols by chance, every one of them at first."""
+        count = int(self._rate * seconds)
         order = list(range(len(self._streams)))
         order += [self._draw.randrange(len(self._streams)) for _ in range(count - len(order))]
         for n in order:
-            stream, size = self._streams[n], self._draw.randrange(1, 100_000)
-            if self._draw.random() < TRADES_SHARE:
-                self.frames.append((n, stream.trade(size, now_ms)))
-            else:
-                self.frames.append((n, stream.quote(self._draw.randrange(-3, 4), size)))
+            is_trade, step = self._draw.random() < TRADES_SHARE, self._draw.randrange(-3, 4)
+            self._drawn.append((n, is_trade, step, self._draw.randrange(1, 100_000)))
+
+    def _frame(self, n: int, is_trade: bool, step: int, size: int, now_ms: int) -> bytes:
+        return self._streams[n].trade(size, now_ms) if is_trade else self._streams[n].quote(step, size)
 
     def answer(self, connection: ServerConnection, request: Request) -> Response | None:
         """REST before the handshake; None lets a websocket in."""
@@ -88,11 +89,12 @@ class Exchange:
             await asyncio.sleep(0.05)
         print(json.dumps({"connections": len(set(self._owner))}), flush=True)
         began, sent, size = time.monotonic(), 0, max(1, round(self._rate * SLICE_S))
-        while sent < len(self.frames):
+        while sent < len(self._drawn):
             parts: dict[ServerConnection, list[bytes]] = {}
-            for n, frame in self.frames[sent : sent + size]:
+            now_ms = int(time.time() * 1000)
+            for n, *drawn in self._drawn[sent : sent + size]:
                 if (owner := self._owner[n]) is not None:
-                    parts.setdefault(owner, []).append(frame)
+                    parts.setdefault(owner, []).append(self._frame(n, *drawn, now_ms))
             for owner, part in parts.items():
                 if not owner.transport.is_closing():
                     owner.transport.write(b"".join(part))

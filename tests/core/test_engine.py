@@ -10,7 +10,8 @@ from made_up import BTC, ETH, MS, SECOND, START, quote, trade
 from traderd.core.bars import BarSettings
 from traderd.core.book import Book
 from traderd.core.book_top import BookTop
-from traderd.core.engine import Effect, Engine, EngineSettings
+from traderd.core.engine import Effect, Engine
+from traderd.core.engine_settings import EngineSettings
 from traderd.core.facts import (
     Alert,
     BookLevels,

@@ -22,7 +22,8 @@ from traderd.adapters.redis_feed import NoFeed
 from traderd.adapters.tick_rows import TickRows
 from traderd.adapters.tick_store import CopyTickStore
 from traderd.core.backoff import Backoff
-from traderd.core.engine import Engine, EngineSettings
+from traderd.core.engine import Engine
+from traderd.core.engine_settings import EngineSettings
 from traderd.core.errors import VenueRefusalError
 from traderd.core.facts import Candle, Fact, Gap
 from traderd.core.gaps import GapLedger

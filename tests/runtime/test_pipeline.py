@@ -15,7 +15,8 @@ from traderd.adapters.journal import FileJournal
 from traderd.adapters.paper_exchange import PaperExchange
 from traderd.adapters.tick_rows import TickRows
 from traderd.adapters.tick_store import split_rows
-from traderd.core.engine import Engine, EngineSettings
+from traderd.core.engine import Engine
+from traderd.core.engine_settings import EngineSettings
 from traderd.core.errors import JournalError
 from traderd.core.facts import (
     Alert,

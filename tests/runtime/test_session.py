@@ -25,7 +25,8 @@ from traderd.adapters.tick_rows import TickRows
 from traderd.adapters.websocket import PicowsConnector
 from traderd.config import Sim
 from traderd.core.backoff import Backoff
-from traderd.core.engine import Engine, EngineSettings
+from traderd.core.engine import Engine
+from traderd.core.engine_settings import EngineSettings
 from traderd.core.facts import Fact, Gap, decode_fact
 from traderd.core.gaps import GapLedger
 from traderd.core.market import Instrument, Quote, Trade

@@ -4,7 +4,7 @@ from msgspec import structs
 
 from traderd.config.schema import Config, Strategy
 from traderd.core.bars import BarSettings
-from traderd.core.engine import EngineSettings
+from traderd.core.engine_settings import EngineSettings
 from traderd.core.matching import PaperSettings
 from traderd.core.quality import QualitySettings
 from traderd.core.risk import RiskSettings

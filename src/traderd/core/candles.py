@@ -17,7 +17,7 @@ from traderd.core.facts import Candle
 from traderd.core.market import Instrument, Quote, Trade
 
 _UNIT_NS = {"s": 10**9, "m": 60 * 10**9, "h": 3_600 * 10**9, "d": 86_400 * 10**9}
-_NEVER_NS = 2**63 - 1
+NEVER_NS = 2**63 - 1
 _NONE: tuple[Candle, ...] = ()
 
 # The default context's 28 digits could round a long sum of products of two 8-decimal numbers.
@@ -56,32 +56,36 @@ class CandleBuilder:
 
     __slots__ = (
         "_bars",
-        "_deadline_ns",
         "_floor_ns",
         "_grace_ns",
         "_instrument",
         "_now_ns",
         "_roots",
+        "deadline_ns",
         "late",
         "late_trades",
     )
 
-    def __init__(self, instrument: Instrument, timeframes: Sequence[str], grace_ns: int) -> None:
+    def __init__(
+        self, instrument: Instrument, timeframes: Sequence[str], grace_ns: int, late: dict[str, int] | None = None
+    ) -> None:
+        """Several builders may count into one `late`."""
         self.late_trades = 0
-        self.late = dict.fromkeys(timeframes, 0)
+        self.late = dict.fromkeys(timeframes, 0) if late is None else late
         """Those trades by the timeframes for which they were too late."""
         self._instrument = instrument
         self._grace_ns = grace_ns
         self._bars = sorted((_Bar(text, timeframe_ns(text)) for text in set(timeframes)), key=lambda bar: bar.length_ns)
         self._roots = _wire(self._bars)
-        self._deadline_ns = _NEVER_NS  # the earliest end of a bar in progress
+        self.deadline_ns = NEVER_NS
+        """The earliest end of a bar in progress: before it and the grace a Beat changes nothing."""
         self._floor_ns = 0  # a trade before this is late
         self._now_ns = 0  # the newest time that anybody told
 
     def on_trade(self, trade: Trade) -> Sequence[Candle]:
         """Take one trade in; the candles that its time closes or that it amends, smaller timeframes first."""
         time_ns = trade.time_venue_ns or trade.time_received_ns
-        closed = self._close_until(time_ns) if time_ns >= self._deadline_ns else _NONE
+        closed = self._close_until(time_ns) if time_ns >= self.deadline_ns else _NONE
         price = Decimal(trade.price_text)
         quantity = Decimal(trade.quantity_text)
         self._now_ns = max(self._now_ns, trade.time_received_ns)
@@ -109,7 +113,7 @@ class CandleBuilder:
         """The candles whose end is more than the grace ago, smaller timeframes first."""
         self._now_ns = max(self._now_ns, now_ns)
         horizon_ns = now_ns - self._grace_ns
-        return self._close_until(horizon_ns) if horizon_ns >= self._deadline_ns else _NONE
+        return self._close_until(horizon_ns) if horizon_ns >= self.deadline_ns else _NONE
 
     def _amended(self, time_ns: int, price: Decimal, quantity: Decimal) -> Sequence[Candle]:
         """A late trade into every bar that it belongs to, unless it is too late for one of them."""
@@ -133,7 +137,7 @@ class CandleBuilder:
                 amended.append(bar.amend(single, newest_end_ns).candle(self._instrument))
             else:
                 bar.merge(single)
-                self._deadline_ns = min(self._deadline_ns, bar.end_ns)
+                self.deadline_ns = min(self.deadline_ns, bar.end_ns)
                 coming.add(bar)
         # What it opened may have ended before the bar that is in progress began.
         return [*amended, *self._close_until(self._floor_ns)]
@@ -141,7 +145,7 @@ class CandleBuilder:
     def _start(self, bar: "_Bar", time_ns: int, price: Decimal) -> None:
         bar.start(time_ns, price)
         self._floor_ns = max(self._floor_ns, bar.open_time_ns)
-        self._deadline_ns = min(self._deadline_ns, bar.end_ns)
+        self.deadline_ns = min(self.deadline_ns, bar.end_ns)
 
     def _close_until(self, horizon_ns: int) -> Sequence[Candle]:
         closed = []
@@ -152,7 +156,7 @@ class CandleBuilder:
                 for larger in bar.feeds:
                     larger.merge(bar)
                 bar.close_off(self._now_ns - self._grace_ns)
-        self._deadline_ns = min((bar.end_ns for bar in self._bars if bar.trades_count), default=_NEVER_NS)
+        self.deadline_ns = min((bar.end_ns for bar in self._bars if bar.trades_count), default=NEVER_NS)
         return closed
 
 

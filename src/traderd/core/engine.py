@@ -6,7 +6,7 @@ Refuses to order before `resume` (starting is recovering), after `halt`, and whi
 work goes on all the same.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from itertools import repeat
 from typing import Protocol
@@ -14,13 +14,14 @@ from typing import Protocol
 from msgspec import Struct, field, structs
 
 from traderd.core.alerts import AlertLog
-from traderd.core.bars import BarSettings, builders_of
 from traderd.core.blotter import Blotter
 from traderd.core.book import Book
 from traderd.core.book_top import BookReader, levels_of, top_of
-from traderd.core.candles import CandleBuilder, timeframe_ns, with_quote
-from traderd.core.facts import BookLevels, BreakerEvent, Candle, Environment, Fact, Order, Position, Severity, Signal
+from traderd.core.candles import timeframe_ns, with_quote
+from traderd.core.engine_settings import EngineSettings
+from traderd.core.facts import BookLevels, BreakerEvent, Candle, Fact, Order, Position, Severity, Signal
 from traderd.core.gaps import GapLedger
+from traderd.core.intake import Intake
 from traderd.core.market import Beat, Instrument, Quote, Trade
 from traderd.core.orders import (
     Approved,
@@ -33,8 +34,7 @@ from traderd.core.orders import (
     order_of,
 )
 from traderd.core.portfolio import Portfolio
-from traderd.core.quality import CLOCK, JUMP, REPEATED, QualitySettings, QuoteGate, TradeGate, names_of
-from traderd.core.risk import RiskGate, RiskSettings
+from traderd.core.risk import RiskGate
 from traderd.core.sizing import side_of, size
 from traderd.core.strategy import Opinion, StrategySlot, listening, measured
 from traderd.core.ticker import TickerBoard
@@ -44,28 +44,6 @@ Effect = Fact | Approved
 
 _NOTHING: tuple[Effect, ...] = ()
 _FORGOTTEN = "the paper exchange forgot it at the restart"
-
-
-class EngineSettings(Struct, frozen=True):
-    """Everything that an engine is told once."""
-
-    run: str
-    """Prefix of every id of this run."""
-    portfolio: str
-    base_currency: str
-    initial_cash: Decimal
-    timeframes: tuple[str, ...]
-    candle_grace_ms: int
-    equity_interval_s: float
-    drawdown_pct_max: Decimal
-    risk: RiskSettings
-    strategies: tuple[StrategySlot, ...] = ()
-    """One with an instrument that the engine isn't given hears nothing: a replayed capture may hold other symbols."""
-    environment: Environment = "paper"
-    quality: QualitySettings = QualitySettings()
-    bars: tuple[BarSettings, ...] = ()
-    book_snapshot_interval_s: float = 0.0
-    """0: none are taken."""
 
 
 class Restored(Protocol):
@@ -110,7 +88,6 @@ class Engine:
         self.blotter = Blotter()
         self.gaps = GapLedger(settings.run)
         """Who keeps the ledger of holes puts it here."""
-        self.counts = Counts()
         self._settings = settings
         self._instruments = list(instruments)
         self._gate = RiskGate(settings.risk, self._instruments)
@@ -125,15 +102,15 @@ class Engine:
             int(settings.equity_interval_s * 1e9),
             settings.environment,
         )
-        self._builders = [
-            CandleBuilder(each, settings.timeframes, settings.candle_grace_ms * 1_000_000) for each in instruments
-        ]
-        self._bars = [builders_of(settings.bars, each) for each in instruments]
+        grace_ns = settings.candle_grace_ms * 1_000_000
+        self._intake = Intake(self.board, instruments, settings.timeframes, grace_ns, settings.bars, settings.quality)
+        self.counts = Counts(flagged=self._intake.flagged)
+        self.on_quote: Callable[[Quote], Sequence[Effect]] = self._intake.on_quote
+        """The board alone, if the quote is to be believed. Bound, not wrapped: it is the hottest path there is."""
+        self.set_clock_offset = self._intake.set_clock_offset
         self._book_interval_ns = int(settings.book_snapshot_interval_s * 1e9)
         self._book_due_ns = 0
         self._told: dict[tuple[int, str], int] = {}
-        self._quote_gates = [QuoteGate(settings.quality) for _ in instruments]
-        self._trade_gates = [TradeGate(settings.quality) for _ in instruments]
         self._slots = listening(settings.strategies, settings.timeframes, instruments)
         self._quotes = self.board.quotes
         self._now_ns = 0
@@ -154,15 +131,12 @@ class Engine:
     @property
     def late_trades(self) -> int:
         """Trades that came after their bar's grace."""
-        return sum(builder.late_trades for builder in self._builders)
+        return self._intake.late_trades
 
     @property
     def late_by_timeframe(self) -> dict[str, int]:
         """Those trades by the timeframes for which they were too late."""
-        return {
-            timeframe: sum(builder.late[timeframe] for builder in self._builders)
-            for timeframe in self._settings.timeframes
-        }
+        return self._intake.late
 
     def describe(self, instrument: Instrument) -> None:
         """The venue told steps and limits of an instrument given at the start, known by its index."""
@@ -171,52 +145,10 @@ class Engine:
             raise ValueError(f"place {instrument.index} is {known.symbol}'s, not {instrument.symbol}'s")
         self._instruments[instrument.index] = instrument
 
-    def on_quote(self, quote: Quote) -> Sequence[Effect]:
-        """The board alone, if the quote is to be believed: the hottest path there is."""
-        index = quote.instrument.index
-        gate = self._quote_gates[index]
-        newest = gate.newest
-        if (
-            quote.time_received_ns < gate.clear_ns
-            and gate.low <= quote.bid < quote.ask <= gate.high
-            and (quote.bid_size != newest.bid_size or quote.ask_size != newest.ask_size)  # type: ignore[union-attr]  # nothing is clear before the first
-            and (not (at := quote.time_venue_ns) or gate.behind_ns <= at - quote.time_received_ns <= gate.ahead_ns)
-        ):
-            gate.newest = self._quotes[index] = quote
-        elif flags := gate.judge(quote):
-            self._doubt(quote, flags)
-            if not flags & REPEATED:  # which says nothing new
-                self.board.doubts[index] = flags
-        else:
-            self.board.doubts[index] = 0
-            self._quotes[index] = quote
-        return _NOTHING
-
     def on_trade(self, trade: Trade) -> Sequence[Effect]:
         """The board and the candles, if the trade is to be believed; a candle that it closes wakes the strategies."""
-        index = trade.instrument.index
-        gate = self._trade_gates[index]
-        if (
-            trade.time_received_ns < gate.clear_ns
-            and gate.low <= trade.price <= gate.high
-            and trade.trade_id != gate.newest_id
-            and (not (at := trade.time_venue_ns) or gate.behind_ns <= at - trade.time_received_ns <= gate.ahead_ns)
-        ):
-            gate.newest_id = trade.trade_id
-            candles = self._built(index, trade)
-        else:
-            candles = self._on_judged(trade, gate)
-            if trade.flags & (JUMP | REPEATED):
-                return _NOTHING
-        self.board.trades[index] = trade
-        return self._on_candles(index, candles, trade.time_received_ns) if candles else _NOTHING
-
-    def set_clock_offset(self, exchange: str, offset_ns: int) -> None:
-        """How far a venue's clock is ahead of ours: its times are judged by it."""
-        for place, instrument in enumerate(self._instruments):
-            if instrument.exchange == exchange:
-                self._quote_gates[place].set_offset(offset_ns)
-                self._trade_gates[place].set_offset(offset_ns)
+        candles = self._intake.on_trade(trade)
+        return self._on_candles(trade.instrument.index, candles, trade.time_received_ns) if candles else _NOTHING
 
     def show_books(self, books: Mapping[int, Book]) -> None:
         """The order books in use, by instrument index; one that isn't whole any more shows nothing by itself."""
@@ -229,10 +161,8 @@ class Engine:
         effects: list[Effect] = []
         if self._recovered:
             effects += self._watch.on_beat(now_ns)
-        for index, builder in enumerate(self._builders):
-            candles = builder.on_beat(now_ns)
-            if candles:
-                effects += self._on_candles(index, candles, now_ns)
+        for index, candles in self._intake.on_beat(now_ns):
+            effects += self._on_candles(index, candles, now_ns)
         effects += self._snapshots(now_ns)
         self._now_ns = now_ns
         return effects or _NOTHING
@@ -456,32 +386,6 @@ class Engine:
         if is_final(updated.status) and updated.status != order.status:
             return [updated, *self._warn(updated, f"order_{updated.status}", f"Order {updated.status} by the exchange")]
         return [updated]
-
-    def _on_judged(self, trade: Trade, gate: TradeGate) -> Sequence[Candle]:
-        """A trade that the gate must look at, and those that it confirms, into the candles."""
-        if flags := gate.judge(trade):
-            self._doubt(trade, flags)
-            if flags & CLOCK:
-                trade.time_venue_ns = 0
-            if flags & (JUMP | REPEATED):
-                return ()
-        index = trade.instrument.index
-        return [candle for each in (*gate.confirmed(), trade) for candle in self._built(index, each)]
-
-    def _built(self, index: int, trade: Trade) -> Sequence[Candle]:
-        """The candles and bars that a trade closes."""
-        candles = self._builders[index].on_trade(trade)
-        if self._bars[index]:
-            bars = [bar for builder in self._bars[index] if (bar := builder.on_trade(trade))]
-            return [*candles, *bars] if bars else candles
-        return candles
-
-    def _doubt(self, tick: Quote | Trade, flags: int) -> None:
-        tick.flags = flags
-        channel = "quote" if isinstance(tick, Quote) else "trade"
-        for reason in names_of(flags):
-            key = (tick.instrument.exchange, channel, reason)
-            self.counts.flagged[key] = self.counts.flagged.get(key, 0) + 1
 
     def _warn(self, order: Order, alert_type: str, title: str) -> Sequence[Effect]:
         message = f"{order.side} {order.quantity} {order.symbol}: {order.reason}"

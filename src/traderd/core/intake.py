@@ -1,0 +1,136 @@
+"""What comes in: every tick is judged, what is believed goes on the board, and trades become candles and bars.
+
+The hottest path there is. A tick costs the same however many instruments there are, and a beat that ends no bar costs
+nothing. Refuses to decide anything: what candles lead to is the engine's.
+"""
+
+from collections.abc import Sequence
+
+from traderd.core.bars import BarSettings, builders_of
+from traderd.core.candles import NEVER_NS, CandleBuilder
+from traderd.core.facts import Candle
+from traderd.core.market import Instrument, Quote, Trade
+from traderd.core.quality import CLOCK, JUMP, REPEATED, QualitySettings, QuoteGate, TradeGate, names_of
+from traderd.core.ticker import TickerBoard
+
+
+class Intake:
+    """The gates and builders of all instruments, by their index."""
+
+    def __init__(
+        self,
+        board: TickerBoard,
+        instruments: Sequence[Instrument],
+        timeframes: Sequence[str],
+        grace_ns: int,
+        bars: Sequence[BarSettings],
+        quality: QualitySettings,
+    ) -> None:
+        self.flagged: dict[tuple[str, ...], int] = {}
+        """Doubtful ticks by venue, channel (`quote`, `trade`) and reason."""
+        self.late = dict.fromkeys(timeframes, 0)
+        """Trades by the timeframes for which they were too late."""
+        self._board = board
+        self._quotes = board.quotes
+        self._exchanges = [instrument.exchange for instrument in instruments]
+        self._grace_ns = grace_ns
+        self._builders = [CandleBuilder(each, timeframes, grace_ns, self.late) for each in instruments]
+        self._bars = [builders_of(bars, each) for each in instruments]
+        self._quote_gates = [QuoteGate(quality) for _ in instruments]
+        self._trade_gates = [TradeGate(quality) for _ in instruments]
+        self._due_ns = NEVER_NS  # no builder's deadline is earlier
+        self._now_ns = 0
+
+    @property
+    def late_trades(self) -> int:
+        """Trades that came after their bar's grace."""
+        return sum(builder.late_trades for builder in self._builders)
+
+    def on_quote(self, quote: Quote) -> tuple[()]:
+        """The board alone, if the quote is to be believed."""
+        index = quote.instrument.index
+        gate = self._quote_gates[index]
+        newest = gate.newest
+        if (
+            quote.time_received_ns < gate.clear_ns
+            and gate.low <= quote.bid < quote.ask <= gate.high
+            and (quote.bid_size != newest.bid_size or quote.ask_size != newest.ask_size)  # type: ignore[union-attr]  # nothing is clear before the first
+            and (not (at := quote.time_venue_ns) or gate.behind_ns <= at - quote.time_received_ns <= gate.ahead_ns)
+        ):
+            gate.newest = self._quotes[index] = quote
+        elif flags := gate.judge(quote):
+            self._doubt(quote, flags)
+            if not flags & REPEATED:  # which says nothing new
+                self._board.doubts[index] = flags
+        else:
+            self._board.doubts[index] = 0
+            self._quotes[index] = quote
+        return ()
+
+    def on_trade(self, trade: Trade) -> Sequence[Candle]:
+        """The board and the candles, if the trade is to be believed; the candles and bars that it closes."""
+        index = trade.instrument.index
+        gate = self._trade_gates[index]
+        if (
+            trade.time_received_ns < gate.clear_ns
+            and gate.low <= trade.price <= gate.high
+            and trade.trade_id != gate.newest_id
+            and (not (at := trade.time_venue_ns) or gate.behind_ns <= at - trade.time_received_ns <= gate.ahead_ns)
+        ):
+            gate.newest_id = trade.trade_id
+            candles = self._built(index, trade)
+        else:
+            candles = self._on_judged(index, trade, gate)
+            if trade.flags & (JUMP | REPEATED):
+                return ()
+        self._board.trades[index] = trade
+        return candles
+
+    def on_beat(self, now_ns: int) -> Sequence[tuple[int, Sequence[Candle]]]:
+        """The candles whose end is more than the grace ago, by instrument."""
+        self._now_ns = now_ns
+        horizon_ns = now_ns - self._grace_ns
+        if horizon_ns < self._due_ns:
+            return ()
+        due = [at for at, builder in enumerate(self._builders) if builder.deadline_ns <= horizon_ns]
+        closed = [(at, candles) for at in due if (candles := self._builders[at].on_beat(now_ns))]
+        self._due_ns = min((builder.deadline_ns for builder in self._builders), default=NEVER_NS)
+        return closed
+
+    def set_clock_offset(self, exchange: str, offset_ns: int) -> None:
+        """How far a venue's clock is ahead of ours: its times are judged by it."""
+        for index, name in enumerate(self._exchanges):
+            if name == exchange:
+                self._quote_gates[index].set_offset(offset_ns)
+                self._trade_gates[index].set_offset(offset_ns)
+
+    def _on_judged(self, index: int, trade: Trade, gate: TradeGate) -> Sequence[Candle]:
+        """A trade that the gate must look at, and those that it confirms, into the candles."""
+        if flags := gate.judge(trade):
+            self._doubt(trade, flags)
+            if flags & CLOCK:
+                trade.time_venue_ns = 0
+            if flags & (JUMP | REPEATED):
+                return ()
+        if not gate.held:
+            return self._built(index, trade)
+        # Those held came earlier: whether they are too late is for the time that it is now to say.
+        candles = [*self._builders[index].on_beat(self._now_ns)]
+        return candles + [candle for each in (*gate.confirmed(), trade) for candle in self._built(index, each)]
+
+    def _built(self, index: int, trade: Trade) -> Sequence[Candle]:
+        """The candles and bars that a trade closes."""
+        builder = self._builders[index]
+        candles = builder.on_trade(trade)
+        self._due_ns = min(self._due_ns, builder.deadline_ns)
+        if self._bars[index]:
+            bars = [bar for each in self._bars[index] if (bar := each.on_trade(trade))]
+            return [*candles, *bars] if bars else candles
+        return candles
+
+    def _doubt(self, tick: Quote | Trade, flags: int) -> None:
+        tick.flags = flags
+        channel = "quote" if isinstance(tick, Quote) else "trade"
+        for reason in names_of(flags):
+            key = (tick.instrument.exchange, channel, reason)
+            self.flagged[key] = self.flagged.get(key, 0) + 1
