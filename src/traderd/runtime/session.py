@@ -34,6 +34,12 @@ _ECHO_S = 3.0
 """For so long after a change of links the new one may still bring what the old one brought before."""
 _AGAIN_S = 60.0
 _TOGETHER_NS = 1_000_000_000
+_READABLE_S = 1.0
+"""After so long without an unreadable frame the trades are whole again."""
+_UNREADABLE_S_MAX = 60.0
+"""A hole that such frames make is ended after so long, to be healed, also while they go on; the next makes another."""
+_NOT_OURS = frozenset({"unknown_symbol", "unknown_channel", "refused"})
+"""Frames that could be read, and have nothing that was asked for."""
 
 
 class Session:
@@ -75,6 +81,8 @@ class Session:
         self._judging_from_ns = 0
         self._looked_ns = (0, 0)
         self._open_gaps: set[int] = set()
+        self._unreadable: set[int] = set()  # the streams whose gap unreadable frames opened
+        self._unreadable_ns = (0, 0)  # the first and the last of these frames
         self.renewals = 0
 
     async def run(self) -> None:
@@ -127,6 +135,8 @@ class Session:
         """See Desk."""
         self._observer.bad_frame(self._exchange, reason, frame)
         self._stream.on_bad_frame("", reason, frame, received_ns)
+        if reason not in _NOT_OURS and self._current is not None:
+            self._miss_trades(self._current, reason, received_ns)
 
     async def _once(self) -> str:
         """From one opening to the end of what it led to; returns why it ended."""
@@ -169,6 +179,8 @@ class Session:
                 for connection in (self._current, self._next):
                     if connection is not None and connection.opened_ns:
                         connection.look(now_ns)
+                if self._unreadable:
+                    self._end_unreadable(self._current, now_ns)
                 if self._awake(now_ns, monotonic_ns):
                     self._look(self._current, now_ns)
                 if due_ns and monotonic_ns > due_ns:
@@ -210,6 +222,27 @@ class Session:
             for at in lost:
                 self._open(at, "stale", heard_ns[at])
             current.lose(lost, now_ns)
+
+    def _miss_trades(self, current: Connection, reason: str, received_ns: int) -> None:
+        """Whose the frame was nobody can tell; books notice what they miss, quotes are replaced by the next."""
+        if self._unreadable:
+            self._unreadable_ns = (self._unreadable_ns[0], received_ns)
+            return
+        self._unreadable_ns = (received_ns, received_ns)
+        for at, (_, channel) in enumerate(self._streams.of):
+            if channel == "trade" and current.heard_ns[at] and at not in self._open_gaps:
+                self._unreadable.add(at)
+                self._open(at, "sequence", current.heard_ns[at], f"a frame couldn't be read: {reason}")
+
+    def _end_unreadable(self, current: Connection, now_ns: int) -> None:
+        """Where the stream flows; where it fell silent meanwhile its gap goes on until it flows."""
+        first_ns, last_ns = self._unreadable_ns
+        if now_ns - last_ns < _READABLE_S * 1e9 and now_ns - first_ns < _UNREADABLE_S_MAX * 1e9:
+            return
+        for at in self._unreadable:
+            if at in self._open_gaps and current.heard_ns[at]:
+                self._close(at, now_ns)
+        self._unreadable.clear()
 
     def _silent_with(self, at: int, heard_ns: Sequence[int]) -> list[int]:
         """This stream, and those of the same symbol that say nothing for as long."""
