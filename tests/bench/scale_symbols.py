@@ -26,6 +26,7 @@ from ingest import cpu_s, fresh_database, status
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
+from websockets.protocol import State
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from servers import make_server
@@ -96,7 +97,7 @@ class Exchange:
                 if (owner := self._owner[n]) is not None:
                     parts.setdefault(owner, []).append(self._frame(n, *drawn, now_ms))
             for owner, part in parts.items():
-                if not owner.transport.is_closing():
+                if owner.state is State.OPEN:
                     owner.transport.write(b"".join(part))
             sent += size
             await asyncio.sleep(max(0.0, began + sent / self._rate - time.monotonic()))

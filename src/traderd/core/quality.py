@@ -59,6 +59,8 @@ class PriceWatch:
     __slots__ = (
         "_alpha",
         "_due_ns",
+        "_floor",
+        "_sample_ns",
         "_settings",
         "_streak",
         "_suspect",
@@ -73,6 +75,8 @@ class PriceWatch:
     def __init__(self, settings: QualitySettings) -> None:
         self._settings = settings
         self._alpha = 1 - 0.5 ** (1 / settings.halflife)
+        self._floor = settings.jump_floor_bps / 1e4
+        self._sample_ns = settings.sample_ms * 1_000_000
         self._suspect = 0.0
         self._streak = 0
         self.low, self.high, self.clear_ns = 0.0, inf, 0
@@ -100,7 +104,8 @@ class PriceWatch:
     @property
     def band(self) -> float:
         """How far a log return may go within one sample."""
-        return max(self._settings.jump_floor_bps / 1e4, self._settings.jump_sigmas * self.sigma)
+        band = self._settings.jump_sigmas * self.sigma
+        return band if band > self._floor else self._floor
 
     def _excused(self, price: float, now_ns: int) -> bool:
         """Time enough went by, or the price has stood there for some prints."""
@@ -115,23 +120,27 @@ class PriceWatch:
         return True
 
     def _sample(self, price: float, now_ns: int) -> None:
+        """With many instruments nearly every tick is a sample: this is warm code, and written for it."""
+        warm = self._settings.warmup
         if self.reference:
             move = log(price / self.reference)
-            most = self.band if self.samples >= self._settings.warmup else inf
-            square = min(move * move / self._intervals(now_ns), most * most)
-            weight = max(self._alpha, 1 / (self.samples + 1))
-            self.sigma = sqrt(self.sigma**2 + weight * (square - self.sigma**2))
+            square = move * move / self._intervals(now_ns)
+            if self.samples >= warm and square > (most := self.band) * most:
+                square = most * most
             self.samples += 1
+            weight = 1 / self.samples
+            variance = self.sigma * self.sigma
+            self.sigma = sqrt(variance + (weight if weight > self._alpha else self._alpha) * (square - variance))
         self.reference = price
-        self._due_ns = now_ns + self._settings.sample_ms * 1_000_000
-        if self.samples >= self._settings.warmup:
+        self._due_ns = now_ns + self._sample_ns
+        if self.samples >= warm:
             factor = exp(min(self.band, 100.0))
             self.low, self.high = price / factor, price * factor
 
     def _intervals(self, now_ns: int) -> float:
         """Samples' lengths since the newest sample, at least one."""
-        length_ns = self._settings.sample_ms * 1_000_000
-        return max(1.0, (now_ns - self._due_ns) / length_ns + 1.0) if self._due_ns else 1.0
+        silent_ns = now_ns - self._due_ns
+        return silent_ns / self._sample_ns + 1.0 if silent_ns > 0 and self._due_ns else 1.0
 
 
 class QuoteGate(PriceWatch):
