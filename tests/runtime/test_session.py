@@ -653,6 +653,24 @@ async def test_a_link_that_only_ever_answers_is_left_before_any_habit_is_known(
     assert all(reason.startswith("no data for") for reason, _ in line.seen.disconnects)
 
 
+async def test_frames_that_cannot_be_read_are_one_hole_in_the_trades_until_a_second_passes_without(
+    tmp_path: Path, exchange: SimulatedExchange
+) -> None:
+    """In those of every symbol, for nobody can tell whose they were; quotes have none, and the link stays."""
+    line = on_sim(tmp_path, exchange, channels=("quote", "trade"))
+    async with line.running():
+        await until(lambda: line.session.census.seen == 6)
+        exchange.inflict(Faults(corrupt=0.2))
+        await until(lambda: len(line.seen.bad) > 20)
+        assert {(gap.channel, gap.reason) for gap in line.gaps.open_gaps()} == {("trade", "sequence")}
+        exchange.inflict(Faults())
+        ended_ns = time.time_ns()
+        await until(lambda: not line.gaps.open_gaps())
+    assert sorted(gap.symbol for gap in closed_gaps(line)) == sorted(exchange.symbols)
+    assert all(gap.from_ns < ended_ns < gap.to_ns for gap in closed_gaps(line))
+    assert line.seen.disconnects == []
+
+
 async def test_one_silent_symbol_is_repaired_and_no_other_has_a_gap(
     tmp_path: Path, exchange: SimulatedExchange
 ) -> None:
