@@ -25,6 +25,8 @@ _EPOCH_S = 946_684_800
 def journalled(folder: Path, aside: Path) -> Counter[Identity]:
     """Every tick that a journal folder holds, read from a copy: whoever died on it may go on with the original."""
     found: Counter[Identity] = Counter()
+    if not folder.exists():  # killed before there was a journal
+        return found
     for record in _records(folder, aside):
         found.update(_identities(record))
     return found
