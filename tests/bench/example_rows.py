@@ -1,6 +1,7 @@
 """Rows for measuring queries: many candles, and around them what a system has after some years. The same every time.
 
-Loaded as superuser with triggers and foreign keys off: this is about reading. Times count back from now.
+Loaded as superuser, all but the candles with triggers and foreign keys off: this is about reading. Times count back
+from now.
 """
 
 import asyncio
@@ -169,13 +170,12 @@ async def load(dsn: str, candles: int, symbols: int, progress: Callable[[int], N
         pieces = iter(range(minutes, 0, -_PIECE))
 
         async def fill(connection: asyncpg.Connection) -> None:
-            await connection.execute("SET session_replication_role = replica; SET synchronous_commit = off")
+            await connection.execute("SET synchronous_commit = off")  # the rollups' triggers hear of every candle
             for piece in pieces:
                 left = max(piece - _PIECE, 0)
                 begin, end = await connection.fetchrow(f"SELECT {first}{piece}, {first}{left}")
                 await connection.execute(_CANDLES, names, EXCHANGE, begin, end)
                 progress((minutes - left) * symbols)
-            await connection.execute("RESET session_replication_role")
 
         await asyncio.gather(*map(fill, connections))
         around = _AROUND.format(exchange=EXCHANGE, symbols="'{" + ",".join(names) + "}'")

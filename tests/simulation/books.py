@@ -25,7 +25,7 @@ _EPOCH_S = 946_684_800
 def journalled(folder: Path, aside: Path) -> Counter[Identity]:
     """Every tick that a journal folder holds, read from a copy: whoever died on it may go on with the original."""
     found: Counter[Identity] = Counter()
-    if not any(folder.glob("*.seg")):  # it died before it had begun one
+    if not any(folder.glob("*.seg")):  # killed before there was a journal, or before it had begun a segment
         return found
     for record in _records(folder, aside):
         found.update(_identities(record))
@@ -148,7 +148,7 @@ def _records(folder: Path, aside: Path) -> Iterator[JournalRecord]:
     shutil.rmtree(aside, ignore_errors=True)
     shutil.copytree(folder, aside)
     journal = FileJournal(aside, 2**30, 2**40)
-    after = min(int(segment.stem) for segment in aside.glob("*.seg")) - 1
+    after = min((int(segment.stem) for segment in aside.glob("*.seg")), default=1) - 1
     while records := journal.read(after, 2**22):
         after = records[-1].position
         yield from records
