@@ -232,9 +232,9 @@ async def test_rows_go_one_by_one_where_nothing_refers_to_them(
         " WHERE signal_key = 'old3'"
     )
     await connection.execute(
-        "INSERT INTO data_gaps (id, gap_key, exchange, reason, time_from, time_to)"
-        " SELECT gen_random_uuid(), k, 'binance', 'x', '2001-01-01', t::timestamptz"
-        " FROM (VALUES ('open', NULL), ('closed', '2001-01-02')) v(k, t)"
+        "INSERT INTO data_gaps (id, gap_key, exchange, reason, time_from, time_to, status)"
+        " SELECT gen_random_uuid(), status, 'binance', 'x', '2001-01-01', t::timestamptz, status"
+        " FROM (VALUES ('open', NULL), ('closed', '2001-01-02')) v(status, t)"
     )
     for user in ("ann", "bob"):
         await connection.execute(
