@@ -19,6 +19,7 @@ NAMES_NOBODY = {
     "alert_suppressions.created_by": "as its owner's wishes",
     "time_partitioning.segment_by": "how chunks are compressed",
     "time_partitioning.order_by": "how chunks are compressed",
+    "data_gaps.healed_by": "by which path what was missing was fetched",
 }
 """Columns that look like a user's name, and why the export doesn't search them."""
 LOOKS_LIKE_A_USER = """
