@@ -1,6 +1,5 @@
 ALTER TABLE ohlcv DROP COLUMN has_gap;
 ALTER TABLE public_trades DROP COLUMN backfilled;
-DROP INDEX data_gaps_time;
 DROP INDEX data_gaps_unhealed;
 ALTER TABLE data_gaps
     DROP CONSTRAINT data_gaps_open_has_no_end,

@@ -14,7 +14,6 @@ COMMENT ON COLUMN data_gaps.after_id IS 'the newest trade before the hole';
 COMMENT ON COLUMN data_gaps.before_id IS 'the oldest trade after it';
 -- What is to be healed is asked for every few seconds, among the gaps of years.
 CREATE INDEX data_gaps_unhealed ON data_gaps (exchange, time_to DESC) WHERE status = 'closed';
-CREATE INDEX data_gaps_time ON data_gaps (time_from DESC);
 
 ALTER TABLE public_trades ADD COLUMN backfilled boolean NOT NULL DEFAULT false;
 ALTER TABLE ohlcv ADD COLUMN has_gap boolean NOT NULL DEFAULT false;

@@ -24,6 +24,7 @@ SERVES_OTHERS = {
     "signals_active": "signals that expire",
     "backtests_completed": "what the archive takes",
     "alerts_portfolio": "the breaker's state at start",
+    "data_gaps_unhealed": "what is to be healed, asked for every few seconds",
     "quarantine_time": "the newest bad rows, for who looks after the daemon",
     "portfolios_user": "row-level security",
     "alert_suppressions_user": "row-level security",
