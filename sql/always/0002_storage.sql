@@ -112,14 +112,22 @@ BEGIN
 END
 $$;
 
--- One policy of a hypertable; NULL removes it.
+-- Whose a table or view of ours is.
+CREATE OR REPLACE FUNCTION owner_of(relation text) RETURNS text LANGUAGE sql STABLE AS $$
+    SELECT relowner::regrole::text FROM pg_class WHERE oid = to_regclass(format('public.%I', relation))
+$$;
+
+-- One policy of a hypertable; NULL removes it. A job stays its maker's when the table is handed over (TimescaleDB 2.19), and
+-- would fail: then it is made anew.
 CREATE OR REPLACE FUNCTION set_policy(relation text, policy text, key text, wanted interval) RETURNS text[]
 LANGUAGE plpgsql AS $$
 DECLARE
-    present text := (SELECT config ->> key FROM timescaledb_information.jobs
-                     WHERE proc_name = policy AND (hypertable_schema, hypertable_name) = ('public', relation));
+    present text;
+    is_ours boolean;
 BEGIN
-    IF present IS NOT DISTINCT FROM wanted::text THEN
+    SELECT config ->> key, owner::text = owner_of(relation) INTO present, is_ours FROM timescaledb_information.jobs
+    WHERE proc_name = policy AND (hypertable_schema, hypertable_name) = ('public', relation);
+    IF present IS NOT DISTINCT FROM wanted::text AND is_ours IS NOT FALSE THEN
         RETURN '{}';
     END IF;
     IF policy = 'policy_compression' THEN
@@ -142,8 +150,9 @@ $$;
 CREATE OR REPLACE FUNCTION set_rollup_policy(rollup text, settled_after interval, every interval) RETURNS text[]
 LANGUAGE plpgsql AS $$
 BEGIN
-    IF EXISTS (SELECT FROM rollup_jobs() WHERE view_name = rollup AND schedule_interval = every
-               AND config ->> 'end_offset' = settled_after::text AND config ->> 'start_offset' IS NULL)
+    IF EXISTS (SELECT FROM rollup_jobs() JOIN timescaledb_information.jobs j USING (job_id)
+               WHERE view_name = rollup AND j.owner::text = owner_of(rollup) AND j.schedule_interval = every
+               AND j.config ->> 'end_offset' = settled_after::text AND j.config ->> 'start_offset' IS NULL)
        OR NOT EXISTS (SELECT FROM timescaledb_information.continuous_aggregates WHERE view_name = rollup) THEN
         RETURN '{}';
     END IF;

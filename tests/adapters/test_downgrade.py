@@ -129,7 +129,7 @@ def dumped(database: Database) -> str:
     command = [PROGRAMS / "pg_dump", "--schema-only", *(f"--schema={name}" for name in schemas), database.dsn]
     done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
     kept = (line for line in done.stdout.splitlines() if not line.startswith(("--", "\\")))
-    return re.sub(r"(_hypertable_|cagg_watermark\()\d+", r"\1N", "\n".join(kept))
+    return re.sub(r"(_hypertable_|cagg_watermark\(|_trigger\(')\d+", r"\1N", "\n".join(kept))
 
 
 async def timescale_settings(connection: asyncpg.Connection) -> list[str]:
