@@ -190,12 +190,16 @@ async def test_clients_are_pinged_and_told_when_the_exchange_closes() -> None:
         await _hear(f"{exchange.url}/ws/btcusdt@trade", 1)
 
 
-async def test_what_breaks_the_pump_reaches_whoever_waits(exchange: SimulatedExchange) -> None:
+async def test_what_breaks_the_pump_reaches_whoever_waits_or_stops_it() -> None:
     """No half-dead exchange that accepts clients and stays silent."""
+    exchange = SimulatedExchange(Sim(symbols=3, ticks_per_second=400.0))
+    await exchange.start()
     exchange.market.pits.clear()
     exchange.market._flurry = (None, 1)  # type: ignore[assignment]  # a broken invariant, made on purpose
     with pytest.raises(AttributeError):
         await asyncio.wait_for(exchange.wait(), 5)
+    with pytest.raises(AttributeError):
+        await exchange.stop()
 
 
 def test_it_runs_alone_on_uvloop_and_nothing_is_missing_at_a_hundred_thousand_ticks_a_second() -> None:
