@@ -85,8 +85,8 @@ engine: 5
 """
     told = mistakes(file, text)
     assert told == [
-        "1: redis: expected `embedded`, `off`, a redis://, rediss:// or unix:// URL, `env:NAME` or `credential:NAME`: "
-        "this is none of them",
+        "1: redis: expected `embedded`, `off`, a redis://, rediss:// or unix:// URL (redis+cluster:// and "
+        "rediss+cluster:// for a cluster), `env:NAME` or `credential:NAME`: this is none of them",
         "2: http.port: must be at most 65,535, got 70000",
         "2: http.host: must be a loopback address such as 127.0.0.1 (nothing there asks who is calling), got '0.0.0.0'",
         "5: venues[0].symbls: unknown key 'symbls': did you mean 'symbols'?",
@@ -134,6 +134,9 @@ engine: 5
         ("database: env:TRADERD_NO_SUCH", "the environment variable 'TRADERD_NO_SUCH' isn't set"),
         ("redis: credential:redis", "there is no credential 'redis': systemd passes it with LoadCredential=redis:FILE"),
         ("redis: 'unix://'", "there is no path to the socket"),
+        ("redis: redis://cache?ssl_ca_cert=x", "unknown option: did you mean 'ssl_ca_certs'? (there are db, username,"),
+        ("redis: redis+cluster://cache?ssl_ca_certs=/x", "ssl_ca_certs needs rediss:// (TLS)"),
+        ("redis: rediss+cluster://cache?ssl_ca_certs=/x", "ssl_ca_certs: there is no file '/x'"),
         ("risk: {order_notional_max: 30000}", "30000 is more than position_notional_max, 20000"),
         (
             "risk: {order_notional_max: 500}",

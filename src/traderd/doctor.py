@@ -27,6 +27,7 @@ from rich.text import Text
 from traderd.adapters.http_api import announced
 from traderd.adapters.migrations import pending
 from traderd.adapters.postgres import connect
+from traderd.adapters.redis_link import parts
 from traderd.adapters.rest import HttpRest
 from traderd.config import Config, Venue, endpoint, redacted, state_path
 from traderd.core.errors import BadFrameError, MigrationError, TraderdError
@@ -232,7 +233,7 @@ async def _redis(config: Config, state_dir: Path) -> Finding:
     if config.redis == "embedded" and not path.exists():
         return Finding(check, "skipped", "embedded, and it isn't running: the daemon starts it")
     url = config.redis_url or f"unix://{quote(str(path))}"
-    redis = Redis.from_url(url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S)
+    redis = Redis.from_url(parts(url)[0], socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S)
     try:
         version = (await redis.info("server"))["redis_version"]
         started = time.perf_counter()

@@ -3,26 +3,26 @@
 import asyncio
 import os
 import re
-import shutil
-import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 import pytest
+from msgspec import structs
 from redis.asyncio import Redis
 
-from traderd.adapters.embedded import EmbeddedRedis
+from redis_servers import RedisServer, redis_server
 from traderd.adapters.metrics import Metrics
-from traderd.adapters.redis_feed import CHANNELS, UNPUBLISHED, RedisFeed, iso, message_of
+from traderd.adapters.redis_feed import RedisFeed
+from traderd.adapters.redis_messages import CHANNELS, UNPUBLISHED, StreamedQuote, StreamedTrade, Ticker, iso, message_of
 from traderd.core.facts import Alert, Candle, Fact, Gap, Order, Signal
 from traderd.core.market import Instrument, Quote, Trade
+from traderd.core.quality import CROSSED
 
 T = 1_769_904_000_123_456_789
 BTC = Instrument(0, "binance", "BTC/USDT", "BTCUSDT", "BTC", "USDT")
@@ -39,32 +39,14 @@ def signal_of(n: int) -> Signal:
     return Signal(f"r-s{n}", T, "ema", "binance", "BTC/USDT", "LONG", 1.0, 0.5, 67250.0, "fast above slow")
 
 
-class Server:
-    """A Redis of the test's own, which it may hurt."""
-
-    def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="traderd-feed-"))
-        self.folder.chmod(0o755)
-        self.redis = EmbeddedRedis(self.folder)
-
-    async def start(self) -> None:
-        self.url = await self.redis.start()
-
-    def send(self, signum: signal.Signals) -> None:
-        os.kill(self.redis.pid, signum)
+@pytest.fixture
+async def server() -> AsyncIterator[RedisServer]:
+    async with redis_server() as own:
+        yield own
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[Server]:
-    own = Server()
-    await own.start()
-    yield own
-    await own.redis.stop()
-    shutil.rmtree(own.folder)
-
-
-@pytest.fixture
-async def heard(server: Server) -> AsyncIterator[list[tuple[str, dict[str, Any]]]]:
+async def heard(server: RedisServer) -> AsyncIterator[list[tuple[str, dict[str, Any]]]]:
     """What a listener to everything hears: (channel, message)."""
     messages: list[tuple[str, dict[str, Any]]] = []
     listener = Redis.from_url(server.url).pubsub(ignore_subscribe_messages=True)
@@ -92,7 +74,7 @@ def _count(metrics: Metrics, name: str) -> float:
     return metrics.registry.get_sample_value(f"traderd_redis_{name}") or 0.0
 
 
-async def test_the_newest_quote_is_cached_and_published(server: Server, heard: list[Any]) -> None:
+async def test_the_newest_quote_is_cached_and_published(server: RedisServer, heard: list[Any]) -> None:
     """A thousand quotes in one interval are one message, the last, to the last digit; without quotes the key goes."""
     trade = Trade(BTC, "1", "buy", 150000.5, 1.0, "150000.50", "1.0", T, T)
     feed = RedisFeed(server.url, Metrics(), [trade, None])
@@ -104,6 +86,7 @@ async def test_the_newest_quote_is_cached_and_published(server: Server, heard: l
         cached = orjson.loads(await redis.get("cache:ticker:BTC/USDT"))
         assert 9_000 < await redis.pttl("cache:ticker:BTC/USDT") <= 10_000
         assert orjson.loads(await redis.get("cache:ticker:ETH/USDT"))["last"] is None
+    assert cached.pop("seq") > time.time_ns() // 1_000 - 60_000_000
     assert cached == {
         "exchange": "binance",
         "symbol": "BTC/USDT",
@@ -117,12 +100,12 @@ async def test_the_newest_quote_is_cached_and_published(server: Server, heard: l
     }
     await _until(lambda: len(heard) >= 2)
     assert [channel for channel, _ in heard] == ["traderd:ticks:BTC/USDT", "traderd:ticks:ETH/USDT"]
-    assert heard[0][1] == cached
+    assert heard[0][1] == cached | {"seq": heard[0][1]["seq"]}
     assert heard[1][1]["time"] == heard[1][1]["time_received"]
     await feed.close()
 
 
-async def test_of_two_venues_the_newer_quote_wins(server: Server) -> None:
+async def test_of_two_venues_the_newer_quote_wins(server: RedisServer) -> None:
     """In one interval, in whatever order, and across intervals."""
     feed = RedisFeed(server.url, Metrics())
     async with Redis.from_url(server.url) as redis:
@@ -137,7 +120,97 @@ async def test_of_two_venues_the_newer_quote_wins(server: Server) -> None:
     await feed.close()
 
 
-async def test_facts_are_published_in_order_on_their_channels(server: Server, heard: list[Any]) -> None:
+async def test_a_clock_set_back_mutes_nobody(server: RedisServer) -> None:
+    """A quote an hour older than the one before is no late one; and its number is higher all the same."""
+    feed = RedisFeed(server.url, Metrics())
+    feed.quote(quote(BTC, "1.5", T))
+    assert await feed.flush()
+    before = orjson.loads(await server.ask("GET", "cache:ticker:BTC/USDT"))
+    feed.quote(quote(BTC, "1.6", T - 3_600_000_000_000))
+    assert await feed.flush()
+    after = orjson.loads(await server.ask("GET", "cache:ticker:BTC/USDT"))
+    assert after["bid"] == "1.6"
+    assert after["seq"] > before["seq"]
+    await feed.close()
+
+
+async def test_numbers_rise_by_one_and_go_on_above_in_the_next_life(server: RedisServer, heard: list[Any]) -> None:
+    """Who hears everything sees a hole in the numbers where something was missed, and no number twice."""
+    for _ in range(2):
+        feed = RedisFeed(server.url, Metrics())
+        for n in range(3):
+            feed.fact(signal_of(n))
+            feed.quote(quote(BTC, f"{n + 1}", T + n))
+            feed.quote(quote(ETH, f"{n + 1}", T + n))
+            assert await feed.flush()
+        await feed.close()
+    await _until(lambda: len(heard) >= 18)
+    numbers = [message["seq"] for _, message in heard]
+    assert numbers[:9] == list(range(numbers[0], numbers[0] + 9))
+    assert numbers[9:] == list(range(numbers[9], numbers[9] + 9))
+    assert numbers[9] > numbers[8]
+
+
+@pytest.mark.parametrize(("tickers", "messages"), [("batch", 2), ("both", 302)])
+async def test_many_symbols_in_one_message(
+    server: RedisServer, heard: list[Any], tickers: Literal["batch", "both"], messages: int
+) -> None:
+    """At most 256 tickers each, on a channel that the symbols' patterns don't hear; the cache is the same."""
+    feed = RedisFeed(server.url, Metrics(), tickers=tickers)
+    for n in range(300):
+        feed.quote(quote(structs.replace(BTC, index=n, symbol=f"S{n}/USDT"), f"{n + 1}"))
+    assert await feed.flush()
+    await _until(lambda: len(heard) >= messages)
+    batches = [message for channel, message in heard if channel == "traderd:ticks"]
+    assert [message["type"] for message in batches] == ["ticks", "ticks"]
+    told = [ticker for message in batches for ticker in message["ticks"]]
+    assert [ticker["symbol"] for ticker in told] == [f"S{n}/USDT" for n in range(300)]
+    assert orjson.loads(await server.ask("GET", "cache:ticker:S299/USDT")) == told[-1]
+    assert len(heard) == messages
+    await feed.close()
+
+
+async def test_streams_have_every_tick(server: RedisServer) -> None:
+    """In order, doubtful ones with their flags, about as many as configured; none where they aren't configured."""
+    metrics = Metrics()
+    feed = RedisFeed(server.url, metrics, stream_entries_max=500)
+    quotes = [quote(BTC, f"{n}.10", T + n) for n in range(2_000)]
+    quotes[-1].flags = CROSSED
+    feed.ticks(quotes)
+    feed.ticks([Trade(BTC, "t1", "sell", 1.5, 1.0, "1.50", "1.0", T, T)])
+    assert await feed.flush()
+    entries = [orjson.loads(fields["tick"]) for _, fields in await _entries(server, "stream:quotes:BTC/USDT")]
+    assert 500 <= len(entries) <= 700
+    assert [entry["bid"] for entry in entries] == [f"{n}.10" for n in range(2_000 - len(entries), 2_000)]
+    assert [entry["flags"] for entry in entries[-2:]] == [[], ["crossed"]]
+    ((_, fields),) = await _entries(server, "stream:trades:BTC/USDT")
+    assert orjson.loads(fields["tick"]) == {
+        "exchange": "binance",
+        "symbol": "BTC/USDT",
+        "trade_id": "t1",
+        "side": "sell",
+        "price": "1.50",
+        "quantity": "1.0",
+        "time": "2026-02-01T00:00:00.123456Z",
+        "time_received": "2026-02-01T00:00:00.123456Z",
+        "flags": [],
+    }
+    assert _count(metrics, "published_total") == 2_001
+    await feed.close()
+    without = RedisFeed(server.url, metrics)
+    without.ticks(quotes)
+    assert await without.flush()
+    assert _count(metrics, "published_total") == 2_001
+    await without.close()
+
+
+async def _entries(server: RedisServer, stream: str) -> list[tuple[str, dict[str, str]]]:
+    async with Redis.from_url(server.url, decode_responses=True) as redis:
+        found: list[tuple[str, dict[str, str]]] = await redis.xrange(stream)
+    return found
+
+
+async def test_facts_are_published_in_order_on_their_channels(server: RedisServer, heard: list[Any]) -> None:
     """Candles, signals, orders and alerts; other facts are in the database only."""
     feed = RedisFeed(server.url, Metrics())
     d = Decimal("1.10")
@@ -168,72 +241,6 @@ async def test_facts_are_published_in_order_on_their_channels(server: Server, he
     assert heard[3][1]["metadata"] == {"drawdown": "11"}
 
 
-async def test_a_redis_that_hangs_delays_nobody(server: Server) -> None:
-    """SIGSTOP: quotes and facts are taken as quickly as ever, memory stays bounded, and all is well when it goes on."""
-    metrics = Metrics()
-    feed = RedisFeed(server.url, metrics, interval_s=0.02, timeout_s=0.2, facts_max=100)
-    run = asyncio.create_task(feed.run())
-    await _until(lambda: _count(metrics, "up") == 1)
-    server.send(signal.SIGSTOP)
-    slowest = 0.0
-    for n in range(60):
-        started = time.perf_counter()
-        for _ in range(20):
-            feed.quote(quote(BTC, f"{n + 1}"))
-            feed.fact(signal_of(n))
-        await asyncio.sleep(0)
-        slowest = max(slowest, time.perf_counter() - started)
-        await asyncio.sleep(0.01)
-    await _until(lambda: _count(metrics, "up") == 0)
-    assert slowest < 0.1
-    assert len(feed._facts) <= 100
-    assert len(feed._quotes) <= 1
-    assert _count(metrics, "drops_total") > 0
-    server.send(signal.SIGCONT)
-    await _until(lambda: _count(metrics, "up") == 1, 10)
-    async with Redis.from_url(server.url) as redis:
-        await asyncio.sleep(0.1)
-        assert orjson.loads(await redis.get("cache:ticker:BTC/USDT"))["bid"] == "60"
-    run.cancel()
-    await asyncio.gather(run, return_exceptions=True)
-    await feed.close()
-
-
-async def test_a_redis_that_died_is_found_again(server: Server) -> None:
-    """What was waiting is published then; nothing is published twice."""
-    metrics = Metrics()
-    feed = RedisFeed(server.url, metrics, interval_s=0.02, timeout_s=1.0)
-    run = asyncio.create_task(feed.run())
-    await _until(lambda: _count(metrics, "up") == 1)
-    server.send(signal.SIGKILL)
-    await asyncio.sleep(0.05)
-    feed.quote(quote(BTC, "1"))
-    await _until(lambda: _count(metrics, "up") == 0)
-    for n in range(5):
-        feed.fact(signal_of(n))
-    published = _count(metrics, "published_total")
-    await server.start()
-    await _until(lambda: _count(metrics, "up") == 1, 10)
-    feed.quote(quote(BTC, "2"))
-    await _until(lambda: _count(metrics, "published_total") >= published + 6)
-    assert _count(metrics, "published_total") <= published + 7
-    run.cancel()
-    await asyncio.gather(run, return_exceptions=True)
-    await feed.close()
-
-
-async def test_a_redis_that_never_was_costs_only_a_count(tmp_path: Path) -> None:
-    """The oldest facts go first."""
-    metrics = Metrics()
-    feed = RedisFeed(f"unix://{tmp_path}/nobody.sock", metrics, facts_max=10)
-    for n in range(25):
-        feed.fact(signal_of(n))
-    assert not await feed.flush()
-    assert [fact.signal_id for fact in feed._facts if isinstance(fact, Signal)] == [f"r-s{n}" for n in range(15, 25)]
-    assert _count(metrics, "drops_total") == 15
-    await feed.close()
-
-
 async def test_a_tick_costs_the_feed_next_to_nothing() -> None:
     """Conflation is one assignment: far below a microsecond even on a busy machine."""
     feed = RedisFeed("redis://127.0.0.1:1", Metrics())
@@ -248,10 +255,12 @@ async def test_a_tick_costs_the_feed_next_to_nothing() -> None:
     await feed.close()
 
 
-@pytest.mark.parametrize("url", ["redis://user:secret@cache:6380/2", "rediss://cache", "unix:///run/redis.sock"])
-async def test_all_three_kinds_of_address_are_understood(url: str) -> None:
-    """TCP, TLS and a Unix socket; anything else is a ValueError."""
-    await RedisFeed(url, Metrics())._hang_up()
+@pytest.mark.parametrize(
+    "url", ["redis://user:secret@cache:6380/2", "rediss+cluster://cache", "unix:///run/redis.sock"]
+)
+async def test_every_kind_of_address_is_understood(url: str) -> None:
+    """TCP, TLS and a Unix socket, and those of clusters; anything else is a ValueError."""
+    await RedisFeed(url, Metrics()).close()
     with pytest.raises(ValueError, match="scheme"):
         RedisFeed("http://cache", Metrics())
 
@@ -269,10 +278,14 @@ def test_the_readme_names_every_field_of_every_message() -> None:
     for kind in CHANNELS:
         for name in set(kind.__struct_fields__) - UNPUBLISHED:
             assert f"`{name.removesuffix('_ns')}`" in readme, (kind, name)
-    assert b'"type":"signal"' in message_of(signal_of(1))
+    for body in (Ticker, StreamedQuote, StreamedTrade):
+        for name in body.__struct_fields__:
+            assert f"`{name}`" in readme, (body, name)
+    assert b'"type":"signal"' in message_of(signal_of(1), 7)
+    assert b'"seq":7' in message_of(signal_of(1), 7)
 
 
-async def test_the_readmes_eight_line_subscriber_hears_the_feed(server: Server) -> None:
+async def test_the_readmes_eight_line_subscriber_hears_the_feed(server: RedisServer) -> None:
     """As it stands there, as a process of its own."""
     (snippet,) = [code for code in re.findall(r"```python\n(.*?)```", _readme(), re.DOTALL) if "psubscribe" in code]
     assert len(snippet.strip().splitlines()) == 8

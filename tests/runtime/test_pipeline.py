@@ -65,6 +65,7 @@ class Told:
 
     def __init__(self) -> None:
         self.quotes: list[Quote] = []
+        self.ticked: list[Quote | Trade] = []
         self.fed: list[Fact] = []
         self.facts: list[Fact] = []
         self.lost_rows = 0
@@ -86,6 +87,9 @@ class Feeding(Told):
 
     def quote(self, newest: Quote) -> None:
         self.quotes.append(newest)
+
+    def ticks(self, ticks: Sequence[Quote] | Sequence[Trade]) -> None:
+        self.ticked += ticks
 
     def fact(self, fact: Fact) -> None:
         self.fed.append(fact)
@@ -350,6 +354,8 @@ def test_whatever_arrives_and_whatever_fails_every_row_is_in_exactly_one_place(
     assert rig.observer.lost_rows == sum(counts.lost for counts in every)
     assert rig.observer.gathered_rows["journalled"] == sum(counts.journalled for counts in every)
     assert len(rig.feed.quotes) == arrived["quote"]
+    for kind, name in ((Quote, "quote"), (Trade, "trade")):
+        assert sum(type(tick) is kind for tick in rig.feed.ticked) == arrived[name]
     gaps = rig.journalled_gaps()
     still_open = sum(counts.lost_in_gap for counts in every)
     assert sum(gap.rows_lost for gap in gaps) + still_open == sum(counts.lost for counts in every)

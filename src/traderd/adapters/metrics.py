@@ -97,6 +97,7 @@ class Metrics:
         self.redis_up = self._gauge("redis_up", "1 while Redis takes messages.")
         self.redis_published = self._counter("redis_published", "Messages handed to Redis.")
         self.redis_drops = self._counter("redis_drops", "Messages that Redis could not be given.")
+        self.redis_refused = self._counter("redis_refused", "Commands that Redis answered by an error.", ("reason",))
 
     def gathered(self, exchange: str, channel: str, received: int, journalled: int, quarantined: int) -> None:
         """One batch was encoded and journalled (runtime.pipeline.Observer)."""

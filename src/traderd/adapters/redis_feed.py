@@ -1,61 +1,54 @@
 """The outward feed: the newest ticker of every symbol in a Redis cache, and channels for whoever listens.
 
-    cache:ticker:{symbol}      JSON, the newest quote of any venue, gone after ten seconds without one
-    traderd:ticks:{symbol}     the same JSON, at most one message in each interval: newest wins
-    traderd:candles:{symbol}   traderd:signals:{symbol}   traderd:orders:{symbol}   one message for each fact
-    traderd:alerts             one message for each alert
-
-A message is one JSON object. Prices and quantities are exact decimal text, times are ISO 8601 in UTC with microseconds.
-Best effort: nothing here waits for Redis, and what Redis can't take is dropped, the oldest first, and counted.
+What is said there, word for word, is in `redis_messages`. A tick costs one assignment; once in each interval what
+gathered is handed over. Best effort: nothing here waits for Redis, and what Redis can't take is dropped, the oldest
+first, and counted.
 """
 
 import asyncio
-import random
-from collections import deque
+import itertools
+import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple
-
-import msgspec
-import orjson
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from typing import Final
 
 from traderd.adapters.logs import RateLimited, logger
 from traderd.adapters.metrics import Metrics
-from traderd.core.backoff import Backoff
-from traderd.core.facts import Alert, Candle, Fact, Order, Signal
+from traderd.adapters.redis_cluster import ClusterMap
+from traderd.adapters.redis_lane import Lane, Terms, Tickers
+from traderd.adapters.redis_link import FAULTS, parts
+from traderd.adapters.redis_messages import CACHE_KEY, CHANNELS, channel_of, stream_of
+from traderd.config import Config
+from traderd.core.facts import Fact
 from traderd.core.market import Quote, Trade
 
-CACHE_KEY: Final = "cache:ticker:"
-TICKS: Final = "traderd:ticks"
-CHANNELS: Final[dict[type[Fact], str]] = {
-    Candle: "traderd:candles",
-    Signal: "traderd:signals",
-    Order: "traderd:orders",
-    Alert: "traderd:alerts",
-}
-"""Facts of other kinds aren't published: they are in the database."""
-UNPUBLISHED: Final = frozenset({"bid", "ask", "bid_size", "ask_size", "expires_ns"})
-"""Fields of facts that stand in the database alone: a candle's closing quote has the ticks' own channel."""
-_TTL_MS: Final = 10_000
 _FACTS_MAX: Final = 10_000
-_PIPELINE_MAX: Final = 100
+_TICKS_MAX: Final = 50_000
+_CLOCK_STEP_NS: Final = 1_000_000_000
+"""A quote this much older than the one before isn't late: our clock was set back."""
 
 
-class _Message(NamedTuple):
-    channel: str
-    body: bytes
-    key: str
-    """Where it is cached as well; "" for nowhere."""
+def feed_of(config: Config, url: str, metrics: Metrics, last_trades: Sequence[Trade | None]) -> "RedisFeed | NoFeed":
+    """What the configuration asks for, into the Redis at `url`."""
+    if config.redis == "off":
+        return NoFeed()
+    return RedisFeed(
+        url,
+        metrics,
+        last_trades,
+        interval_s=config.feed.interval_ms / 1000,
+        timeout_s=config.feed.timeout_s,
+        tickers=config.feed.tickers,
+        stream_entries_max=config.feed.stream_entries_max,
+    )
 
 
 class NoFeed:
     """runtime.ports.Feed where Redis is switched off."""
 
     def quote(self, quote: Quote) -> None:
+        """Nobody is told."""
+
+    def ticks(self, ticks: Sequence[Quote] | Sequence[Trade]) -> None:
         """Nobody is told."""
 
     def fact(self, fact: Fact) -> None:
@@ -66,6 +59,8 @@ class RedisFeed:
     """runtime.ports.Feed into Redis. `run` must run beside it; nothing is sent before and after that.
 
     `last_trades` is asked for the last trade of an instrument by its index; where there is none, `last` is null.
+    `tickers`: `each` symbol's in a message of its own, a `batch` of them in one, or both. `stream_entries_max`: about
+    how many ticks each symbol's streams keep; 0 for no streams.
     """
 
     def __init__(
@@ -76,170 +71,142 @@ class RedisFeed:
         *,
         interval_s: float = 0.1,
         timeout_s: float = 2.0,
+        tickers: Tickers = "each",
+        stream_entries_max: int = 0,
         facts_max: int = _FACTS_MAX,
+        ticks_max: int = _TICKS_MAX,
     ) -> None:
-        """Raises ValueError when the URL isn't a redis://, rediss:// or unix:// one; connects to nothing yet."""
-        self._metrics = metrics
-        self._last_trades = last_trades
-        self._interval_s = interval_s
-        self._timeout_s = timeout_s
-        self._backoff = Backoff(max(interval_s, 0.1), 5.0, 10.0)
-        self._log = RateLimited(logger(), 1, 60.0)
-        self._redis = Redis.from_url(
-            url,
-            socket_timeout=timeout_s,
-            socket_connect_timeout=timeout_s,
-            # A retry would publish twice, and we have a rhythm of our own.
-            retry=Retry(NoBackoff(), 0),
-            client_name="traderd",
-        )
+        """Raises ValueError when the URL isn't a redis://, rediss:// or unix:// one, or such a one of a cluster.
+
+        Connects to nothing yet.
+        """
+        log = RateLimited(logger(), 1, 60.0)
+        # Microseconds of the epoch first: with less than a message a microsecond the next life begins higher.
+        self._numbers = itertools.count(time.time_ns() // 1_000)
+        self._terms = Terms(
+            metrics, log, last_trades, self._numbers.__next__, tickers, stream_entries_max, facts_max, ticks_max,
+            interval_s, timeout_s,
+        )  # fmt: skip
         self._quotes: dict[int, Quote] = {}
-        self._facts: deque[Fact] = deque(maxlen=facts_max)
-        self._sent_ns: dict[str, int] = {}
-        self._up = False
+        self._newest_ns: dict[str, int] = {}
+        plain, clustered = parts(url)
+        self._map = ClusterMap(plain, timeout_s) if clustered else None
+        self._home = Lane(plain, self._terms)
+        """The only server's; of a cluster, where things wait while no server has their slot."""
+        self._lanes = {} if clustered else {plain: self._home}
 
     def quote(self, quote: Quote) -> None:
         """Newest wins. Called for every tick: one assignment, nothing else."""
         self._quotes[quote.instrument.index] = quote
 
+    def ticks(self, ticks: Sequence[Quote] | Sequence[Trade]) -> None:
+        """A batch of one venue's, for the streams; with too many waiting the oldest are dropped and counted."""
+        if self._terms.stream_entries_max:
+            for tick in ticks:
+                self._lane(stream_of(tick)).stream(tick)
+
     def fact(self, fact: Fact) -> None:
         """Publish one fact on its channel; with too many waiting the oldest is dropped and counted."""
-        if type(fact) not in CHANNELS:
-            return
-        if len(self._facts) == self._facts.maxlen:
-            self._metrics.redis_drops.inc()
-        self._facts.append(fact)
+        if type(fact) in CHANNELS:
+            self._lane(channel_of(fact)).tell(fact)
 
     async def run(self) -> None:
         """Until cancelled: hand over what gathered, once in each interval; a Redis that is away is tried again."""
-        loop = asyncio.get_running_loop()
-        well_since = 0.0
+        if self._map is None:
+            await self._serve(self._home)
+        else:
+            await self._serve_cluster(self._map)
+
+    async def flush(self) -> bool:
+        """Hand over what gathered until now; False if Redis didn't take it all. Raises nothing of Redis' own.
+
+        While Redis is away facts wait, up to `facts_max`, and quotes go on being replaced by newer ones.
+        """
+        if self._map is not None and self._map.stale:
+            await self._follow(self._map)
+        self._deal()
+        await asyncio.gather(*(lane.flush() for lane in self._lanes.values()))
+        return self._mark()
+
+    async def close(self) -> None:
+        """Hand over the rest, unless Redis is away, and hang up; two time-outs later at most."""
+        # A connection may have been left in the middle of an answer: none is used again.
+        were_up = [lane.hang_up() for lane in self._lanes.values()]
+        if any(were_up):
+            try:
+                async with asyncio.timeout(2 * self._terms.timeout_s):
+                    await self.flush()
+            except TimeoutError:
+                pass
+        for lane in self._lanes.values():
+            lane.hang_up()
+
+    async def _serve(self, lane: Lane) -> None:
         this = asyncio.current_task()
         assert this is not None
         # redis-py waits by asyncio.wait_for, which before Python 3.12 swallows a cancellation now and then.
         while not this.cancelling():
-            await asyncio.sleep(self._interval_s)
-            if await self.flush():
-                well_since = well_since or loop.time()
-                self._backoff.healthy(loop.time() - well_since)
-            else:
-                well_since = 0.0
-                await asyncio.sleep(self._backoff.delay(random.random()))
+            await asyncio.sleep(self._terms.interval_s)
+            self._deal()
+            pause_s = await lane.flush()
+            self._mark()
+            if pause_s and self._map is not None:
+                self._map.stale = True
+            await asyncio.sleep(pause_s)
 
-    async def flush(self) -> bool:
-        """Hand over what gathered until now; False if Redis didn't take it. Raises nothing of Redis' own.
+    async def _serve_cluster(self, cluster: ClusterMap) -> None:
+        """One task for each server, so that none waits for another one."""
+        this = asyncio.current_task()
+        assert this is not None
+        serving: dict[str, asyncio.Task[None]] = {}
+        async with asyncio.TaskGroup() as group:
+            while not this.cancelling():
+                pause_s = await self._follow(cluster) if cluster.stale else 0.0
+                for url in serving.keys() - self._lanes.keys():
+                    serving.pop(url).cancel()
+                for url in self._lanes.keys() - serving.keys():
+                    serving[url] = group.create_task(self._serve(self._lanes[url]), name=f"redis feed {len(serving)}")
+                await asyncio.sleep(pause_s or self._terms.interval_s)
 
-        While Redis is away facts wait, up to `facts_max`, and quotes go on being replaced by newer ones. What was under
-        way when it went is not sent again: that could be twice.
-        """
-        quotes, self._quotes = self._quotes, {}
+    async def _follow(self, cluster: ClusterMap) -> float:
+        """Learn who has what now. Returns the seconds to wait before the next attempt if nobody tells."""
         try:
-            await self._reach()
-            for _ in range(0, len(self._facts), _PIPELINE_MAX):
-                facts = [self._facts.popleft() for _ in range(min(len(self._facts), _PIPELINE_MAX))]
-                await self._send([_Message(channel_of(fact), message_of(fact), "") for fact in facts])
-            while quotes:
-                batch = [quotes.pop(index) for index in list(quotes)[:_PIPELINE_MAX]]
-                await self._send([self._ticker(quote) for quote in batch if self._is_newest(quote)])
-        except (RedisError, OSError, TimeoutError) as fault:
-            self._quotes = quotes | self._quotes
-            await self._lose(fault)
-            return False
-        return True
+            await cluster.read()
+        except FAULTS as fault:
+            return self._home.lose(fault)
+        self._home.found()
+        homeless = [self._home] + [self._lanes.pop(url) for url in self._lanes.keys() - cluster.urls]
+        self._lanes |= {url: Lane(url, self._terms) for url in cluster.urls - self._lanes.keys()}
+        for lane in homeless:
+            lane.hang_up()
+            quotes, facts, ticks = lane.take()
+            for quote in quotes:
+                self._lane(CACHE_KEY + quote.instrument.symbol).show(quote)
+            for fact in facts:
+                self._lane(channel_of(fact)).tell(fact)
+            for tick in ticks:
+                self._lane(stream_of(tick)).stream(tick)
+        return 0.0
 
-    async def close(self) -> None:
-        """Hand over the rest, unless Redis is away, and hang up; a few time-outs later at most."""
-        await self._hang_up()  # the connection may have been left in the middle of an answer
-        if self._up:
-            await self.flush()
-            await self._hang_up()
+    def _lane(self, key: str) -> Lane:
+        return self._home if self._map is None else self._lanes.get(self._map.owner(key), self._home)
 
-    async def _reach(self) -> None:
-        if not self._up:
-            async with asyncio.timeout(self._timeout_s):
-                await self._redis.ping()
-            self._up = True
-            self._metrics.redis_up.set(1)
-
-    async def _lose(self, fault: Exception) -> None:
-        self._up = False
-        self._metrics.redis_up.set(0)
-        why = " ".join(str(fault).split()) or "no answer in time"
-        self._log.warning("redis does not take messages", rate="redis", reason=why)
-        await self._hang_up()
+    def _deal(self) -> None:
+        """The newest quotes to the servers that they are for."""
+        quotes, self._quotes = self._quotes, {}
+        for quote in quotes.values():
+            if self._is_newest(quote):
+                self._lane(CACHE_KEY + quote.instrument.symbol).show(quote)
 
     def _is_newest(self, quote: Quote) -> bool:
         """Where two venues quote one symbol the other's may have been newer, now or a moment ago."""
         symbol, time_ns = quote.instrument.symbol, quote.time_received_ns
-        newest = time_ns >= self._sent_ns.get(symbol, 0)
+        newest = not 0 < self._newest_ns.get(symbol, 0) - time_ns < _CLOCK_STEP_NS
         if newest:
-            self._sent_ns[symbol] = time_ns
+            self._newest_ns[symbol] = time_ns
         return newest
 
-    def _ticker(self, quote: Quote) -> _Message:
-        instrument = quote.instrument
-        trades = self._last_trades
-        trade = trades[instrument.index] if instrument.index < len(trades) else None
-        body = orjson.dumps(
-            {
-                "exchange": instrument.exchange,
-                "symbol": instrument.symbol,
-                "bid": quote.bid_text,
-                "ask": quote.ask_text,
-                "bid_size": quote.bid_size_text,
-                "ask_size": quote.ask_size_text,
-                "last": trade.price_text if trade is not None else None,
-                "time": iso(quote.time_venue_ns or quote.time_received_ns),
-                "time_received": iso(quote.time_received_ns),
-            }
-        )
-        return _Message(f"{TICKS}:{instrument.symbol}", body, CACHE_KEY + instrument.symbol)
-
-    async def _send(self, messages: list[_Message]) -> None:
-        """One pipeline: a few milliseconds of the loop at most."""
-        pipeline = self._redis.pipeline(transaction=False)
-        for channel, body, key in messages:
-            if key:
-                pipeline.set(key, body, px=_TTL_MS)
-            pipeline.publish(channel, body)
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                await pipeline.execute()
-        except BaseException:
-            self._metrics.redis_drops.inc(len(messages))
-            raise
-        self._metrics.redis_published.inc(len(messages))
-
-    async def _hang_up(self) -> None:
-        """A connection that failed half-way may still hold answers to what was asked before: it isn't used again."""
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                await self._redis.aclose()
-        except (RedisError, OSError, TimeoutError):
-            pass
-
-
-def channel_of(fact: Fact) -> str:
-    """Alerts have one channel; everything else has one for each symbol."""
-    channel = CHANNELS[type(fact)]
-    return channel if isinstance(fact, Alert) else f"{channel}:{fact.symbol}"  # type: ignore[union-attr]
-
-
-def message_of(fact: Fact) -> bytes:
-    """The fact's own fields, its kind as `type`, and times as text: `time_ns` becomes `time`, null for not yet."""
-    fields: dict[str, Any] = msgspec.to_builtins(fact)
-    return orjson.dumps(
-        {
-            name.removesuffix("_ns"): iso(value) if name.endswith("_ns") else value
-            for name, value in fields.items()
-            if name not in UNPUBLISHED
-        }
-    )
-
-
-def iso(time_ns: int) -> str | None:
-    """Nanoseconds since the epoch → `2026-01-31T23:59:59.123456Z`; None for 0."""
-    if not time_ns:
-        return None
-    moment = datetime.fromtimestamp(time_ns // 10**9, UTC).replace(microsecond=time_ns % 10**9 // 1000, tzinfo=None)
-    return moment.isoformat(timespec="microseconds") + "Z"
+    def _mark(self) -> bool:
+        up = bool(self._lanes) and all(lane.up for lane in self._lanes.values())
+        self._terms.metrics.redis_up.set(up)
+        return up

@@ -30,7 +30,7 @@ from traderd.adapters.logs import configure_logs, logger
 from traderd.adapters.metrics import Metrics, watch_loop_lag
 from traderd.adapters.migrations import migrate
 from traderd.adapters.paper_exchange import PaperExchange
-from traderd.adapters.redis_feed import NoFeed, RedisFeed
+from traderd.adapters.redis_feed import RedisFeed, feed_of
 from traderd.adapters.rest import HttpRest
 from traderd.adapters.systemd import Systemd
 from traderd.adapters.telemetry import Telemetry
@@ -194,11 +194,7 @@ class Daemon:
         self._instruments = [instrument for seat in self._seats for instrument in seat.instruments]
         self._instruments += self._ccxt.instruments
         self._engine = Engine(engine_settings(config, self._run), self._instruments)
-        self._feed = (
-            NoFeed()
-            if config.redis == "off"
-            else RedisFeed(self._servers.redis_url, self._metrics, self._engine.board.trades)
-        )
+        self._feed = feed_of(config, self._servers.redis_url, self._metrics, self._engine.board.trades)
         self._gaps = GapLedger(self._run)
         self._exchange = exchange = PaperExchange(paper_settings(config), self._engine.board, self._clock)
         self._pipeline = Pipeline(

@@ -7,7 +7,8 @@ wrong already.
 import ipaddress
 from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
-from urllib.parse import urlsplit
+from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
 
 from traderd.config.addresses import AddressError, resolved
 from traderd.config.ccxt_venues import THROUGH_CCXT, ccxt_names, reach
@@ -20,7 +21,11 @@ from traderd.venues.roster import market_of
 
 Contradiction = tuple[tuple[KeyPath, ...], str]
 _DATABASE_SCHEMES = ("postgresql", "postgres")
-_REDIS_SCHEMES = ("redis", "rediss", "unix")
+_REDIS_SCHEMES = ("redis", "rediss", "unix", "redis+cluster", "rediss+cluster")
+
+_REDIS_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+_REDIS_OPTIONS = ("db", "username", "password", *_REDIS_FILES, "ssl_cert_reqs", "ssl_check_hostname")
+"""As redis-py spells them."""
 
 
 def contradictions(config: Config) -> Iterator[Contradiction]:
@@ -42,11 +47,16 @@ def is_loopback(host: str) -> bool:
 def _services(config: Config) -> Iterator[Contradiction]:
     """The message never holds the value: it may hold a password."""
     database = "expected `embedded`, a postgresql:// DSN, `env:NAME` or `credential:NAME`"
-    redis = "expected `embedded`, `off`, a redis://, rediss:// or unix:// URL, `env:NAME` or `credential:NAME`"
+    redis = (
+        "expected `embedded`, `off`, a redis://, rediss:// or unix:// URL (redis+cluster:// and rediss+cluster:// for "
+        "a cluster), `env:NAME` or `credential:NAME`"
+    )
     if config.database != "embedded" and (wrong := _address_fault(config.database, _DATABASE_SCHEMES)):
         yield (("database",),), f"{database}: {wrong}{suggestion(config.database, ['embedded'])}"
     if config.redis not in ("embedded", "off") and (wrong := _address_fault(config.redis, _REDIS_SCHEMES)):
         yield (("redis",),), f"{redis}: {wrong}{suggestion(config.redis, ['embedded', 'off'])}"
+    elif wrong := _option_fault(config.redis_url):
+        yield (("redis",),), wrong
 
 
 def _address_fault(address: str, schemes: tuple[str, ...]) -> str:
@@ -61,6 +71,19 @@ def _address_fault(address: str, schemes: tuple[str, ...]) -> str:
         return "this is none of them"
     if url.scheme == "unix" and not url.path:
         return "there is no path to the socket"
+    return ""
+
+
+def _option_fault(redis: str) -> str:
+    """What follows the question mark of a Redis URL."""
+    url = urlsplit(redis)
+    for name, value in parse_qsl(url.query, keep_blank_values=True):
+        if name not in _REDIS_OPTIONS:
+            return f"unknown option{suggestion(name, _REDIS_OPTIONS)} (there are {', '.join(_REDIS_OPTIONS)})"
+        if name.startswith("ssl_") and not url.scheme.startswith("rediss"):
+            return f"{name} needs rediss:// (TLS)"
+        if name in _REDIS_FILES and not Path(value).is_file():
+            return f"{name}: there is no file {value!r}"
     return ""
 
 

@@ -195,6 +195,19 @@ class Backup(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What `traderd db backup` and `traderd db archive` write, and how much of it stays."""
 
     dir: Annotated[str, Meta(min_length=1)] = "backups"
+class Feed(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What Redis is told, where `redis` isn't off."""
+
+    interval_ms: Annotated[int, Meta(ge=10, le=5_000)] = 100
+    """How often what gathered is handed over; of a symbol's quotes the newest."""
+    tickers: Literal["each", "batch", "both"] = "each"
+    """`each` symbol's newest quote in a message of its own, a `batch` of them in one, or both."""
+    stream_entries_max: Annotated[int, Meta(ge=0, le=100_000_000)] = 0
+    """About how many quotes, and trades, each symbol's Redis streams keep; 0: there are none."""
+    timeout_s: Annotated[float, Meta(gt=0, le=60)] = 2.0
+    """A Redis that says nothing for so long is away."""
+
+
     """Relative to the config file."""
     encrypt_to: Annotated[
         str, Meta(pattern=r"^(|(age|gpg):[^\s-]\S*)\Z", description="`age:RECIPIENT`, `gpg:RECIPIENT` or nothing")
@@ -219,7 +232,11 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     database: str = "embedded"
     """`embedded`, or a postgresql:// DSN, or `env:NAME` or `credential:NAME` that holds one."""
     redis: str = "embedded"
-    """`embedded`, `off`, a redis://, rediss:// or unix:// URL, or `env:NAME` or `credential:NAME` that holds one."""
+    """`embedded`, `off`, or a URL, or `env:NAME` or `credential:NAME` that holds one.
+
+    redis://, rediss:// (TLS), unix://, and of a cluster redis+cluster:// and rediss+cluster://.
+    """
+    feed: Feed = Feed()
     http: Http = Http()
     log: Log = Log()
     venues: tuple[Venue, ...]

@@ -252,6 +252,7 @@ class Pipeline:
             stream.quotes, stream.lasts = [], []
             stream.newest_ns = quotes[-1].time_received_ns
             self._append(stream, "quote", "tick_data", self._rows.quotes(quotes, lasts))
+            self.feed.ticks(quotes)
         if stream.trades:
             trades = stream.trades
             stream.trades = []
@@ -260,6 +261,7 @@ class Pipeline:
                 sent_ns = trades[-1].time_venue_ns - stream.clock_ahead_ns
                 self._observer.latency(stream.exchange, (trades[-1].time_received_ns - sent_ns) / 1e9)
             self._append(stream, "trade", "public_trades", self._rows.trades(trades))
+            self.feed.ticks(trades)
         if stream.bad:
             bad, stream.bad, stream.bad_bytes = stream.bad, [], 0
             self._append(stream, "", "quarantine", self._rows.rejects(bad), quarantine=True)

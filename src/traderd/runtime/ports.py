@@ -247,3 +247,7 @@ class Exchange(Protocol):
 
 
 ReportSink = Callable[[Report], None]
+    def ticks(self, ticks: Sequence[Quote] | Sequence[Trade]) -> None:
+        """A batch of one venue's, for those who want every one."""
+        ...
+
