@@ -233,6 +233,10 @@ class Feed(Protocol):
         """Newest wins."""
         ...
 
+    def ticks(self, ticks: Sequence[Quote] | Sequence[Trade]) -> None:
+        """A batch of one venue's, for those who want every one."""
+        ...
+
     def fact(self, fact: Fact) -> None:
         """Publish one fact on its channel."""
         ...
@@ -247,7 +251,3 @@ class Exchange(Protocol):
 
 
 ReportSink = Callable[[Report], None]
-    def ticks(self, ticks: Sequence[Quote] | Sequence[Trade]) -> None:
-        """A batch of one venue's, for those who want every one."""
-        ...
-
