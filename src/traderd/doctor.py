@@ -139,14 +139,15 @@ async def _state_folder(state_dir: Path) -> Finding:
 async def _disk(config: Config, state_dir: Path) -> Finding:
     check = "disk"
     there = _nearest(state_dir)
-    free, needed = shutil.disk_usage(there).free, 2 * config.journal.disk_bytes_max  # two journals
+    free = shutil.disk_usage(there).free
+    needed = 2 * config.journal.disk_bytes_max + config.journal.disk_reserve_bytes  # two journals
     try:
         sync_s = await asyncio.to_thread(_sync_seconds, there)
     except OSError as fault:
         return Finding(check, "problem", f"{there} takes no file: {fault.strerror}", "see the state folder above")
     seen = f"{_gib(free)} free on {there}, forced to the disk in {sync_s * 1000:.1f} ms"
     if free < needed:
-        advice = f"make room, or lower journal.disk_bytes_max: two journals may take {_gib(needed)}"
+        advice = f"make room, or lower journal.disk_bytes_max: two journals and the reserve may take {_gib(needed)}"
         return Finding(check, "problem", seen, advice)
     if sync_s > SYNC_S_MAX:
         return Finding(check, "problem", seen, "put state_dir on a faster disk: every order waits for that")

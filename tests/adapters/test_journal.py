@@ -1,14 +1,15 @@
 """The write-ahead journal: what was acknowledged comes back, what was damaged is found."""
 
+import os
+import shutil
 from pathlib import Path
-from random import Random
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from traderd.adapters.journal import Damage, FileJournal
-from traderd.core.errors import JournalError
+from traderd.core.errors import ForeignJournalError, JournalError
 
 MIB = 1024 * 1024
 
@@ -32,6 +33,14 @@ def read_all(journal: FileJournal, after: int = 0, bytes_max: int = 1000) -> lis
         found += [(record.position, record.payload) for record in records]
         after = records[-1].position
     return found
+
+
+def segments(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.seg"))
+
+
+def size_of(path: Path) -> int:
+    return path.stat().st_size
 
 
 def test_what_was_appended_comes_back_in_order_with_its_labels(tmp_path: Path) -> None:
@@ -62,7 +71,6 @@ def test_any_records_come_back_from_any_position_over_any_segments(
     assert read_all(journal, after, bytes_max) == expected
     journal.close()
     again = opened(folder, segment)
-    assert again.position == len(payloads)
     assert read_all(again, after, bytes_max) == expected
     again.close()
 
@@ -75,57 +83,24 @@ def test_a_reader_sees_what_is_appended_after_it_reached_the_end(tmp_path: Path)
     assert [record.payload for record in journal.read(5, MIB)] == [b"later"]
 
 
-def test_a_journal_cut_at_every_byte_of_its_last_record_keeps_the_good_prefix(tmp_path: Path) -> None:
-    """A torn tail is cut off, said, and numbering goes on behind the last whole record."""
-    filled(tmp_path / "whole", [b"first", b"second", b"the last one"]).close()
-    body = (tmp_path / "whole" / f"{1:020d}.seg").read_bytes()
-    start = body.rindex(b"tick_data") - 38
-    for cut in range(start + 1, len(body)):
-        folder = tmp_path / f"cut{cut}"
-        folder.mkdir()
-        (folder / f"{1:020d}.seg").write_bytes(body[:cut])
-        damage: list[Damage] = []
-        journal = opened(folder, damage=damage)
-        assert read_all(journal) == [(1, b"first"), (2, b"second")]
-        assert [d.records for d in damage] == [0]
-        assert journal.append("facts", 1, b"new", 0, 0) == 3
-        assert read_all(journal)[-1] == (3, b"new")
-        journal.close()
-
-
-def test_a_flipped_bit_loses_one_record_and_never_goes_unnoticed(tmp_path: Path) -> None:
-    """Wherever the bit is: every other record is read, the damaged one is set aside and reported."""
-    payloads = [Random(n).randbytes(Random(n).randrange(20, 200)) for n in range(30)]
-    filled(tmp_path / "whole", payloads).close()
-    body = (tmp_path / "whole" / f"{1:020d}.seg").read_bytes()
-    random = Random(7)
-    for trial in range(300):
-        folder = tmp_path / f"flip{trial}"
-        folder.mkdir()
-        flipped = bytearray(body)
-        flipped[random.randrange(len(body))] ^= 1 << random.randrange(8)
-        (folder / f"{1:020d}.seg").write_bytes(flipped)
-        damage: list[Damage] = []
-        journal = opened(folder, damage=damage)
-        found = read_all(journal)
-        missing = set(enumerate(payloads, 1)) - set(found)
-        assert set(found) <= set(enumerate(payloads, 1))
-        assert len(missing) == 1
-        assert len(damage) == 1
-        assert len(list((folder / "damaged").iterdir())) == 1
-        assert damage[0].records == (0 if missing == {(30, payloads[29])} else 1)
-        journal.close()
-
-
-def test_segments_leave_only_when_all_their_records_are_released(tmp_path: Path) -> None:
-    """The newest segment always stays, and what wasn't released is still read."""
-    journal = filled(tmp_path, [b"x" * 100] * 20, segment=500)
-    before = len(list(tmp_path.glob("*.seg")))
+def test_segments_leave_only_when_all_their_records_are_passed(tmp_path: Path) -> None:
+    """The newest stays, and behind it as many bytes as a segment has; what wasn't passed is still read."""
+    journal = filled(tmp_path, [b"x" * 100] * 40, segment=500)
+    before = segments(tmp_path)
     journal.release(10)
-    assert 1 < len(list(tmp_path.glob("*.seg"))) < before
-    assert [position for position, _ in read_all(journal, 10)] == list(range(11, 21))
-    journal.release(20)
-    assert len(list(tmp_path.glob("*.seg"))) == 1
+    assert segments(tmp_path) == before[2:], "of the three that are passed one stays"
+    assert journal.size == sum(map(size_of, segments(tmp_path)))
+    assert [position for position, _ in read_all(journal, 10)] == list(range(11, 41))
+    journal.release(40)
+    assert len(segments(tmp_path)) == 2
+
+
+def test_a_database_that_fails_over_to_an_older_copy_is_given_again_what_it_lacks(tmp_path: Path) -> None:
+    """A segment's worth behind the cursor is still there."""
+    journal = filled(tmp_path, [b"x" * 100] * 40, segment=500)
+    journal.release(40)
+    journal.expect_cursor(37)
+    assert [position for position, _ in read_all(journal, 37)] == [38, 39, 40]
 
 
 def test_the_bound_is_a_refusal_and_nothing_is_half_kept(tmp_path: Path) -> None:
@@ -140,12 +115,121 @@ def test_the_bound_is_a_refusal_and_nothing_is_half_kept(tmp_path: Path) -> None
     assert len(read_all(journal)) == kept
 
 
-def test_positions_that_the_database_has_seen_are_never_given_again(tmp_path: Path) -> None:
-    """A power failure can take the journal's newest records after the database stored them."""
-    journal = filled(tmp_path, [b"a", b"b"])
-    journal.resume_at(10)
-    assert journal.append("facts", 1, b"c", 0, 0) == 11
-    assert [record.position for record in journal.read(10, MIB)] == [11]
+def test_numbers_that_a_power_failure_took_are_never_given_again(tmp_path: Path) -> None:
+    """The database may have stored what the disk lost: what comes after the next opening isn't taken for that."""
+    journal = filled(tmp_path, [b"a", b"b", b"taken"])
+    journal.close()
+    newest = segments(tmp_path)[-1]
+    os.truncate(newest, size_of(newest) - 44)
+    again = opened(tmp_path)
+    position = again.append("facts", 1, b"c", 0, 0)
+    assert position > 1_000_000
+    again.expect_cursor(3)
+    assert [record.payload for record in again.read(3, MIB)] == [b"c"]
+
+
+def test_an_opening_without_a_record_leaves_nothing_behind(tmp_path: Path) -> None:
+    """Restarts don't fill the folder, and don't change what is read."""
+    filled(tmp_path, [b"a", b"b"]).close()
+    for _ in range(5):
+        opened(tmp_path).close()
+    assert len(segments(tmp_path)) == 2
+    assert [payload for _, payload in read_all(opened(tmp_path))] == [b"a", b"b"]
+
+
+def test_restarts_do_not_pile_up_segments_that_the_database_has(tmp_path: Path) -> None:
+    """However small they are, a few stay."""
+    for number in range(20):
+        journal = opened(tmp_path)
+        journal.append("facts", 1, b"%d" % number, 0, 0)
+        journal.release(journal.position)
+        journal.close()
+    assert len(segments(tmp_path)) < 8
+
+
+@pytest.mark.parametrize("cursor", [0, 5])
+def test_a_database_that_lacks_what_the_journal_let_go_is_refused(tmp_path: Path, cursor: int) -> None:
+    """Another database, or one from an older backup: one line says what to do, and every record stays."""
+    journal = filled(tmp_path, [b"x" * 100] * 40, segment=500)
+    journal.release(40)
+    left = read_all(journal)
+    with pytest.raises(ForeignJournalError, match=r"begins after record \d+, and .* traderd journal accept"):
+        journal.expect_cursor(cursor)
+    assert read_all(journal) == left
+    journal.expect_cursor(40)
+
+
+def test_a_database_that_is_ahead_of_the_journal_is_refused(tmp_path: Path) -> None:
+    """The folder came from an older copy: what was journalled since may not be taken for stored."""
+    shutil.copytree(grown(tmp_path / "original", 10), tmp_path / "copy")
+    original, copy = opened(tmp_path / "original"), opened(tmp_path / "copy")
+    for journal in (original, copy):
+        journal.append("facts", 1, b"since", 0, 0)
+    ahead, behind = sorted((original, copy), key=lambda journal: journal.position, reverse=True)
+    with pytest.raises(ForeignJournalError, match="is an older copy, or two daemons"):
+        behind.expect_cursor(ahead.position)
+    ahead.expect_cursor(behind.position)
+    assert [payload for _, payload in read_all(ahead, behind.position)] == [b"since"], "and nothing is skipped"
+    assert [payload for _, payload in read_all(behind, 10)] == [b"since"]
+
+
+def grown(folder: Path, records: int) -> Path:
+    journal = opened(folder)
+    for _ in range(records):
+        journal.append("facts", 1, b"x", 0, 0)
+    journal.close()
+    return folder
+
+
+def test_a_database_that_never_knew_a_fresh_journal_takes_it_from_its_beginning(tmp_path: Path) -> None:
+    """And so does any database of a journal whose segments somebody removed."""
+    journal = filled(tmp_path, [b"a"])
+    journal.expect_cursor(0)
+    journal.close()
+    for segment in segments(tmp_path):
+        segment.unlink()
+    again = opened(tmp_path)
+    again.append("facts", 1, b"b", 0, 0)
+    again.expect_cursor(1)
+    assert [payload for _, payload in read_all(again, 1)] == [b"b"]
+
+
+def test_how_many_records_wait_is_told_without_the_numbers_left_out(tmp_path: Path) -> None:
+    """Openings leave numbers out; a backlog counts records."""
+    filled(tmp_path, [b"x" * 100] * 10, segment=500).close()
+    journal = opened(tmp_path)
+    journal.append("facts", 1, b"y", 0, 0)
+    assert [journal.records_after(position) for position in (-1, 0, 4, 10, journal.position)] == [11, 11, 7, 1, 0]
+
+
+@pytest.mark.parametrize("trouble", ["missing", "empty"])
+def test_a_journal_that_lost_its_name_is_not_given_another(tmp_path: Path, trouble: str) -> None:
+    """Under a new name the database would store everything again."""
+    filled(tmp_path, [b"a"]).close()
+    (tmp_path / "id").unlink()
+    if trouble == "empty":
+        (tmp_path / "id").touch()
+    with pytest.raises(JournalError, match=r"write its journal_id from the database"):
+        opened(tmp_path)
+
+
+def test_a_reader_goes_back_to_where_it_read_without_reading_all_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A database that is away asks for the same records every two seconds."""
+    journal = filled(tmp_path, [b"x" * 1000] * 200)
+    found = [record.position for record in journal.read(0, 100_000)]
+    read: list[int] = []
+    pread = os.pread
+
+    def counted(fd: int, size: int, offset: int) -> bytes:
+        read.append(size)
+        return pread(fd, size, offset)
+
+    monkeypatch.setattr(os, "pread", counted)
+    again = [journal.read(after, 5_000) for after in (found[-1], found[-1], found[-1])]
+    assert again[0] == again[1] == again[2] and again[0][0].position == found[-1] + 1
+    assert sum(read) < 30_000
 
 
 def test_the_identity_survives_reopening_and_differs_between_journals(tmp_path: Path) -> None:

@@ -148,7 +148,7 @@ def _records(folder: Path, aside: Path) -> Iterator[JournalRecord]:
     shutil.rmtree(aside, ignore_errors=True)
     shutil.copytree(folder, aside)
     journal = FileJournal(aside, 2**30, 2**40)
-    after = min((int(segment.stem) for segment in aside.glob("*.seg")), default=1) - 1
+    after = 0
     while records := journal.read(after, 2**22):
         after = records[-1].position
         yield from records

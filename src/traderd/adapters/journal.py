@@ -1,34 +1,49 @@
 """The local write-ahead journal: a folder of segments, appended and read back by one process.
 
-    folder/id                         the journal's name, made once
-    folder/00000000000000000001.seg   records, the file named after its first position
-    folder/damaged/…                  bytes whose checksum failed, kept for a person to look at
+    append    into the kernel's memory: survives our own end, also by kill -9
+    sync      onto the disk: survives a power failure; the daemon does it at intervals, and before an order leaves
+    release   the database has it: a segment goes when all of it is passed, but for the newest ones, which wait a while
+              for a database that fails over to a copy a little behind
 
-A record is a fixed head (crc32c, payload length, position, rows, first and last time, label length), the label and the
-payload. The CRC covers everything behind itself. A torn tail is cut off when the journal is opened; a record that fails
-its CRC in the middle is set aside, counted and reported, and reading goes on at the next good one.
-Refuses to grow past its bound, and to keep a record it could only write in part.
+Numbers are never given twice. What a power failure takes from the end may be in the database already: each opening
+begins a segment of its own, far behind the last number and at a random distance.
+A failed sync is final for its file: the kernel may have dropped the pages, and says so once. The segment is written
+anew as another file, and until that has worked nothing is taken.
+
+Refuses to grow past its bound or into the disk's reserve, and to keep a record in part. Formats: `journal_records`,
+`journal_segments`.
 """
 
 import os
-import struct
-import uuid
+import secrets
+import time
 from collections.abc import Callable, Iterator
-from itertools import pairwise
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-import google_crc32c
+from traderd.adapters.journal_reader import Hole, JournalReader, whole
+from traderd.adapters.journal_records import encode
+from traderd.adapters.journal_segments import (
+    Segment,
+    Tally,
+    begin_segment,
+    free_bytes,
+    identity,
+    make_folder,
+    rewrite_segment,
+    segments_in,
+    sync_file,
+)
+from traderd.core.errors import ForeignJournalError, JournalError
+from traderd.runtime.ports import JournalRecord, Loss
 
-from traderd.core.errors import JournalError
-from traderd.runtime.ports import JournalRecord
-
-_HEAD = struct.Struct("<IIQIqqH")
-_CRC_SIZE = 4
-_RECORD_BYTES_MAX = 64 * 1024 * 1024
-_LABEL_BYTES_MAX = 100
-_SCAN_BYTES = 4 * 1024 * 1024
-_POSITION_HIGH = 10  # the position field's upper six bytes begin here
+_STRIDE = 2**20
+"""More records than a power failure can take."""
+_SPREAD = 2**40
+"""Openings of two copies of one journal meet in their numbers once in so many times."""
+_PASSED_SEGMENTS_MAX = 4
+_MEND_AGAIN_S = 1.0
 
 
 class Damage(NamedTuple):
@@ -51,343 +66,282 @@ class FileJournal:
         segment_bytes_max: int,
         disk_bytes_max: int,
         on_damage: Callable[[Damage], None] = lambda damage: None,
+        *,
+        drop_oldest: bool = False,
+        disk_reserve_bytes: int = 0,
+        on_loss: Callable[[Loss], None] = lambda loss: None,
     ) -> None:
-        """Open or create. Raises JournalError if the folder can't be used."""
+        """Open or create. Raises JournalError if the folder can't be used.
+
+        With `drop_oldest` a full journal gives up its oldest segments, else it refuses what comes.
+        `disk_reserve_bytes` is free space of the disk that this journal leaves to others.
+        """
         self._folder = folder
         self._segment_bytes_max = segment_bytes_max
         self._disk_bytes_max = disk_bytes_max
+        self._drop_oldest = drop_oldest
+        self._disk_reserve_bytes = disk_reserve_bytes
         self._on_damage = on_damage
-        self._position = 0
-        self._newest_ns = 0
-        self._read_segment: tuple[int, int] | None = None  # first position, descriptor
-        self._read_offset = 0
-        self._read_position = 0
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._journal_id = _identity(folder)
-            self._sizes = {int(file.stem): file.stat().st_size for file in sorted(folder.glob("*.seg"))}
-            self._fd = self._open_last()
-        except OSError as error:
-            raise JournalError(f"journal {folder}: {error.strerror}: free space or mend its permissions") from error
-
-    @property
-    def journal_id(self) -> str:
-        """Names this journal in the database's cursor table."""
-        return self._journal_id
+        self._on_loss = on_loss
+        self._passed = -1
+        self._mend_at = 0.0
+        self._fd = -1
+        self.newest_ns = 0
+        """When the newest row was received that the journal held when it was opened; 0 if it held none."""
+        with self._translated():
+            make_folder(folder)
+            self.journal_id, is_new = identity(folder)
+            self._segments = segments_in(folder)
+            self._open_last(is_new)
+        self._size = sum(segment.size for segment in self._segments)
+        self._reader = JournalReader(self._segments, self._tell_hole)
 
     @property
     def position(self) -> int:
-        """Position of the newest record; 0 when there never was one."""
-        return self._position
-
-    @property
-    def newest_ns(self) -> int:
-        """When the newest row was received that the journal held when it was opened; 0 if it held none."""
-        return self._newest_ns
+        """Position of the newest record; one before the first where there was none since the opening."""
+        return self._segments[-1].last
 
     @property
     def size(self) -> int:
         """Bytes on disk."""
-        return sum(self._sizes.values())
+        return self._size
+
+    def records_after(self, position: int) -> int:
+        """How many records there are behind this position."""
+        return sum(max(0, segment.last - max(position, segment.first - 1)) for segment in self._segments)
 
     def append(self, label: str, rows: int, payload: bytes, first_ns: int, last_ns: int) -> int:
         """Write one record and return its position. Raises JournalError; then nothing of it was kept."""
-        name = label.encode()
-        head = _HEAD.pack(0, len(payload), self._position + 1, rows, first_ns, last_ns, len(name))[_CRC_SIZE:] + name
-        crc = google_crc32c.extend(google_crc32c.value(head), payload)
-        size = _CRC_SIZE + len(head) + len(payload)
-        if self.size + size > self._disk_bytes_max:
-            raise JournalError(f"journal {self._folder} is full: journal.disk_bytes_max is {self._disk_bytes_max}")
-        if self._sizes[self._active] and self._sizes[self._active] + size > self._segment_bytes_max:
+        self._mend()
+        parts = encode(self.position + 1, label, rows, payload, first_ns, last_ns)
+        size = len(parts[0]) + len(payload)
+        self._make_room(size)
+        if self._active.size and self._active.size + size > self._segment_bytes_max:
             self._rotate()
-        self._write([crc.to_bytes(_CRC_SIZE, "little") + head, payload], size)
-        self._position += 1
-        return self._position
+        active = self._active
+        self._write(parts, size)
+        active.last += 1
+        tally = active.tallies.get(label) or active.tallies.setdefault(label, Tally())
+        tally.add(rows, first_ns, last_ns)
+        return active.last
 
     def sync(self) -> None:
-        """Force what was appended to the disk. Raises JournalError."""
+        """Force what was appended to the disk. Raises JournalError: then it isn't known to be there."""
+        self._mend()
         try:
             os.fdatasync(self._fd)
         except OSError as error:
-            raise JournalError(f"journal {self._folder}: {error.strerror}") from error
+            self._active.sync_failed = True
+            with suppress(JournalError):
+                self._mend()
+            raise self._fault(error) from error
 
     def detached_sync(self) -> Callable[[], None]:
-        """A sync of what is appended by now, to be called from another thread."""
-        fd = os.dup(self._fd)
+        """A sync of what is appended by now, to be called from another thread. It may raise JournalError."""
+        segment = self._active
 
         def sync() -> None:
             try:
-                os.fdatasync(fd)
+                sync_file(segment.path)
+            except FileNotFoundError:  # released meanwhile: the database has it
+                return
             except OSError as error:
-                raise JournalError(f"journal {self._folder}: {error.strerror}") from error
-            finally:
-                os.close(fd)
+                segment.sync_failed = True
+                raise self._fault(error) from error
 
         return sync
 
     def read(self, after: int, bytes_max: int) -> list[JournalRecord]:
         """Records after `after`, in order, at least one if there is one, up to about `bytes_max`."""
-        records: list[JournalRecord] = []
-        size = 0
-        if after != self._read_position:
-            self._seek(after)
-        while size < bytes_max and (before := self._read_position) < self._position:
-            chunk = self._read_chunk(bytes_max - size)
-            if self._read_position == before:
-                break
-            records += chunk
-            size += sum(len(record.payload) for record in chunk)
-        return records
+        with self._translated():
+            return self._reader.read(after, bytes_max)
 
-    def resume_at(self, position: int) -> None:
-        """Go on numbering behind `position`.
-
-        The database may be ahead of a journal whose newest records a power failure took: those numbers are spent.
-        """
-        self._position = max(self._position, position)
+    def expect_cursor(self, cursor: int) -> None:
+        """Whether a database that is so far is this journal's. Raises ForeignJournalError; nothing is dropped then."""
+        begins_after = self._segments[0].follows
+        if cursor < begins_after:
+            known = f"has it only up to record {cursor}" if cursor else "doesn't know it"
+            raise ForeignJournalError(
+                f"journal {self._folder} begins after record {begins_after}, and the database {known}: it is another"
+                " database, or one restored from an older backup. Connect the right one; or, if what lies between is"
+                " gone for good, run traderd journal accept"
+            )
+        if cursor > self.position:
+            raise ForeignJournalError(
+                f"journal {self._folder} ends at record {self.position}, and the database has it up to {cursor}: the"
+                " folder is an older copy, or two daemons use copies of it. Stop the daemon and bring the newer one"
+                " back; or move the folder away: the daemon begins a new one, and traderd journal dump reads the old"
+            )
 
     def release(self, upto: int) -> None:
-        """Remove the segments whose every record is at or before `upto`; the newest segment stays."""
-        firsts = sorted(self._sizes)
-        for first, following in pairwise(firsts):
-            if following - 1 > upto:
-                break
-            self._path(first).unlink(missing_ok=True)
-            del self._sizes[first]
+        """The database has everything up to here. The newest segment stays, and as much as one segment behind it."""
+        self._passed = upto
+        passed = self._passed_segments()
+        kept = 0
+        while passed and len(passed) > _PASSED_SEGMENTS_MAX:
+            self._remove(passed.pop(0))
+        for segment in reversed(passed):
+            kept += segment.size
+            if kept > self._segment_bytes_max:
+                self._remove(segment)
 
     def close(self) -> None:
-        """Sync and close."""
-        self.sync()
-        os.close(self._fd)
-        self._forget_reader()
+        """Sync and close. Raises JournalError."""
+        try:
+            self.sync()
+        finally:
+            os.close(self._fd)
+            self._reader.close()
+
+    @property
+    def _active(self) -> Segment:
+        return self._segments[-1]
 
     def _write(self, parts: list[bytes], size: int) -> None:
-        before = self._sizes[self._active]
+        active = self._active
         try:
-            written = os.writev(self._fd, parts)
+            if (written := os.writev(self._fd, parts)) == size:
+                active.size += size
+                self._size += size
+                return
+            fault = JournalError(f"journal {self._folder}: the disk took {written} of {size} bytes: it is full")
         except OSError as error:
-            raise JournalError(f"journal {self._folder}: {error.strerror}") from error
-        if written != size:
-            os.ftruncate(self._fd, before)
-            raise JournalError(f"journal {self._folder}: the disk took {written} of {size} bytes: it is full")
-        self._sizes[self._active] = before + size
+            fault = self._fault(error)
+        try:
+            os.ftruncate(self._fd, active.size)
+        except OSError:  # what can't be cut off is left behind in this file
+            active.sync_failed = True
+        raise fault
 
     def _rotate(self) -> None:
-        try:
-            os.fdatasync(self._fd)
-            full, self._fd = self._fd, self._create(self._position + 1)
-            os.close(full)
-        except OSError as error:
-            raise JournalError(f"journal {self._folder}: {error.strerror}") from error
+        """The full segment is on the disk before the next one is begun."""
+        self.sync()
+        with self._translated():
+            segment, fd = begin_segment(self._folder, self.position + 1, self.position)
+        os.close(self._fd)
+        self._fd = fd
+        self._segments.append(segment)
 
-    def _create(self, first: int) -> int:
-        """A fresh segment's descriptor. Nothing has changed here when it can't be had."""
-        folder = os.open(self._folder, os.O_RDONLY)
-        try:
-            fd = os.open(self._path(first), os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o640)
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-        self._active = first
-        self._sizes[first] = 0
-        return fd
+    def _make_room(self, size: int) -> None:
+        """For so many bytes, or JournalError. What the database has goes first, then what the setting says."""
+        while why := self._lacks(size):
+            if passed := self._passed_segments():
+                self._remove(passed[0])
+            elif not (self._drop_oldest and self._drop_one(why)):
+                raise JournalError(f"journal {self._folder} is full: {why}")
 
-    def _open_last(self) -> int:
-        """The newest segment, its torn tail cut off, ready to append."""
-        if not self._sizes:
-            return self._create(1)
-        first = max(self._sizes)
-        path = self._path(first)
-        position, end = first - 1, 0
-        body = path.read_bytes()
-        for record, stop in _records(body, first):
-            if isinstance(record, JournalRecord):
-                position, end = record.position, stop
-                self._newest_ns = max(self._newest_ns, record.last_ns)
-        if end < len(body):
-            self._set_aside(path, end, body[end:])
-            self._on_damage(Damage(path.name, end, len(body) - end, 0))
-            os.truncate(path, end)
-        self._position = position
-        self._active = first
-        self._sizes[first] = end
-        return os.open(path, os.O_WRONLY | os.O_APPEND)
+    def _lacks(self, size: int) -> str:
+        if self._size + size > self._disk_bytes_max:
+            return f"journal.disk_bytes_max is {self._disk_bytes_max}"
+        if self._disk_reserve_bytes:
+            with self._translated():
+                free = free_bytes(self._fd)
+            if free < self._disk_reserve_bytes + size:
+                return f"the disk has {free} bytes left, and journal.disk_reserve_bytes is {self._disk_reserve_bytes}"
+        return ""
 
-    def _set_aside(self, path: Path, offset: int, body: bytes) -> None:
-        damaged = self._folder / "damaged"
-        damaged.mkdir(exist_ok=True)
-        (damaged / f"{path.stem}-{offset}.bin").write_bytes(body)
+    def _passed_segments(self) -> list[Segment]:
+        return [segment for segment in self._segments[:-1] if max(segment.last, segment.first - 1) <= self._passed]
 
-    def _seek(self, after: int) -> None:
-        """Place the reader behind position `after`."""
-        self._forget_reader()
-        firsts = sorted(self._sizes)
-        start = max((first for first in firsts if first <= after + 1), default=firsts[0])
-        self._read_position = start - 1
-        while (before := self._read_position) < after:
-            self._read_chunk(_SCAN_BYTES, upto=after)
-            if self._read_position == before:
-                break
-        self._read_position = max(self._read_position, after)
-
-    def _read_chunk(self, size: int, upto: int | None = None) -> list[JournalRecord]:
-        """Whole records from the reader's place in the segment; moves to the next segment at its end."""
-        segment = self._reader()
-        if segment is None:
-            return []
-        first, fd = segment
-        wanted = max(size, _HEAD.size)
-        body = os.pread(fd, wanted, self._read_offset)
-        need = _record_size(body)
-        if need is not None and need > len(body):
-            body = os.pread(fd, need, self._read_offset)
-        records: list[JournalRecord] = []
-        last = len(body) + self._read_offset >= self._sizes[first]
-        start = self._read_offset
-        for record, stop in _records(body, self._read_position + 1, complete=last):
-            if isinstance(record, JournalRecord):
-                if upto is not None and record.position > upto:
-                    return records
-                records.append(record)
-                self._read_position = record.position
-            else:
-                self._report(first, start, record, body)
-            self._read_offset = start + stop
-        if last and self._read_offset < self._sizes[first] and not records:
-            self._skip_unreadable(first, body)
-        return records
-
-    def _report(self, first: int, start: int, hole: "_Hole", body: bytes) -> None:
-        path = self._path(first)
-        self._set_aside(path, start + hole.start, body[hole.start : hole.stop])
-        self._on_damage(Damage(path.name, start + hole.start, hole.stop - hole.start, hole.records))
-
-    def _skip_unreadable(self, first: int, body: bytes) -> None:
-        """The segment ends in bytes that are no record: the rest of it is lost, the next segment says how much."""
-        following = min((other for other in self._sizes if other > first), default=self._position + 1)
-        missing = following - 1 - self._read_position
-        self._report(first, self._read_offset, _Hole(0, len(body), missing), body)
-        self._read_offset = self._sizes[first]
-        self._read_position = following - 1
-
-    def _reader(self) -> tuple[int, int] | None:
-        """The open segment that holds the next position; opens it when the last one is read to its end."""
-        if self._read_segment is not None:
-            first, fd = self._read_segment
-            if self._read_offset < self._sizes.get(first, 0):
-                return first, fd
-            following = [other for other in self._sizes if other > first]
-            if not following:
-                return None
-            os.close(fd)
-            self._open_reader(min(following))
-        else:
-            wanted = self._read_position + 1
-            candidates = [first for first in self._sizes if first <= wanted]
-            if not candidates:
-                return None
-            self._open_reader(max(candidates))
-        return self._read_segment
-
-    def _open_reader(self, first: int) -> None:
-        self._read_segment = (first, os.open(self._path(first), os.O_RDONLY))
-        self._read_offset = 0
-
-    def _forget_reader(self) -> None:
-        if self._read_segment is not None:
-            os.close(self._read_segment[1])
-        self._read_segment = None
-        self._read_offset = 0
-        self._read_position = 0
-
-    def _path(self, first: int) -> Path:
-        return self._folder / f"{first:020d}.seg"
-
-
-class _Hole(NamedTuple):
-    """Bytes that are no record, between two records or before one."""
-
-    start: int
-    stop: int
-    records: int
-
-
-def _identity(folder: Path) -> str:
-    file = folder / "id"
-    if not file.exists():
-        fresh = folder / "id.new"
-        fresh.write_text(f"{folder.name}-{uuid.uuid4()}")
-        fresh.rename(file)
-    return file.read_text().strip()
-
-
-def _record_size(body: bytes) -> int | None:
-    if len(body) < _HEAD.size:
-        return None
-    _, length, _, _, _, _, name = _HEAD.unpack_from(body)
-    size: int = _HEAD.size + name + length
-    return size if size <= _RECORD_BYTES_MAX else None
-
-
-def _records(body: bytes, expected: int, complete: bool = True) -> Iterator[tuple[JournalRecord | _Hole, int]]:
-    """Every good record of `body` with the offset behind it, holes in between.
-
-    With `complete` false the body is cut somewhere by reading, and its last, unfinished record is nobody's damage.
-    """
-    offset = 0
-    while offset < len(body):
-        record, stop = _parse(body, offset)
-        if record is not None and record.position >= expected:
-            yield record, stop
-            offset, expected = stop, record.position + 1
-            continue
-        found = _next_record(body, offset + 1, expected)
-        if found is None:
-            return
-        if not complete and stop > len(body):
-            return
-        following = _parse(body, found)[0]
-        assert following is not None
-        yield _Hole(offset, found, following.position - expected), found
-        offset, expected = found, following.position
-
-
-def _parse(body: bytes, offset: int) -> tuple[JournalRecord | None, int]:
-    """The record at `offset` and the offset behind it; None if there's no whole, sound record."""
-    if offset + _HEAD.size > len(body):
-        return None, len(body) + 1
-    crc, length, position, rows, first_ns, last_ns, name = _HEAD.unpack_from(body, offset)
-    start = offset + _HEAD.size + name
-    stop = start + length
-    if stop > len(body) or length > _RECORD_BYTES_MAX:
-        return None, stop
-    if google_crc32c.value(body[offset + _CRC_SIZE : stop]) != crc:
-        return None, stop
-    label = body[offset + _HEAD.size : start].decode()
-    return JournalRecord(position, label, rows, first_ns, last_ns, body[start:stop]), stop
-
-
-def _next_record(body: bytes, offset: int, expected: int) -> int | None:
-    """Where the next sound record begins: its position is one of the next 65,536, its CRC is right.
-
-    Positions are near each other, so the six upper bytes of the position field are looked for as they are.
-    """
-    found = []
-    for high in {expected >> 16, (expected >> 16) + 1}:
-        pattern = high.to_bytes(6, "little")
-        at = body.find(pattern, offset + _POSITION_HIGH)
-        while at != -1:
-            start = at - _POSITION_HIGH
-            if _plausible(body, start, expected) and _parse(body, start)[0] is not None:
-                found.append(start)
-                break
-            at = body.find(pattern, at + 1)
-    return min(found, default=None)
-
-
-def _plausible(body: bytes, offset: int, expected: int) -> bool:
-    """Whether a head could begin here: spares computing CRCs over rubbish."""
-    if offset + _HEAD.size > len(body):
+    def _drop_one(self, why: str) -> bool:
+        """Give up the oldest segment of which nothing was handed out; False if there is none. Told before it goes."""
+        untouched = max(self._reader.handed, self._passed)
+        for segment in self._segments[:-1]:
+            if segment.size and segment.first > untouched:
+                for label, rows in (segment.tallies if segment.own else _tallies(segment)).items():
+                    reason = f"the oldest were dropped: {why}"
+                    self._on_loss(Loss(label, rows.rows, rows.first_ns, rows.last_ns, segment.own, reason))
+                with self._translated():
+                    os.truncate(segment.path, 0)
+                self._size -= segment.size
+                segment.size, segment.last = 0, segment.first - 1
+                return True
         return False
-    _, length, position, _, _, _, name = _HEAD.unpack_from(body, offset)
-    return bool(0 <= position - expected <= 0xFFFF and name <= _LABEL_BYTES_MAX and length <= len(body) - offset)
+
+    def _remove(self, segment: Segment) -> None:
+        with self._translated():
+            segment.path.unlink(missing_ok=True)
+        self._segments.remove(segment)
+        self._size -= segment.size
+
+    def _mend(self) -> None:
+        """After a failed sync: the active segment anew, as another file. Raises JournalError until that works."""
+        active = self._active
+        if not active.sync_failed:
+            return
+        if time.monotonic() < self._mend_at:
+            raise JournalError(f"journal {self._folder}: the disk lost something of it, and takes no copy")
+        self._mend_at = time.monotonic() + _MEND_AGAIN_S
+        with self._translated():
+            records = [found for found in whole(active) if isinstance(found, JournalRecord)]
+            parts = [encode(r.position, r.label, r.rows, r.payload, r.first_ns, r.last_ns) for r in records]
+            body = b"".join(part for two in parts for part in two)
+            fd = rewrite_segment(active, body)
+        os.close(self._fd)
+        self._fd = fd
+        self._size += len(body) - active.size
+        active.size, active.sync_failed = len(body), False
+        self._reader.forget(active)
+
+    def _open_last(self, is_new: bool) -> None:
+        """The newest segment's torn tail is cut off; a fresh one is begun behind it."""
+        if not self._segments:
+            first, follows = 1 if is_new else _STRIDE + secrets.randbelow(_SPREAD), 0
+        else:
+            last = self._segments[-1]
+            self._cut_tail(last)
+            sync_file(last.path)
+            first = last.last + _STRIDE + secrets.randbelow(_SPREAD)
+            follows = last.last if last.size else last.follows
+        segment, self._fd = begin_segment(self._folder, first, follows)
+        if self._segments and not self._segments[-1].size:
+            self._segments.pop().path.unlink()
+        self._segments.append(segment)
+
+    def _cut_tail(self, last: Segment) -> None:
+        end = 0
+        for found in whole(last):
+            if isinstance(found, JournalRecord):
+                last.last = found.position
+                self.newest_ns = max(self.newest_ns, found.last_ns)
+            elif found.offset + found.size == last.size:
+                end = found.size
+                # A record that is all there, and wrong, is no torn tail.
+                self._tell_hole(last, found._replace(records=1 if found.claim.label else 0))
+        if end:
+            last.size -= end
+            os.truncate(last.path, last.size)
+
+    def _tell_hole(self, segment: Segment, hole: Hole) -> None:
+        """Once: what was set aside before was told before."""
+        damaged = self._folder / "damaged"
+        aside = damaged / f"{segment.path.stem}-{hole.offset}.bin"
+        if hole.size and aside.exists():
+            return
+        self._on_damage(Damage(segment.path.name, hole.offset, hole.size, hole.records))
+        if hole.records:
+            reason = f"{segment.path.name} is damaged at byte {hole.offset}: {hole.records} records"
+            self._on_loss(Loss(*hole.claim, segment.own, reason))
+        with suppress(OSError):  # a full disk: then it is only told
+            damaged.mkdir(exist_ok=True)
+            if hole.size and sum(file.stat().st_size for file in damaged.iterdir()) < self._segment_bytes_max:
+                aside.write_bytes(hole.body)
+
+    def _fault(self, error: OSError) -> JournalError:
+        return JournalError(f"journal {self._folder}: {error.strerror or error}")
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise self._fault(error) from error
+
+
+def _tallies(segment: Segment) -> dict[str, Tally]:
+    """Rows by label of a segment that an earlier process wrote."""
+    tallies: dict[str, Tally] = {}
+    for found in whole(segment):
+        if isinstance(found, JournalRecord):
+            tallies.setdefault(found.label, Tally()).add(found.rows, found.first_ns, found.last_ns)
+    return tallies

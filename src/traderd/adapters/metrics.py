@@ -112,6 +112,10 @@ class Metrics:
         self.ticks_received.labels(exchange, channel).inc(rows)
         self.ticks_lost.labels(exchange, channel).inc(rows)
 
+    def lost_later(self, exchange: str, channel: str, rows: int) -> None:
+        """Rows that were journalled are gone from the journal, before the database had them."""
+        self.ticks_lost.labels(exchange, channel).inc(rows)
+
     def stored(self, rows_by_stream: Mapping[tuple[str, str], int], seconds: float) -> None:
         """One transaction was committed; rows by (exchange, channel)."""
         for (exchange, channel), rows in rows_by_stream.items():

@@ -16,7 +16,7 @@ from traderd.adapters.metrics import Metrics
 from traderd.core.facts import Alert, Execution, Fact, Gap, Order, Signal
 from traderd.core.subscriptions import Census
 from traderd.runtime.pipeline import Pipeline
-from traderd.runtime.ports import JournalRecord
+from traderd.runtime.ports import JournalRecord, Loss
 
 _SHOWN_BYTES = 200
 
@@ -47,6 +47,16 @@ class Telemetry:
         """A batch could not be journalled."""
         self._metrics.lost(exchange, channel, rows)
         self._limited.error("ticks lost", "lost", venue=exchange, channel=channel, rows=rows, reason=reason)
+
+    def lost_from_journal(self, journal: str, loss: Loss) -> None:
+        """A journal has lost what it had taken. Of an earlier run's rows nobody here knows whether they were counted."""
+        _, _, stream = loss.label.partition(":")
+        exchange, _, channel = stream.partition(":")
+        if loss.own and exchange:
+            self._metrics.lost_later(exchange, channel, loss.rows)
+        self._limited.error(
+            "records lost", journal, journal=journal, label=loss.label, rows=loss.rows, reason=loss.reason
+        )
 
     def latency(self, exchange: str, seconds: float) -> None:
         """Venue time to receive time."""

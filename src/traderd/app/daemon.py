@@ -25,7 +25,6 @@ from traderd.adapters.clock import SystemClock
 from traderd.adapters.embedded import StateLock
 from traderd.adapters.fact_store import PostgresFactStore
 from traderd.adapters.http_api import Announcement, HttpApi, announce, withdraw
-from traderd.adapters.journal import FileJournal
 from traderd.adapters.logs import configure_logs, logger
 from traderd.adapters.metrics import Metrics, watch_loop_lag
 from traderd.adapters.migrations import migrate
@@ -41,6 +40,7 @@ from traderd.app.bookkeeping import Bookkeeping
 from traderd.app.ccxt_feeds import CcxtFeeds
 from traderd.app.feeds import Feeds, Recordings
 from traderd.app.healers import Healers
+from traderd.app.journals import Journals
 from traderd.app.listings import Listings
 from traderd.app.readiness import Readiness
 from traderd.app.report import Summary, show, status_of, summary_of
@@ -54,7 +54,7 @@ from traderd.core.engine import Engine
 from traderd.core.gaps import GapLedger
 from traderd.core.market import Instrument
 from traderd.runtime.clocks import watch_clock
-from traderd.runtime.drain import Drain
+from traderd.runtime.drain import Drain, DrainableJournal
 from traderd.runtime.facts import FactRecords
 from traderd.runtime.gateway import Gateway
 from traderd.runtime.pipeline import Pipeline
@@ -143,16 +143,15 @@ class Daemon:
 
     async def _start(self, group: asyncio.TaskGroup) -> None:
         """Everything that can be started without the database."""
-        self._tick_journal = self._open_journal("ticks")
-        self._fact_journal = self._open_journal("facts")
-        self._telemetry = Telemetry(self._metrics, self._log, self._tick_journal.position)
+        self._journals = Journals(self._state_dir, self._config.journal, self._run, self._log)
+        self._telemetry = Telemetry(self._metrics, self._log, self._journals.ticks.position)
         await self._servers.start()
         if self._servers.exchange is not None:
             self._tasks.append(group.create_task(self._servers.exchange.wait(), name="simulated exchange"))
         self._build(group)
         await self._start_http()
         self._tasks += [
-            group.create_task(self._sync_ticks(), name="sync"),
+            group.create_task(self._journals.run(self._pipeline, self._telemetry, self._clock), name="sync"),
             group.create_task(self._bring_up_storage(group), name="storage"),
             group.create_task(watch_loop_lag(self._metrics, 0.1), name="loop lag"),
         ]
@@ -165,15 +164,6 @@ class Daemon:
         # What lives from here on lives long: young garbage is looked through rarely, old never.
         gc.freeze()
         gc.set_threshold(50_000, 20, 100)
-
-    def _open_journal(self, name: str) -> FileJournal:
-        settings = self._config.journal
-        return FileJournal(
-            self._state_dir / name,
-            settings.segment_bytes_max,
-            settings.disk_bytes_max,
-            lambda damage: self._log.error("journal damaged", journal=name, **damage._asdict()),
-        )
 
     async def _start_http(self) -> None:
         http = HttpApi(
@@ -200,8 +190,8 @@ class Daemon:
         self._pipeline = Pipeline(
             self._engine,
             TickRows(self._instruments),
-            self._tick_journal,
-            self._fact_journal,
+            self._journals.ticks,
+            self._journals.facts,
             self._feed,
             exchange,
             self._telemetry,
@@ -229,8 +219,8 @@ class Daemon:
         if isinstance(self._feed, RedisFeed):
             self._closing.push_async_callback(self._feed.close)
             self._tasks.append(group.create_task(self._feed.run(), name="redis feed"))
-        self._tick_drain = self._drain(self._tick_journal, CopyTickStore(self._servers.dsn, timeout_s))
-        self._fact_drain = self._drain(self._fact_journal, FactRecords(self._facts))
+        self._tick_drain = self._drain(self._journals.ticks, CopyTickStore(self._servers.dsn, timeout_s))
+        self._fact_drain = self._drain(self._journals.facts, FactRecords(self._facts))
         drains = (self._tick_drain, self._fact_drain)
         self._upkeep = Upkeep(self._servers.dsn, timeout_s, config.storage, drains, self._log)
         healers = Healers(
@@ -244,7 +234,7 @@ class Daemon:
     def _beside(self, group: asyncio.TaskGroup, name: str, work: Coroutine[Any, Any, None]) -> None:
         self._tasks.append(group.create_task(work, name=name))
 
-    def _drain(self, journal: FileJournal, store: RecordStore) -> Drain:
+    def _drain(self, journal: DrainableJournal, store: RecordStore) -> Drain:
         size, backoff = self._config.store.transaction_bytes_max, Backoff(0.1, 2.0, 10.0)
         return Drain(journal, store, size, backoff, random.random, self._clock, self._telemetry)
 
@@ -285,12 +275,12 @@ class Daemon:
             seat.dialect, endpoint, self._rest, self._clock, self._pipeline.set_clock_offset, self._telemetry
         )
         self._tasks.append(group.create_task(watching, name=f"clock of {seat.name}"))
-        since_ns = self._tick_journal.newest_ns
+        since_ns = self._journals.ticks.newest_ns
         await self._feeds.run(seat, endpoint, since_ns, partial(self._listed, seat))
 
     async def _hear(self, seat: CcxtSeat) -> None:
         """The same through ccxt."""
-        since_ns, told = self._tick_journal.newest_ns, self._listings.described
+        since_ns, told = self._journals.ticks.newest_ns, self._listings.described
         simulated = self._servers.simulated
         await self._ccxt.run(seat, simulated, since_ns, self._pipeline, self._clock, self._telemetry, told)
 
@@ -310,18 +300,14 @@ class Daemon:
             for name, live in (self._feeds.live | self._ccxt.live).items():
                 self._readiness.venue(name, live)
             self._readiness.database(max(self._tick_drain.stalled_s, self._fact_drain.stalled_s))
+            self._readiness.journals(self._tick_drain.foreign or self._fact_drain.foreign)
             self._measure()
             self._systemd.watchdog()
 
     def _measure(self) -> None:
-        facts = self._fact_journal.position - self._fact_drain.cursor
-        self._telemetry.measured(self._pipeline, self._tick_journal.size, self._fact_journal.size, max(0, facts))
-
-    async def _sync_ticks(self) -> None:
-        """Ticks are forced to the disk at intervals, beside the loop."""
-        while True:
-            await asyncio.sleep(self._config.journal.sync_interval_ms / 1000)
-            await asyncio.to_thread(self._tick_journal.detached_sync())
+        journals = self._journals
+        waiting = journals.facts.records_after(self._fact_drain.cursor)
+        self._telemetry.measured(self._pipeline, journals.ticks.size, journals.facts.size, waiting)
 
     async def _until_stopped(self, run_for_s: float | None) -> None:
         """Say READY when it is true, then wait for the end."""
@@ -364,8 +350,7 @@ class Daemon:
                     await self._fact_drain.wait_caught_up()
                     await self._bookkeeping.keep()
         await end([*self._tasks, *self._draining])
-        self._tick_journal.close()
-        self._fact_journal.close()
+        self._journals.close()
         await self._rest.close()
         withdraw(self._state_dir)
 
@@ -385,7 +370,7 @@ class Daemon:
             "redis": redacted(self._servers.redis_url),
             "venues": {name: {"live": live} for name, live in (self._feeds.live | self._ccxt.live).items()},
             "through_ccxt": [seat.name for seat in self._ccxt.seats],
-            "journals": {"ticks": self._tick_journal.size, "facts": self._fact_journal.size},
+            "journals": {"ticks": self._journals.ticks.size, "facts": self._journals.facts.size},
         } | status_of(account(self._pipeline, self._telemetry), self._engine, self._gaps.open_gaps())
 
     def _unwell(self) -> list[str]:

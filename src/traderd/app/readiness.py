@@ -25,6 +25,13 @@ class Readiness:
         else:
             self._missing[name] = "disconnected"
 
+    def journals(self, foreign: str) -> None:
+        """Why a journal and the database don't belong together; "" where they do."""
+        if foreign:
+            self._missing["journal"] = foreign
+        else:
+            self._missing.pop("journal", None)
+
     def database(self, stalled_s: float) -> None:
         """For how long the database has taken nothing of what there was."""
         if not self.recovered:

@@ -114,9 +114,13 @@ class Journal(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     segment_bytes_max: Bytes = 64 * 1024 * 1024
     disk_bytes_max: Bytes = 4 * 1024 * 1024 * 1024
-    """Ticks past this are counted as lost and a gap is recorded; facts past this stop trading."""
+    """Of each of the two. What the database has goes first; then for ticks `ticks_when_full`; facts stop trading."""
+    ticks_when_full: Literal["refuse", "drop_oldest"] = "refuse"
+    """`refuse` the newest ticks, or drop the oldest that the database hasn't got: each loss is counted and is a gap."""
+    disk_reserve_bytes: Annotated[int, Meta(ge=0, le=2**50)] = 256 * 1024 * 1024
+    """Free space on the disk that ticks leave to the facts, whoever else has filled it."""
     sync_interval_ms: MillisecondsAboveZero = 200
-    """How often ticks are forced to the disk. Order intents are forced at once, always."""
+    """How often what was journalled is forced to the disk. Order intents are forced at once, always."""
 
 
 class Store(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

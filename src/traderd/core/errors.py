@@ -41,6 +41,10 @@ class JournalError(TraderdError):
     """The journal can't be written or read: what it was asked to keep is not kept."""
 
 
+class ForeignJournalError(JournalError):
+    """Journal and database don't belong together: one was restored, copied or exchanged. Nothing was dropped."""
+
+
 class MigrationError(TraderdError):
     """The schema can't be brought up to date; nothing was half applied."""
 

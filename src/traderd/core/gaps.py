@@ -56,6 +56,14 @@ class GapLedger:
         gap = self._open.pop((exchange, symbol, channel, reason), None)
         return self._end(gap, to_ns, rows_lost) if gap else None
 
+    def over(
+        self, exchange: str, channel: str, reason: str, from_ns: int, to_ns: int, rows_lost: int, detail: str
+    ) -> Gap:
+        """A gap of all symbols that is over when it is found."""
+        self.count += 1
+        name = f"{self._run}-g{self.count}"
+        return Gap(name, exchange, "", channel, reason, from_ns, max(to_ns, from_ns), rows_lost, detail, "closed")
+
     def whole(self, exchange: str, symbol: str, channel: str, to_ns: int) -> list[Gap]:
         """This stream flows, for the first time or again: that ends whatever interrupted it, in this run or earlier."""
         stream = (exchange, symbol, channel)

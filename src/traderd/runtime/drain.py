@@ -2,7 +2,7 @@
 
 The journal is the only source, after a crash as in every second of an ordinary day. When the database can't be
 reached or an outcome isn't known, the cursor is read again and work goes on from there; nothing is ever stored
-twice or skipped.
+twice or skipped. Refuses a database that isn't this journal's: then everything waits, and the operator is told why.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from traderd.core.backoff import Backoff
-from traderd.core.errors import StoreUnavailableError
+from traderd.core.errors import ForeignJournalError, StoreUnavailableError
 from traderd.runtime.ports import Clock, JournalRecord, RecordStore
 
 
@@ -27,7 +27,7 @@ class DrainableJournal(Protocol):
 
     def release(self, upto: int) -> None: ...
 
-    def resume_at(self, position: int) -> None: ...
+    def expect_cursor(self, cursor: int) -> None: ...
 
 
 class DrainObserver(Protocol):
@@ -70,6 +70,8 @@ class Drain:
         self._in_doubt: list[JournalRecord] = []
         self._moved_ns = self._behind_since_ns = clock.monotonic_ns()
         self._oldest_ns = 0
+        self.foreign = ""
+        """Why journal and database don't belong together; "" where they do, as far as is known."""
         self._more = asyncio.Event()
         self._empty = asyncio.Event()
 
@@ -121,7 +123,8 @@ class Drain:
             try:
                 await self._open()
                 await self._follow()
-            except StoreUnavailableError as error:
+            except (StoreUnavailableError, ForeignJournalError) as error:
+                self.foreign = str(error) if isinstance(error, ForeignJournalError) else ""
                 self._cursor = -1
                 self._behind_since_ns = self._behind_since_ns or self._clock.monotonic_ns()
                 self._observer.unavailable(str(error))
@@ -129,7 +132,8 @@ class Drain:
 
     async def _open(self) -> None:
         cursor = await self._store.cursor(self._journal.journal_id)
-        self._journal.resume_at(cursor)
+        self._journal.expect_cursor(cursor)
+        self.foreign = ""
         self._journal.release(cursor)
         self._cursor = cursor
         if self._in_doubt and self._in_doubt[-1].position <= cursor:

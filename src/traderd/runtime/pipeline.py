@@ -19,7 +19,7 @@ from traderd.core.facts import Alert, Candle, Derivative, Equity, Fact, Gap, Ind
 from traderd.core.gaps import GapLedger
 from traderd.core.market import Beat, DerivativeEvent, Quote, Trade, VenueEvent
 from traderd.core.orders import Approved, Report
-from traderd.runtime.ports import Batch, Clock, Feed, Journal, Reject, RowEncoder
+from traderd.runtime.ports import Batch, Clock, Feed, Journal, Loss, Reject, RowEncoder
 
 _FRAME_BYTES_KEPT = 4_000
 _BAD_BYTES_KEPT = 256 * 1024
@@ -241,7 +241,7 @@ class Pipeline:
             if durable:
                 self._fact_journal.sync()
         except JournalError as error:
-            self._stop_trading(str(error))
+            self.stop_trading(str(error))
             return False
         return True
 
@@ -301,6 +301,26 @@ class Pipeline:
             self.record(gap)
         return gap
 
+    def lost_from_journal(self, loss: Loss) -> None:
+        """The tick journal has lost rows that it had taken: they are journalled no more, and a gap says so at once."""
+        table, _, stream_label = loss.label.partition(":")
+        exchange, _, channel = stream_label.partition(":")
+        for stream in self.streams:
+            if exchange not in ("", stream.exchange):
+                continue
+            shown = "trade" if channel == "backfill" else channel
+            self.record(
+                self._gaps.over(stream.exchange, shown, "lost", loss.first_ns, loss.last_ns, loss.rows, loss.reason)
+            )
+            if loss.own and exchange:
+                counts = stream.counts[channel]
+                counts.lost += loss.rows
+                if table == "quarantine":
+                    counts.quarantined -= loss.rows
+                else:
+                    counts.journalled -= loss.rows
+        self.flush_facts(durable=False)
+
     def healed(self, exchange: str, received_ns: int) -> None:
         """Data of this venue flows, for the first time or again."""
         for gap in self._gaps.healed(exchange, received_ns):
@@ -345,7 +365,7 @@ class Pipeline:
         counts.lost_in_gap = 0
         self._journalled()
 
-    def _stop_trading(self, reason: str) -> None:
+    def stop_trading(self, reason: str) -> None:
         """What cannot be recorded must not be done. The alert waits, as all facts do, until the journal takes it."""
         for alert in self.engine.halt(reason):
             assert not isinstance(alert, Approved), "a halt orders nothing"

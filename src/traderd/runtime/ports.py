@@ -66,7 +66,7 @@ class JournalRecord(Struct, frozen=True, gc=False):
     """One record read back from a journal."""
 
     position: int
-    """Sequence number, from 1, without holes."""
+    """Sequence number: it only rises, and is never given twice."""
     label: str
     """What the payload is and where it came from: `tick_data:binance`, `public_trades:kraken`, `facts`."""
     rows: int
@@ -74,6 +74,20 @@ class JournalRecord(Struct, frozen=True, gc=False):
     """Oldest row's time: the database's partition for it must exist."""
     last_ns: int
     payload: bytes
+
+
+class Loss(Struct, frozen=True):
+    """Records that a journal had taken, and that are gone before the database had them."""
+
+    label: str
+    """"" where not even that is known."""
+    rows: int
+    """0 where it isn't known."""
+    first_ns: int
+    last_ns: int
+    own: bool
+    """Whether they were taken since the journal was opened."""
+    reason: str
 
 
 class Journal(Protocol):
