@@ -195,10 +195,6 @@ class Paper(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     latency_ms: Milliseconds = 20
 
 
-class Backup(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What `traderd db backup` and `traderd db archive` write, and how much of it stays."""
-
-    dir: Annotated[str, Meta(min_length=1)] = "backups"
 class Feed(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What Redis is told, where `redis` isn't off."""
 
@@ -212,6 +208,10 @@ class Feed(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A Redis that says nothing for so long is away."""
 
 
+class Backup(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What `traderd db backup` and `traderd db archive` write, and how much of it stays."""
+
+    dir: Annotated[str, Meta(min_length=1)] = "backups"
     """Relative to the config file."""
     encrypt_to: Annotated[
         str, Meta(pattern=r"^(|(age|gpg):[^\s-]\S*)\Z", description="`age:RECIPIENT`, `gpg:RECIPIENT` or nothing")
