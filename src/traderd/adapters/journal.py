@@ -278,7 +278,7 @@ class FileJournal:
             body = b"".join(part for two in parts for part in two)
             fd = rewrite_segment(active, body)
         os.close(self._fd)
-        self._fd = fd
+        self._fd, self._mend_at = fd, 0.0
         self._size += len(body) - active.size
         active.size, active.sync_failed = len(body), False
         self._reader.forget(active)
