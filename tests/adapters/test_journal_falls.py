@@ -20,7 +20,7 @@ from traderd.adapters.journal import FileJournal
 from traderd.core.errors import JournalError
 
 MIB = 1024 * 1024
-SEGMENT_BYTES = 1_200
+SEGMENT_BYTES = 2_500
 KILLS = 25
 
 
@@ -203,7 +203,7 @@ def test_an_end_of_the_process_at_any_step_loses_nothing_that_was_acknowledged(h
         shutil.rmtree(here / "journal", ignore_errors=True)
         if ended:
             break
-    assert ended and step > 80
+    assert ended and step > 70
 
 
 def test_a_power_failure_at_any_step_loses_nothing_that_was_durable(here: Path) -> None:
@@ -218,7 +218,7 @@ def test_a_power_failure_at_any_step_loses_nothing_that_was_durable(here: Path) 
         shutil.rmtree(here / "journal", ignore_errors=True)
         if ended:
             break
-    assert ended and step > 80
+    assert ended and step > 70
 
 
 def test_a_process_that_is_killed_at_random_leaves_all_that_it_said_it_kept(here: Path) -> None:
