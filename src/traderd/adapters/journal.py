@@ -244,10 +244,13 @@ class FileJournal:
         return [segment for segment in self._segments[:-1] if max(segment.last, segment.first - 1) <= self._passed]
 
     def _drop_one(self, why: str) -> bool:
-        """Give up the oldest segment of which nothing was handed out; False if there is none. Told before it goes."""
+        """Give up the oldest segment of which nothing was handed out; False if there is none. Told before it goes.
+
+        An earlier process's may be in the database: they wait until it has said how far it is.
+        """
         untouched = max(self._reader.handed, self._passed)
         for segment in self._segments[:-1]:
-            if segment.size and segment.first > untouched:
+            if segment.size and segment.first > untouched and (segment.own or self._passed >= 0):
                 for label, rows in (segment.tallies if segment.own else _tallies(segment)).items():
                     reason = f"the oldest were dropped: {why}"
                     self._on_loss(Loss(label, rows.rows, rows.first_ns, rows.last_ns, segment.own, reason))
