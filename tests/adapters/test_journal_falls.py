@@ -46,8 +46,7 @@ class Disk:
         for name in ("unlink", "rename"):
             monkeypatch.setattr(Path, name, self._watched(name, getattr(Path, name)))
         monkeypatch.setattr(os, "open", self._opened(os.open))
-        close = os.close
-        monkeypatch.setattr(os, "close", lambda fd: (self.open_fds.discard(fd), close(fd))[1])
+        monkeypatch.setattr(os, "close", self._closed(os.close))
 
     def _watched(self, name: str, real: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
@@ -78,6 +77,13 @@ class Disk:
             fd = real(path, flags, mode, **kwargs)
             self.open_fds.add(fd)
             return fd
+
+        return call
+
+    def _closed(self, real: Callable[[int], None]) -> Callable[[int], None]:
+        def call(fd: int) -> None:
+            self.open_fds.discard(fd)
+            real(fd)
 
         return call
 

@@ -146,6 +146,31 @@ async def test_a_drain_tells_how_long_and_from_when_on_the_database_lags(tmp_pat
     journal.close()
 
 
+async def test_a_database_that_is_not_the_journals_gets_nothing_until_it_is_exchanged(tmp_path: Path) -> None:
+    """Everything waits, the reason is told, and as soon as the right one answers the drain goes on."""
+    journal = FileJournal(tmp_path, 200, 10**6)
+    for number in range(40):
+        journal.append("tick_data:v:quote", 1, b"%d" % number * 20, 0, 0)
+    journal.release(30)
+    store, heard = TreacherousStore(1), Heard()
+    store.position = 5
+    drain = Drain(journal, store, 10**6, Backoff(1e-4, 1e-3, 1.0), Random(1).random, SystemClock(), heard)
+    running = asyncio.create_task(drain.run())
+    async with asyncio.timeout(10):
+        while not drain.foreign:
+            await asyncio.sleep(0.001)
+    assert "restored from an older backup" in drain.foreign
+    assert not store.stored and heard.faults
+    assert journal.append("tick_data:v:quote", 1, b"meanwhile", 0, 0) == 41
+    store.position = 30
+    async with asyncio.timeout(10):
+        await drain.wait_caught_up()
+    assert drain.foreign == ""
+    assert store.stored == [b"%d" % number * 20 for number in range(30, 40)] + [b"meanwhile"]
+    running.cancel()
+    journal.close()
+
+
 class Stuck:
     """Takes nothing before it is told to."""
 
