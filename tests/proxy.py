@@ -11,7 +11,9 @@ hold from the next bytes on. Everything random comes from `seed`. With `tls` it 
 """
 
 import asyncio
+import socket
 import ssl
+import struct
 import threading
 import time
 from contextlib import suppress
@@ -37,7 +39,7 @@ class Proxy:
         self.piece_bytes_max = 0
         """Bytes are passed on in pieces of 1 to so many; 0: as they came."""
         self.corruption = 0.0
-        """The probability of a flipped bit for each piece."""
+        """Flipped bits for each byte, on average."""
         self.stopped = False
         """Nothing passes, nothing is closed, and new connections are taken: a peer that has frozen."""
         self.refusing = False
@@ -93,7 +95,7 @@ class Proxy:
         assert task is not None
         self.connections += 1
         if self.refusing:
-            writer.transport.abort()
+            _reset(writer)
             return
         self._open.add(task)
         writers = [writer]
@@ -102,12 +104,12 @@ class Proxy:
             writers.append(far_writer)
             number = self.connections
             await asyncio.gather(
-                self._pass_on(reader, far_writer, Random(f"{self._seed} {number} out")),
-                self._pass_on(far_reader, writer, Random(f"{self._seed} {number} in")),
+                self._pass_on(reader, far_writer, f"{self._seed} {number} out"),
+                self._pass_on(far_reader, writer, f"{self._seed} {number} in"),
             )
         except (OSError, asyncio.CancelledError):
             for each in writers:
-                each.transport.abort()
+                _reset(each)
         finally:
             self._open.discard(task)
             for each in writers:
@@ -118,14 +120,15 @@ class Proxy:
             return await asyncio.open_unix_connection(self.target)
         return await asyncio.open_connection(*self.target)
 
-    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, random: Random) -> None:
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seed: str) -> None:
         """One direction, to its end. Latency delays and doesn't slow: what is on its way waits in a line."""
         line: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(_IN_FLIGHT_MAX)
-        sending = asyncio.create_task(self._send(line, writer, random))
+        late = Random(seed + " late")
+        sending = asyncio.create_task(self._send(line, writer, Random(seed), Corruption(seed)))
         try:
             while True:
                 data = await reader.read(_READ_BYTES)
-                due_s = time.monotonic() + self.latency_s + random.uniform(0, self.jitter_s)
+                due_s = time.monotonic() + self.latency_s + late.uniform(0, self.jitter_s)
                 await line.put((due_s, data))
                 if not data:
                     await sending
@@ -137,7 +140,11 @@ class Proxy:
             await asyncio.gather(sending, return_exceptions=True)
 
     async def _send(
-        self, line: asyncio.Queue[tuple[float, bytes]], writer: asyncio.StreamWriter, random: Random
+        self,
+        line: asyncio.Queue[tuple[float, bytes]],
+        writer: asyncio.StreamWriter,
+        random: Random,
+        corruption: "Corruption",
     ) -> None:
         while True:
             due_s, data = await line.get()
@@ -154,7 +161,7 @@ class Proxy:
                     await asyncio.sleep(size / self.bytes_per_s)
                 await self._while_stopped()
                 piece, data = data[:size], data[size:]
-                writer.write(self._corrupted(piece, random))
+                writer.write(corruption.on(piece, self.corruption))
                 await writer.drain()
                 self.bytes_passed += len(piece)
                 if self.piece_bytes_max:
@@ -164,9 +171,33 @@ class Proxy:
         while self.stopped:
             await asyncio.sleep(_POLL_S)
 
-    def _corrupted(self, piece: bytes, random: Random) -> bytes:
-        if not self.corruption or random.random() >= self.corruption:
+
+class Corruption:
+    """Flips bits at places that only the seed and the number of bytes so far decide, however those came."""
+
+    def __init__(self, seed: str) -> None:
+        self._random = Random(seed + " corrupted")
+        self._ahead = -1
+        """Bytes until the next flip; -1: not drawn yet."""
+
+    def on(self, piece: bytes, rate: float) -> bytes:
+        if not rate:
             return piece
-        wrong = bytearray(piece)
-        wrong[random.randrange(len(wrong))] ^= 1 << random.randrange(8)
-        return bytes(wrong)
+        wrong, at = bytearray(piece), 0
+        while True:
+            if self._ahead < 0:
+                self._ahead = int(self._random.expovariate(rate))
+            if at + self._ahead >= len(wrong):
+                self._ahead -= len(wrong) - at
+                return bytes(wrong)
+            at += self._ahead
+            wrong[at] ^= 1 << self._random.randrange(8)
+            at, self._ahead = at + 1, -1
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    """By RST: what was under way is lost."""
+    with suppress(OSError):
+        linger = struct.pack("ii", 1, 0)
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    writer.transport.abort()

@@ -130,9 +130,11 @@ class RedisFeed:
 
     async def close(self) -> None:
         """Hand over the rest, unless Redis is away, and hang up; two time-outs later at most."""
-        # A connection may have been left in the middle of an answer: none is used again.
-        were_up = [lane.hang_up() for lane in self._lanes.values()]
-        if any(were_up):
+        were_up = any(lane.up for lane in self._lanes.values())
+        for lane in self._lanes.values():
+            if not lane.link.is_open:  # `run` was cancelled in the middle of an exchange
+                lane.hang_up()
+        if were_up:
             try:
                 async with asyncio.timeout(2 * self._terms.timeout_s):
                     await self.flush()
@@ -175,10 +177,11 @@ class RedisFeed:
         except FAULTS as fault:
             return self._home.lose(fault)
         self._home.found()
-        homeless = [self._home] + [self._lanes.pop(url) for url in self._lanes.keys() - cluster.urls]
+        lanes = [self._home, *self._lanes.values()]
+        for url in self._lanes.keys() - cluster.urls:
+            self._lanes.pop(url).hang_up()
         self._lanes |= {url: Lane(url, self._terms) for url in cluster.urls - self._lanes.keys()}
-        for lane in homeless:
-            lane.hang_up()
+        for lane in lanes:  # any slot may have moved
             quotes, facts, ticks = lane.take()
             for quote in quotes:
                 self._lane(CACHE_KEY + quote.instrument.symbol).show(quote)

@@ -90,7 +90,8 @@ class Lane:
         self._away = Backoff(max(terms.interval_s, 0.1), 5.0, 10.0)
         self._refused = Backoff(1.0, 60.0, 10.0)
         self._well_since_s = 0.0
-        self._told = ""
+        self.told = ""
+        """What is wrong with it; "" while nothing is."""
 
     def show(self, quote: Quote) -> None:
         """Newest wins."""
@@ -124,14 +125,13 @@ class Lane:
             backoff.healthy(now_s - self._well_since_s)
         return 0.0
 
-    def hang_up(self) -> bool:
-        """At once. Whether it was up."""
+    def hang_up(self) -> None:
+        """At once."""
         self.link.hang_up()
-        was_up, self.up = self.up, False
-        return was_up
+        self.up = False
 
     def take(self) -> tuple[list[Quote], list[Fact], list[Quote | Trade]]:
-        """All that waits: this lane is at its end, or others are at their beginning."""
+        """All that waits, to be dealt anew."""
         waiting = list(self.tickers.values()), list(self.facts), list(self.ticks)
         for each in (self.tickers, self.facts, self.ticks):
             each.clear()
@@ -139,17 +139,17 @@ class Lane:
 
     def found(self) -> None:
         """Redis answers."""
-        if self._told:
+        if self.told:
             self._terms.log.warning("redis takes messages again", rate="redis again")
-            self._told = ""
+            self.told = ""
 
     def lose(self, fault: Exception) -> float:
         """Hang up, tell why unless that is known, and say how many seconds to wait."""
         self.link.hang_up()
         self.up, self._well_since_s = False, 0.0
         why = " ".join(str(fault).split()) or "no answer in time"
-        if why != self._told:  # what goes on for hours is told once
-            self._told = why
+        if why != self.told:  # what goes on for hours is told once
+            self.told = why
             self._terms.log.warning("redis does not take messages", rate="redis", reason=why)
         refused = isinstance(fault, AuthenticationError)
         return (self._refused if refused else self._away).delay(random.random())

@@ -97,10 +97,10 @@ class RedisLink:
                 raise ConnectionError("the server hung up")
             answer += piece
             found = count(answer)
-            if found == replies and answer.endswith(b"\r\n"):
-                return bytes(answer)
             if found > replies or len(answer) > replies * _REPLY_BYTES_MAX + _READ_BYTES or answer[:1] not in b"+-:$":
                 raise ConnectionError("that is no answer of a Redis")
+            if found == replies and answer.endswith(b"\r\n"):
+                return bytes(answer)
 
 
 def count(answer: bytes | bytearray) -> int:
