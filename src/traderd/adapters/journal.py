@@ -91,6 +91,8 @@ class FileJournal:
         with self._translated():
             make_folder(folder)
             self.journal_id, is_new = identity(folder)
+            for left in folder.glob("*.seg.new"):  # of a rewriting that didn't come to its end
+                left.unlink()
             self._segments = segments_in(folder)
             self._open_last(is_new)
         self._size = sum(segment.size for segment in self._segments)

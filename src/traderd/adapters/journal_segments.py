@@ -66,10 +66,8 @@ def segment_path(folder: Path, first: int, follows: int) -> Path:
 
 def segments_in(folder: Path) -> list[Segment]:
     """What is there, in order. `last` is what the next one follows; of the newest it isn't known: its first - 1."""
-    for left in folder.glob("*.seg.new"):  # of a rewriting that didn't come to its end
-        left.unlink()
     found = []
-    for path in folder.glob("*.seg"):
+    for path in sorted(folder.glob("*.seg")):  # first all names: beside one that writes, sizes only grow behind them
         first, _, follows = path.stem.partition("-")
         if not first.isdecimal() or (follows and not follows.isdecimal()):
             raise JournalError(f"journal {folder}: {path.name} is no segment's name: move it away")

@@ -49,7 +49,7 @@ class Telemetry:
         self._limited.error("ticks lost", "lost", venue=exchange, channel=channel, rows=rows, reason=reason)
 
     def lost_from_journal(self, journal: str, loss: Loss) -> None:
-        """A journal has lost what it had taken. Of an earlier run's rows nobody here knows whether they were counted."""
+        """A journal has lost what it had taken. Whether an earlier run's rows were counted nobody here knows."""
         _, _, stream = loss.label.partition(":")
         exchange, _, channel = stream.partition(":")
         if loss.own and exchange:

@@ -16,6 +16,7 @@ from traderd.cli.codes import MEANING, ExitCode, exit_code, leaves, lines
 from traderd.cli.commands import check, doctor, replay, run, sim, status
 from traderd.cli.db import current, db, downgrade, history, migrate
 from traderd.cli.gaps import gaps
+from traderd.cli.journal import journal
 from traderd.cli.maintain import maintain
 from traderd.cli.options import Duration
 from traderd.cli.users import users
@@ -35,7 +36,7 @@ def traderd() -> None:
     """
 
 
-for command in (run, sim, migrate, check, doctor, status, replay, gaps, db, users, audit):
+for command in (run, sim, migrate, check, doctor, status, replay, gaps, journal, db, users, audit):
     traderd.add_command(command)
 db.add_command(migrate, "upgrade")
 for command in (downgrade, current, history, size, index_usage, slow_queries, maintain):

@@ -27,7 +27,7 @@ MEANING = {
     ExitCode.USAGE: "wrong arguments, or a configuration that can't be used; nothing was started",
     ExitCode.UNAVAILABLE: "a service that is needed isn't there: the database, or for status the daemon",
     ExitCode.REFUSED: "refused: the schema is newer or was changed, or the state folder is in use",
-    ExitCode.PROBLEMS: "doctor, check or audit verify found problems",
+    ExitCode.PROBLEMS: "doctor, check, audit verify or journal verify found problems",
     ExitCode.INTERRUPTED: "interrupted by Ctrl-C",
 }
 
