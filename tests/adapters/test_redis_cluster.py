@@ -1,6 +1,7 @@
 """A real Redis Cluster of three: every symbol at the server that has its slot, and messages heard at any of them."""
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -50,6 +51,16 @@ async def until_cached(cluster: RedisCluster, bid: str, ports: list[int]) -> dic
             await asyncio.sleep(0.05)
 
 
+async def feed_others(feed: RedisFeed, cluster: RedisCluster, bids: tuple[str, ...], ports: list[int]) -> None:
+    """New bids for all; these servers have them as soon as ever."""
+    for bid in bids:
+        for symbol in SYMBOLS:
+            feed.quote(quote(symbol, bid))
+        started = asyncio.get_running_loop().time()
+        await until_cached(cluster, bid, ports)
+        assert asyncio.get_running_loop().time() - started < 2
+
+
 def counted(metrics: Metrics, name: str, **labels: str) -> float:
     return metrics.registry.get_sample_value(f"traderd_redis_{name}", labels) or 0.0
 
@@ -68,7 +79,7 @@ async def test_a_cluster_is_fed_and_followed(cluster: RedisCluster) -> None:
     listening = asyncio.create_task(listen())
     await asyncio.sleep(0.2)
     feed = RedisFeed(
-        f"redis+cluster://127.0.0.1:{second}", metrics, interval_s=0.02, timeout_s=0.5, stream_entries_max=9
+        f"redis+cluster://127.0.0.1:{second}", metrics, interval_s=0.02, timeout_s=3.0, stream_entries_max=9
     )
     for symbol in SYMBOLS:
         feed.quote(quote(symbol, "1"))
@@ -96,16 +107,16 @@ async def test_a_cluster_is_fed_and_followed(cluster: RedisCluster) -> None:
     assert counted(metrics, "refused_total", reason="MOVED") >= 1
     assert counted(metrics, "drops_total") == 0
 
+    cluster.processes[second].send_signal(signal.SIGSTOP)
+    await feed_others(feed, cluster, ("3", "4", "5"), [first, third])
+    cluster.processes[second].send_signal(signal.SIGCONT)
+    await until_cached(cluster, "5", cluster.ports)
+
     cluster.processes[first].kill()
     cluster.processes[first].wait()
-    for bid in ("3", "4"):
-        for symbol in SYMBOLS:
-            feed.quote(quote(symbol, bid))
-        started = asyncio.get_running_loop().time()
-        await until_cached(cluster, bid, [second, third])
-        assert asyncio.get_running_loop().time() - started < 5
+    await feed_others(feed, cluster, ("6", "7"), [second, third])
     cluster.launch(first)
-    found = await until_cached(cluster, "4", cluster.ports)
+    found = await until_cached(cluster, "7", cluster.ports)
     assert sorted(symbol for bids in found.values() for symbol in bids) == sorted(SYMBOLS)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
