@@ -58,16 +58,6 @@ class Telemetry:
             "records lost", journal, journal=journal, label=loss.label, rows=loss.rows, reason=loss.reason
         )
 
-    def lost_from_journal(self, journal: str, loss: Loss) -> None:
-        """A journal has lost what it had taken. Of an earlier run's rows nobody here knows whether they were counted."""
-        _, _, stream = loss.label.partition(":")
-        exchange, _, channel = stream.partition(":")
-        if loss.own and exchange:
-            self._metrics.lost_later(exchange, channel, loss.rows)
-        self._limited.error(
-            "records lost", journal, journal=journal, label=loss.label, rows=loss.rows, reason=loss.reason
-        )
-
     def latency(self, exchange: str, seconds: float) -> None:
         """Venue time to receive time."""
         self._metrics.latency(exchange, seconds)
