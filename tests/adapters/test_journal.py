@@ -137,6 +137,15 @@ def test_an_opening_without_a_record_leaves_nothing_behind(tmp_path: Path) -> No
     assert [payload for _, payload in read_all(opened(tmp_path))] == [b"a", b"b"]
 
 
+def test_the_newest_row_is_known_also_after_openings_that_took_none(tmp_path: Path) -> None:
+    """The hole of a restart begins there."""
+    filled(tmp_path, [b"a", b"b"]).close()
+    for _ in range(3):
+        journal = opened(tmp_path)
+        assert journal.newest_ns == 2 + 5
+        journal.close()
+
+
 def test_restarts_do_not_pile_up_segments_that_the_database_has(tmp_path: Path) -> None:
     """However small they are, a few stay."""
     for number in range(20):

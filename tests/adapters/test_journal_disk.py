@@ -304,3 +304,22 @@ def test_a_segment_that_cannot_be_begun_refuses_and_then_goes_on(tmp_path: Path)
     journal.append("facts", 1, b"again", 0, 0)
     assert payloads(journal) == [*given, b"again"]
     journal.close()
+
+
+def test_what_the_disk_will_not_remove_goes_another_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system that became read-only ends no drain."""
+    journal = FileJournal(tmp_path, 1_000, MIB)
+    given = filled(journal, 60)
+    before = len(list(tmp_path.glob("*.seg")))
+
+    def refused(self: Path, missing_ok: bool = False) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", refused)
+        journal.release(50)
+        assert len(list(tmp_path.glob("*.seg"))) == before
+        assert payloads(journal, 50) == given[50:]
+    journal.release(50)
+    assert len(list(tmp_path.glob("*.seg"))) < before - 5
+    journal.close()

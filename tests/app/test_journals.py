@@ -88,6 +88,7 @@ async def test_ticks_that_had_to_be_dropped_are_lost_once_and_each_loss_is_a_gap
     assert len({gap.gap_id for gap in gaps}) == len(gaps)
     text = rig.metrics.text().decode()
     assert f'traderd_ticks_lost_total{{channel="quote",venue="binance"}} {figures.lost}.0' in text
+    assert f'traderd_journal_losses_total{{journal="ticks"}} {len(gaps)}.0' in text
     assert any(isinstance(fact, Alert) and fact.severity == "critical" for fact in rig.facts())
     left = [record for record in rig.journals.ticks.read(0, 10**6) if record.label.startswith("tick_data")]
     assert sum(record.rows for record in left) == figures.journalled

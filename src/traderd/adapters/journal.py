@@ -176,16 +176,20 @@ class FileJournal:
             )
 
     def release(self, upto: int) -> None:
-        """The database has everything up to here. The newest segment stays, and as much as one segment behind it."""
+        """The database has everything up to here. The newest segment stays, and as much as one segment behind it.
+
+        What the disk won't remove now goes another time.
+        """
         self._passed = upto
         passed = self._passed_segments()
         kept = 0
-        while passed and len(passed) > _PASSED_SEGMENTS_MAX:
-            self._remove(passed.pop(0))
-        for segment in reversed(passed):
-            kept += segment.size
-            if kept > self._segment_bytes_max:
-                self._remove(segment)
+        with suppress(JournalError):
+            while len(passed) > _PASSED_SEGMENTS_MAX:
+                self._remove(passed.pop(0))
+            for segment in reversed(passed):
+                kept += segment.size
+                if kept > self._segment_bytes_max:
+                    self._remove(segment)
 
     def close(self) -> None:
         """Sync and close. Raises JournalError."""
@@ -256,10 +260,10 @@ class FileJournal:
                 for label, rows in (segment.tallies if segment.own else _tallies(segment)).items():
                     reason = f"the oldest were dropped: {why}"
                     self._on_loss(Loss(label, rows.rows, rows.first_ns, rows.last_ns, segment.own, reason))
+                size, segment.size, segment.last = segment.size, 0, segment.first - 1  # told as lost: not read any more
                 with self._translated():
                     os.truncate(segment.path, 0)
-                self._size -= segment.size
-                segment.size, segment.last = 0, segment.first - 1
+                self._size -= size
                 return True
         return False
 
@@ -296,6 +300,7 @@ class FileJournal:
             last = self._segments[-1]
             self._cut_tail(last)
             sync_file(last.path)
+            self.newest_ns = self._newest_row()
             first = last.last + _STRIDE + secrets.randbelow(_SPREAD)
             follows = last.last if last.size else last.follows
         segment, self._fd = begin_segment(self._folder, first, follows)
@@ -308,7 +313,6 @@ class FileJournal:
         for found in whole(last):
             if isinstance(found, JournalRecord):
                 last.last = found.position
-                self.newest_ns = max(self.newest_ns, found.last_ns)
             elif found.offset + found.size == last.size:
                 end = found.size
                 # A record that is all there, and wrong, is no torn tail.
@@ -316,6 +320,14 @@ class FileJournal:
         if end:
             last.size -= end
             os.truncate(last.path, last.size)
+
+    def _newest_row(self) -> int:
+        """Of the last segment that has a record: an opening may have come to none."""
+        for segment in reversed(self._segments):
+            times = [found.last_ns for found in whole(segment) if isinstance(found, JournalRecord)]
+            if times:
+                return max(times)
+        return 0
 
     def _tell_hole(self, segment: Segment, hole: Hole) -> None:
         """Once: what was set aside before was told before."""

@@ -43,6 +43,9 @@ class Metrics:
         self.journal_backlog_rows = self._gauge(
             "journal_backlog_rows", "Rows in the journal that the database hasn't got yet.", ("journal",)
         )
+        self.journal_losses = self._counter(
+            "journal_losses", "Times that a journal lost records which it had taken.", ("journal",)
+        )
         self.journal_backlog_bytes = self._gauge(
             "journal_backlog_bytes", "Bytes of the journal on the disk.", ("journal",)
         )

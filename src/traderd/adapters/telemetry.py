@@ -52,6 +52,7 @@ class Telemetry:
         """A journal has lost what it had taken. Whether an earlier run's rows were counted nobody here knows."""
         _, _, stream = loss.label.partition(":")
         exchange, _, channel = stream.partition(":")
+        self._metrics.journal_losses.labels(journal).inc()
         if loss.own and exchange:
             self._metrics.lost_later(exchange, channel, loss.rows)
         self._limited.error(
