@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from redis.asyncio import Redis
+from redis.exceptions import BusyLoadingError, ConnectionError
 
 from traderd.adapters.embedded import EmbeddedRedis
 
@@ -103,7 +104,7 @@ class RedisCluster:
             while True:
                 try:
                     return await redis.execute_command(*words)
-                except (OSError, ConnectionError):
+                except (OSError, ConnectionError, BusyLoadingError):
                     await asyncio.sleep(0.05)
 
     async def move(self, slot: int, to_port: int) -> None:

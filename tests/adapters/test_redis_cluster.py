@@ -116,6 +116,7 @@ async def test_a_cluster_is_fed_and_followed(cluster: RedisCluster) -> None:
     cluster.processes[first].wait()
     await feed_others(feed, cluster, ("6", "7"), [second, third])
     cluster.launch(first)
+    await cluster.ask(first, "PING")
     found = await until_cached(cluster, "7", cluster.ports)
     assert sorted(symbol for bids in found.values() for symbol in bids) == sorted(SYMBOLS)
     running.cancel()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import psutil
 import pytest
 from msgspec import structs
 from redis.asyncio import Redis
@@ -100,6 +101,37 @@ async def test_a_frozen_redis_delays_nobody_and_costs_no_memory(server: RedisSer
         assert counted(metrics, "drops_total") > 0
         server.send(signal.SIGCONT)
         await until_cached(server, "60")
+
+
+async def test_a_frozen_redis_does_not_hold_up_the_end(server: RedisServer) -> None:
+    """The last messages are offered to it for two time-outs, not longer."""
+    metrics = Metrics()
+    feed = RedisFeed(server.url, metrics, timeout_s=0.3)
+    assert await feed.flush()
+    server.send(signal.SIGSTOP)
+    feed.quote(quote(BTC, "1"))
+    feed.fact(signal_of(1))
+    async with asyncio.timeout(3):
+        await feed.close()
+    assert counted(metrics, "drops_total") == 1
+
+
+async def test_a_hundred_ends_leave_nothing_behind(server: RedisServer) -> None:
+    """Cut and reached again, over and over: descriptors, tasks and memory of connections don't grow."""
+    with Proxy(server.path) as proxy:
+        feed = RedisFeed(f"redis://127.0.0.1:{proxy.port}", Metrics())
+        for n in range(110):
+            if n == 10:
+                descriptors, tasks = psutil.Process().num_fds(), len(asyncio.all_tasks())
+            while not await feed.flush():
+                pass
+            await asyncio.to_thread(proxy.cut)
+            feed.quote(quote(BTC, f"{n + 1}"))
+            await feed.flush()
+        assert proxy.connections >= 110
+        assert psutil.Process().num_fds() <= descriptors + 4
+        assert len(asyncio.all_tasks()) <= tasks + 1
+        await feed.close()
 
 
 async def test_every_fact_is_published_or_dropped_and_counted(server: RedisServer) -> None:

@@ -138,7 +138,8 @@ def test_replies_are_counted_as_they_are(replies: list[bytes], data: st.DataObje
 def test_an_address_leads_to_its_neighbours_with_the_same_rights() -> None:
     """User, password and options stay; the host changes, IPv6 too."""
     url, clustered = parts("rediss+cluster://me:p%40ss@cache:7000?ssl_ca_certs=/ca")
-    assert (url, clustered) == ("rediss://me:p%40ss@cache:7000?ssl_ca_certs=/ca", True)
-    assert at(url, "10.0.0.2", 7001) == "rediss://me:p%40ss@10.0.0.2:7001?ssl_ca_certs=/ca"
+    assert (url, clustered) == ("rediss://me:p%40ss@cache:7000?ssl_ca_certs=/ca&ssl_check_hostname=true", True)
+    assert at(url, "::1", 7001) == "rediss://me:p%40ss@[::1]:7001?ssl_ca_certs=/ca&ssl_check_hostname=true"
+    assert parts("rediss://cache?ssl_check_hostname=no")[0] == "rediss://cache?ssl_check_hostname=no"
     assert at("redis://cache", "::1", 7001) == "redis://[::1]:7001"
     assert parts("unix:///run/redis.sock") == ("unix:///run/redis.sock", False)

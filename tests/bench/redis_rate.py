@@ -70,6 +70,14 @@ async def measured(url: str, symbols: int) -> dict[str, Cost]:
 
         found[name] = await best(hand_over, symbols)
         await feed.close()
+    streaming = RedisFeed(url, Metrics(), stream_entries_max=1_000)
+
+    async def stream() -> None:
+        streaming.ticks(quotes)
+        assert await streaming.flush()
+
+    found["feed, a tick to its stream"] = await best(stream, symbols)
+    await streaming.close()
     async with Redis.from_url(url) as redis:
         bodies = [(one.instrument.symbol, ticker_of(one, None, 1)) for one in quotes]
 

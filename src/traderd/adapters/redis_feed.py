@@ -169,6 +169,8 @@ class RedisFeed:
                 for url in self._lanes.keys() - serving.keys():
                     serving[url] = group.create_task(self._serve(self._lanes[url]), name=f"redis feed {len(serving)}")
                 await asyncio.sleep(pause_s or self._terms.interval_s)
+            for task in serving.values():  # where our own cancellation was swallowed
+                task.cancel()
 
     async def _follow(self, cluster: ClusterMap) -> float:
         """Learn who has what now. Returns the seconds to wait before the next attempt if nobody tells."""

@@ -116,8 +116,13 @@ def refusals(answer: bytes) -> list[str]:
 
 
 def parts(url: str) -> tuple[str, bool]:
-    """The URL that redis-py understands, and whether it is a cluster's."""
+    """The URL that redis-py understands, and whether it is a cluster's.
+
+    A certificate's name is checked unless the URL says otherwise, as redis-py before 6.0 doesn't.
+    """
     scheme, colon, rest = url.partition(":")
+    if scheme.startswith("rediss") and "ssl_check_hostname=" not in rest and "ssl_cert_reqs=" not in rest:
+        rest += ("&" if "?" in rest else "?") + "ssl_check_hostname=true"
     return scheme.removesuffix(CLUSTER) + colon + rest, scheme.endswith(CLUSTER)
 
 
