@@ -11,7 +11,7 @@ import random
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 from redis.exceptions import AuthenticationError, ResponseError
 
@@ -33,6 +33,7 @@ from traderd.core.backoff import Backoff
 from traderd.core.facts import Fact
 from traderd.core.market import Quote, Trade
 
+T = TypeVar("T")
 Tickers = Literal["each", "batch", "both"]
 _PARCEL_MAX: Final = 256
 _FACTS_A_FLUSH_MAX: Final = 1_000
@@ -165,16 +166,14 @@ class Lane:
 
     def _parcels(self) -> Iterator[_Parcel]:
         """One after the other, encoded when the one before has been taken: a third of a millisecond each."""
-        for _ in range(0, min(len(self.facts), _FACTS_A_FLUSH_MAX), _PARCEL_MAX):
-            facts = [self.facts.popleft() for _ in range(min(len(self.facts), _PARCEL_MAX))]
-            number = self._terms.number
+        number = self._terms.number
+        for facts in _portions(self.facts, _FACTS_A_FLUSH_MAX):
             commands = [publish(channel_of(fact), message_of(fact, number())) for fact in facts]
             yield _Parcel(commands, len(facts), facts=len(facts), published=len(facts))
         waiting, self.tickers = list(self.tickers.values()), {}
         for start in range(0, len(waiting), _PARCEL_MAX):
             yield self._ticker_parcel(waiting[start : start + _PARCEL_MAX], waiting[start + _PARCEL_MAX :])
-        for _ in range(0, min(len(self.ticks), _TICKS_A_FLUSH_MAX), _PARCEL_MAX):
-            ticks = [self.ticks.popleft() for _ in range(min(len(self.ticks), _PARCEL_MAX))]
+        for ticks in _portions(self.ticks, _TICKS_A_FLUSH_MAX):
             commands = [stream_entry(tick, self._terms.stream_entries_max) for tick in ticks]
             yield _Parcel(commands, len(ticks), facts=len(ticks), published=len(ticks))
 
@@ -236,3 +235,11 @@ class Lane:
         """Unless newer ones came meanwhile."""
         for quote in quotes:
             self.tickers.setdefault(quote.instrument.symbol, quote)
+
+
+def _portions(queue: deque[T], count_max: int) -> Iterator[list[T]]:
+    """Of a queue that others may empty meanwhile."""
+    for _ in range(0, count_max, _PARCEL_MAX):
+        if not queue:
+            return
+        yield [queue.popleft() for _ in range(min(len(queue), _PARCEL_MAX))]
