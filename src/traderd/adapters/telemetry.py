@@ -128,6 +128,12 @@ class Telemetry:
         self._database_up = False
         self._limited.warning("database is away, journalling", "database", reason=reason)
 
+    def estranged(self, reason: str) -> None:
+        """The database answers, and isn't this journal's."""
+        self._metrics.database_up.set(0)
+        self._database_up = False
+        self._limited.error("journal and database don't belong together", "database", reason=reason)
+
     def available(self) -> None:
         """The database answers."""
         self._metrics.database_up.set(1)

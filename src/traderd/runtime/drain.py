@@ -45,6 +45,10 @@ class DrainObserver(Protocol):
         """The database answers again."""
         ...
 
+    def estranged(self, reason: str) -> None:
+        """Journal and database don't belong together: everything waits for an operator."""
+        ...
+
 
 class Drain:
     """One journal's way into the database."""
@@ -123,12 +127,14 @@ class Drain:
             try:
                 await self._open()
                 await self._follow()
-            except (StoreUnavailableError, ForeignJournalError) as error:
-                self.foreign = str(error) if isinstance(error, ForeignJournalError) else ""
-                self._cursor = -1
-                self._behind_since_ns = self._behind_since_ns or self._clock.monotonic_ns()
+            except StoreUnavailableError as error:
                 self._observer.unavailable(str(error))
-                await asyncio.sleep(self._backoff.delay(self._uniform()))
+            except ForeignJournalError as error:
+                self.foreign = str(error)
+                self._observer.estranged(self.foreign)
+            self._cursor = -1
+            self._behind_since_ns = self._behind_since_ns or self._clock.monotonic_ns()
+            await asyncio.sleep(self._backoff.delay(self._uniform()))
 
     async def _open(self) -> None:
         cursor = await self._store.cursor(self._journal.journal_id)
