@@ -135,7 +135,7 @@ async def test_a_disk_that_is_too_small_for_the_journals_is_a_problem(tmp_path: 
     """Both journals may grow to their limit."""
     found = (await findings(tmp_path, SIM + QUIET.replace("67108864", str(2**50))))["disk"]
     assert is_problem(found)
-    assert "two journals and the reserve may take 2097152.2 GiB" in found.advice
+    assert "two journals and the reserve may take 2097152.1 GiB" in found.advice
 
 
 async def test_a_port_that_is_taken_is_a_problem(tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ class Journal(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Of each of the two. What the database has goes first; then for ticks `ticks_when_full`; facts stop trading."""
     ticks_when_full: Literal["refuse", "drop_oldest"] = "refuse"
     """`refuse` the newest ticks, or drop the oldest that the database hasn't got: each loss is counted and is a gap."""
-    disk_reserve_bytes: Annotated[int, Meta(ge=0, le=2**50)] = 256 * 1024 * 1024
+    disk_reserve_bytes: Annotated[int, Meta(ge=0, le=2**50)] = 64 * 1024 * 1024
     """Free space on the disk that ticks leave to the facts, whoever else has filled it."""
     sync_interval_ms: MillisecondsAboveZero = 200
     """How often what was journalled is forced to the disk. Order intents are forced at once, always."""
