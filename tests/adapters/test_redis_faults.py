@@ -93,7 +93,7 @@ async def test_a_frozen_redis_delays_nobody_and_costs_no_memory(server: RedisSer
             slowest = max(slowest, time.perf_counter() - started)
             await asyncio.sleep(0.01)
         await until(lambda: counted(metrics, "up") == 0)
-        assert slowest < 0.1
+        assert slowest < 0.25  # less than one time-out
         lane = feed._home
         assert len(feed._quotes) + len(lane.tickers) <= 2
         assert len(lane.facts) <= 100
