@@ -86,7 +86,7 @@ engine: 5
     told = mistakes(file, text)
     assert told == [
         "1: redis: expected `embedded`, `off`, a redis://, rediss:// or unix:// URL (redis+cluster:// and "
-        "rediss+cluster:// for a cluster), `env:NAME` or `credential:NAME`: this is none of them",
+        "rediss+cluster:// for a cluster), `env:NAME`, `credential:NAME` or `file:/PATH`: this is none of them",
         "2: http.port: must be at most 65,535, got 70000",
         "2: http.host: must be a loopback address such as 127.0.0.1 (nothing there asks who is calling), got '0.0.0.0'",
         "5: venues[0].symbls: unknown key 'symbls': did you mean 'symbols'?",
@@ -129,8 +129,8 @@ engine: 5
         ("store: [1]", "store: expected a section of `key: value` lines, got a list"),
         ("engine: {timeframes: 1s}", "engine.timeframes: expected a list, got '1s'"),
         ("engine: {timeframes: [1s, 1m, 1s]}", "engine.timeframes[2]: '1s' is there twice"),
-        ("database: mysql://db", "database: expected `embedded`, a postgresql:// DSN, `env:NAME` or `credential:NAME`"),
-        ("database: embeded", "database: expected `embedded`, a postgresql:// DSN, `env:NAME` or `credential:NAME`: "),
+        ("database: mysql://db", "database: expected `embedded`, a postgresql:// DSN, `env:NAME`, `credential"),
+        ("database: embeded", "database: expected `embedded`, a postgresql:// DSN, `env:NAME`, `credential"),
         ("database: env:TRADERD_NO_SUCH", "the environment variable 'TRADERD_NO_SUCH' isn't set"),
         ("redis: credential:redis", "there is no credential 'redis': systemd passes it with LoadCredential=redis:FILE"),
         ("redis: 'unix://'", "there is no path to the socket"),
@@ -465,3 +465,19 @@ def test_any_text_gives_a_configuration_or_its_mistakes(tmp_path_factory: pytest
     with pytest.raises(ConfigError) as caught:
         load_config(file)
     assert caught.value.lines
+
+
+def test_a_dsn_of_several_hosts_is_one_address(file: Path) -> None:
+    """Each host is looked at."""
+    address = "postgresql://u@one:5432,two:5433/d"
+    assert loaded(file, VALID + f"database: {address}\n").database_dsn == address
+    (line,) = mistakes(file, VALID + "database: postgresql://u@one:5432,two:x/d\n")
+    assert "the port or the host isn't one" in line
+
+
+def test_a_file_may_hold_the_dsn(file: Path, tmp_path: Path) -> None:
+    """Its path is absolute, and what it holds is never told."""
+    (tmp_path / "dsn").write_text("postgresql://u:secret@h/d\n")
+    assert loaded(file, VALID + f"database: file:{tmp_path}/dsn\n").database_dsn == "postgresql://u:secret@h/d"
+    (line,) = mistakes(file, VALID + "database: file:dsn\n")
+    assert "its path must begin with /" in line

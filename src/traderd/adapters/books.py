@@ -12,7 +12,7 @@ import asyncpg
 import msgspec
 
 from traderd.adapters.fact_tables import key_of
-from traderd.adapters.postgres import APP_ROLE, DAEMON_USER, Reconnecting, connect
+from traderd.adapters.postgres import APP_ROLE, DAEMON_USER, Reconnecting
 from traderd.config.register import Section, StrategyEntry
 from traderd.core.errors import ConfigError, TraderdError
 
@@ -60,11 +60,10 @@ class Books:
 
     async def expect_owner(self) -> None:
         """Raises ConfigError when there is no such user, or it is switched off."""
-        connection = await connect(self._dsn, "traderd books", self._timeout_s, APP_ROLE)
-        try:
+        anybody = Reconnecting(self._dsn, "traderd books", self._timeout_s, APP_ROLE)
+        async with anybody.use() as connection:
             found = await connection.fetchval(_OWNER, self._owner)
-        finally:
-            connection.terminate()
+        await anybody.close()
         if not found:
             raise ConfigError([f"owner: there is no active user {self._owner!r}: `traderd users add` makes one"])
 

@@ -126,10 +126,7 @@ class PostgresFactStore:
     async def load_portfolio(self, portfolio: str) -> PortfolioState:
         """The portfolio as the facts stored so far leave it; the flat positions are among its positions."""
         key = key_of("portfolio", portfolio)
-        async with (
-            self._database.use() as connection,
-            connection.transaction(isolation="repeatable_read", readonly=True),
-        ):
+        async with self._database.use("repeatable_read") as connection:
             balance = await connection.fetchrow(_BALANCE, key)
             positions = await connection.fetch(_POSITIONS, key)
             orders = await connection.fetch(_OPEN_ORDERS, key)

@@ -59,13 +59,14 @@ async def apply_settings(target: str | asyncpg.Connection, storage: Storage) -> 
     change, and StoreUnavailableError.
     """
     if isinstance(target, str):
-        connection = await connect(target, name="traderd migrate", timeout_s=0)
+        connection = await connect(target, name="traderd migrate", timeout_s=0, pooled=True)
         try:
             return await apply_settings(connection, storage)
         finally:
             connection.terminate()
     try:
-        return await _apply(target, storage)
+        async with target.transaction():
+            return await _apply(target, storage)
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
         raise translate(error) or error from error
 
@@ -128,12 +129,12 @@ async def _apply(connection: asyncpg.Connection, storage: Storage) -> tuple[str,
                 " run traderd migrate as a role that may become it"
             )
         return ()
-    async with _as_owner(connection), connection.transaction():
-        await connection.execute("SELECT pg_advisory_xact_lock(hashtext('traderd'), hashtext('storage'))")
-        if different:
-            await connection.execute(_SET_CHUNKED, *chunks)
-            await connection.execute(_SET_LISTED, *rows)
-        carried_out = await connection.fetchval("SELECT apply_storage_settings()")
+    await connection.execute(f"SET LOCAL ROLE {owner}")
+    await connection.execute("SELECT pg_advisory_xact_lock(hashtext('traderd'), hashtext('storage'))")
+    if different:
+        await connection.execute(_SET_CHUNKED, *chunks)
+        await connection.execute(_SET_LISTED, *rows)
+    carried_out = await connection.fetchval("SELECT apply_storage_settings()")
     return (*(f"{name}: new terms" for name in different), *carried_out)
 
 

@@ -22,6 +22,7 @@ import asyncpg
 from msgspec import Struct
 
 from traderd.adapters.postgres import connect, translate
+from traderd.adapters.postgres_session import is_pooled
 from traderd.core.errors import MigrationError
 
 SERVER_MIN = 15
@@ -88,8 +89,20 @@ class SchemaFile(Struct, frozen=True):
 
 
 async def migrate(target: str | asyncpg.Connection, sql: Path | None = None) -> MigrationReport:
-    """Bring the database up to date. Raises MigrationError, and StoreUnavailableError when there is no database."""
-    return await _locked(target, lambda connection: _migrate(connection, sql or sql_folder()))
+    """Bring the database up to date. Raises MigrationError, and StoreUnavailableError when there is no database.
+
+    Through a pooler, which gives no session for the lock and the owner's role, nothing must be left to do.
+    """
+    folder = sql or sql_folder()
+    if not isinstance(target, str):
+        return await _locked(target, lambda connection: _migrate(connection, folder))
+    connection = await connect(target, name="traderd migrate", timeout_s=0, pooled=True)
+    try:
+        if is_pooled(connection):
+            return await _up_to_date(connection, folder)
+        return await migrate(connection, folder)
+    finally:
+        connection.terminate()
 
 
 async def downgrade(
@@ -155,6 +168,19 @@ async def _locked(target: str | asyncpg.Connection, work: Callable[[asyncpg.Conn
         finally:
             if not target.is_closed():
                 await target.execute(f"SELECT pg_advisory_unlock({_LOCK})")
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        raise translate(error) or error from error
+
+
+async def _up_to_date(connection: asyncpg.Connection, sql: Path) -> MigrationReport:
+    try:
+        async with connection.transaction():
+            if todo := await pending(connection, sql):
+                raise MigrationError(
+                    f"{todo[0]} waits, and a pooler (PgBouncer?) gives no session for it:"
+                    " run traderd migrate with the server's own address"
+                )
+            return MigrationReport((), await _backend(connection), _version(connection))
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
         raise translate(error) or error from error
 

@@ -2,10 +2,11 @@
 
 The cursor is moved first, and only from behind the first record: the row lock makes a second writer, or our own
 lost transaction that is still running on the server, wait or fail. So a batch whose outcome nobody knows is never
-written twice. A row that the database refuses is found by halving the batch under savepoints, and quarantined with
-the server's words.
+written twice. Rows that the database refuses are found under savepoints, by the line that the server names or else by
+halving, and quarantined with its words: about three COPYs each, and the other rows are stored.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
@@ -60,7 +61,7 @@ class CopyTickStore:
             except asyncpg.PostgresError as error:
                 if not isinstance(translate(error), StoreRefusedError):
                     raise
-                return await self._write_by_halves(connection, journal_id, records, parts)
+                return await self._write_around(connection, journal_id, records, parts)
         return 0
 
     async def forget(self, journal_id: str) -> None:
@@ -89,7 +90,7 @@ class CopyTickStore:
                     await _copy(connection, part, part.table, payloads, self._timeout_s)
         self.duplicates += duplicates
 
-    async def _write_by_halves(
+    async def _write_around(
         self,
         connection: asyncpg.Connection,
         journal_id: str,
@@ -101,10 +102,37 @@ class CopyTickStore:
             await _advance(connection, journal_id, records)
             for part, payloads in parts.items():
                 rows = [row for payload in payloads for row in split_rows(payload)]
-                refused += await self._copy_halves(connection, part, rows)
+                refused += await self._copy_around(connection, part, rows)
         return refused
 
-    async def _copy_halves(self, connection: asyncpg.Connection, part: "_Part", rows: list[bytes]) -> int:
+    async def _copy_around(self, connection: asyncpg.Connection, part: "_Part", rows: list[bytes]) -> int:
+        """All but the rows that the database refuses; returns how many those are.
+
+        Ends: each COPY that fails is followed by a shorter one. None of them takes the others' time, so that a batch
+        that is bad throughout gets through as well.
+        """
+        refused = at = since = 0
+        size, suspected = len(rows), False
+        while at < len(rows):
+            tried = rows[at : at + size]
+            error = await self._try(connection, part, tried)
+            self._database.go_on()
+            if error is None:
+                at, since = at + len(tried), since + len(tried)
+                size, suspected = (1 if suspected else 2 * size), False
+            elif len(tried) == 1:
+                await _quarantine(connection, part.table, tried[0], str(error))
+                refused, at = refused + 1, at + 1
+                size, since, suspected = max(1, 2 * since), 0, False
+            else:
+                before = _rows_before_fault(error)
+                named = 0 <= before < len(tried)
+                size, suspected = (before or 1) if named else len(tried) // 2, named and before > 0
+        return refused
+
+    async def _try(self, connection: asyncpg.Connection, part: "_Part", rows: list[bytes]) -> BaseException | None:
+        """COPY them; the fault, where it is the rows'."""
+        refused: BaseException | None = None
         try:
             async with connection.transaction():
                 if part.table in _IDENTITY:
@@ -114,14 +142,8 @@ class CopyTickStore:
         except asyncpg.PostgresError as error:
             if not isinstance(translate(error), StoreRefusedError):
                 raise
-            if len(rows) == 1:
-                await _quarantine(connection, part.table, rows[0], str(error))
-                return 1
-            half = len(rows) // 2
-            return await self._copy_halves(connection, part, rows[:half]) + await self._copy_halves(
-                connection, part, rows[half:]
-            )
-        return 0
+            refused = error
+        return refused
 
     async def _ensure_partitions(self, connection: asyncpg.Connection, records: Sequence[JournalRecord]) -> None:
         """The partitions that the rows need are there; asked once a day, table and connection."""
@@ -163,7 +185,8 @@ async def _copy_missing(
     """COPY into a staging table and insert what isn't there yet; returns how many rows were there."""
     table = part.table
     await connection.execute(
-        f"CREATE TEMP TABLE IF NOT EXISTS staging_{table} (LIKE {table} INCLUDING DEFAULTS) ON COMMIT DELETE ROWS;"
+        f"CREATE TEMP TABLE IF NOT EXISTS staging_{table} (LIKE {table} INCLUDING DEFAULTS INCLUDING CONSTRAINTS)"
+        f" ON COMMIT DROP;"
         f"TRUNCATE staging_{table}"
     )
     await _copy(connection, part, f"staging_{table}", payloads, timeout_s)
@@ -176,6 +199,12 @@ async def _copy_missing(
         f" WHERE NOT EXISTS (SELECT FROM {table} stored WHERE {same})"
     )
     return int(total) - int(inserted.rpartition(" ")[2])
+
+
+def _rows_before_fault(error: BaseException) -> int:
+    """As the server tells it, in its English: `COPY tick_data, line 17, column bid`. -1 where it doesn't."""
+    told = re.match(r"COPY \S+, line (\d+)", getattr(error, "context", None) or "")
+    return int(told[1]) - 1 if told else -1
 
 
 async def _quarantine(connection: asyncpg.Connection, table: str, row: bytes, reason: str) -> None:

@@ -137,7 +137,7 @@ class Daemon:
             seconds=(self._clock.time_ns() - self._started_ns) / 1e9,
             recovered=self._telemetry.recovered_rows,
             gaps=self._gaps.count,
-            database=redacted(self._servers.dsn),
+            database=self._servers.database,
             redis=redacted(self._servers.redis_url),
         )
 
@@ -326,7 +326,7 @@ class Daemon:
                 pid=os.getpid(),
                 http=self._http_url,
                 started_ns=self._started_ns,
-                database=redacted(self._servers.dsn),
+                database=self._servers.database,
                 redis=redacted(self._servers.redis_url),
             ),
         )
@@ -366,7 +366,7 @@ class Daemon:
             "mode": self._config.mode,
             "started_ns": self._started_ns,
             "not_ready": self._readiness.reasons,
-            "database": redacted(self._servers.dsn),
+            "database": self._servers.database,
             "redis": redacted(self._servers.redis_url),
             "venues": {name: {"live": live} for name, live in (self._feeds.live | self._ccxt.live).items()},
             "through_ccxt": [seat.name for seat in self._ccxt.seats],

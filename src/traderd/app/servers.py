@@ -6,7 +6,7 @@ A stop is bounded: a server that doesn't end in time is killed. Both databases a
 from pathlib import Path
 
 from traderd.adapters.embedded import EmbeddedPostgres, EmbeddedRedis
-from traderd.config import Config, resolved
+from traderd.config import Config, redacted, resolved
 from traderd.sim.server import SimulatedExchange
 from traderd.venues.dialect import Endpoint
 from traderd.venues.roster import Seat
@@ -17,7 +17,10 @@ class OwnServers:
 
     def __init__(self, config: Config, state_dir: Path) -> None:
         self._addresses = {str(venue.name): (venue.endpoint, venue.rest) for venue in config.venues}
-        self.dsn = resolved(config.database)
+        self.dsn = config.database
+        """As configured: what it refers to is read anew at each connection."""
+        self.database = redacted(resolved(config.database))
+        """The same, to be shown."""
         self.redis_url = resolved(config.redis)
         self._postgres = EmbeddedPostgres(state_dir) if config.database == "embedded" else None
         self._redis = EmbeddedRedis(state_dir) if config.redis == "embedded" else None
@@ -28,6 +31,7 @@ class OwnServers:
         """Start them. Raises EmbeddedServerError."""
         if self._postgres is not None:
             self.dsn = await self._postgres.start()
+            self.database = redacted(self.dsn)
         if self._redis is not None:
             self.redis_url = await self._redis.start()
         if self.exchange is not None:

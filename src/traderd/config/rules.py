@@ -10,7 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
-from traderd.config.addresses import AddressError, resolved
+from traderd.config.addresses import AddressError, hosts_of, resolved
 from traderd.config.ccxt_venues import THROUGH_CCXT, ccxt_names, reach
 from traderd.config.checking import display, suggestion
 from traderd.config.document import KeyPath
@@ -46,10 +46,10 @@ def is_loopback(host: str) -> bool:
 
 def _services(config: Config) -> Iterator[Contradiction]:
     """The message never holds the value: it may hold a password."""
-    database = "expected `embedded`, a postgresql:// DSN, `env:NAME` or `credential:NAME`"
+    database = "expected `embedded`, a postgresql:// DSN, `env:NAME`, `credential:NAME` or `file:/PATH`"
     redis = (
         "expected `embedded`, `off`, a redis://, rediss:// or unix:// URL (redis+cluster:// and rediss+cluster:// for "
-        "a cluster), `env:NAME` or `credential:NAME`"
+        "a cluster), `env:NAME`, `credential:NAME` or `file:/PATH`"
     )
     if config.database != "embedded" and (wrong := _address_fault(config.database, _DATABASE_SCHEMES)):
         yield (("database",),), f"{database}: {wrong}{suggestion(config.database, ['embedded'])}"
@@ -61,8 +61,10 @@ def _services(config: Config) -> Iterator[Contradiction]:
 
 def _address_fault(address: str, schemes: tuple[str, ...]) -> str:
     try:
-        url = urlsplit(resolved(address))
-        _ = url.port  # raises ValueError when it isn't one
+        where = resolved(address)
+        hosts = [urlsplit(host) for host in (hosts_of(where) if schemes == _DATABASE_SCHEMES else [where])]
+        _ = [url.port for url in hosts]  # raises ValueError when one isn't
+        url = hosts[0]
     except AddressError as fault:
         return str(fault)
     except ValueError:

@@ -234,9 +234,12 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     state_dir: Annotated[str, Meta(min_length=1)] = "state"
     """Relative to the config file."""
     database: str = "embedded"
-    """`embedded`, or a postgresql:// DSN, or `env:NAME` or `credential:NAME` that holds one."""
+    """`embedded`, or a postgresql:// DSN, or `env:NAME`, `credential:NAME` or `file:/PATH` that holds one.
+
+    Several hosts (`postgresql://traderd@one,two/traderd`): the first that answers and takes writes.
+    """
     redis: str = "embedded"
-    """`embedded`, `off`, or a URL, or `env:NAME` or `credential:NAME` that holds one.
+    """`embedded`, `off`, or a URL, or `env:NAME`, `credential:NAME` or `file:/PATH` that holds one.
 
     redis://, rediss:// (TLS), unix://, and of a cluster redis+cluster:// and rediss+cluster://.
     """
