@@ -144,6 +144,7 @@ class Work:
                 if number == 7 and (records := journal.read(self.cursor, 600)):
                     self.cursor = records[-1].position
                     journal.release(self.cursor)
+                    journal.tidy()
             if life != 2:
                 journal.close()
                 self.durable = len(self.given)

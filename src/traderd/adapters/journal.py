@@ -84,6 +84,7 @@ class FileJournal:
         self._on_damage = on_damage
         self._on_loss = on_loss
         self._passed = -1
+        self._released: list[Path] = []
         self._mend_at = 0.0
         self._fd = -1
         self.newest_ns = 0
@@ -139,10 +140,11 @@ class FileJournal:
             raise self._fault(error) from error
 
     def detached_sync(self) -> Callable[[], None]:
-        """A sync of what is appended by now, to be called from another thread. It may raise JournalError."""
+        """A sync of what is appended by now, and `tidy`, for another thread. May raise JournalError."""
         segment = self._active
 
         def sync() -> None:
+            self.tidy()
             try:
                 sync_file(segment.path)
             except FileNotFoundError:  # released meanwhile: the database has it
@@ -178,22 +180,35 @@ class FileJournal:
     def release(self, upto: int) -> None:
         """The database has everything up to here. The newest segment stays, and as much as one segment behind it.
 
-        What the disk won't remove now goes another time.
+        The files go with `tidy`.
         """
         self._passed = upto
         passed = self._passed_segments()
         kept = 0
-        with suppress(JournalError):
-            while len(passed) > _PASSED_SEGMENTS_MAX:
-                self._remove(passed.pop(0))
-            for segment in reversed(passed):
-                kept += segment.size
-                if kept > self._segment_bytes_max:
-                    self._remove(segment)
+        while len(passed) > _PASSED_SEGMENTS_MAX:
+            self._release(passed.pop(0))
+        for segment in reversed(passed):
+            kept += segment.size
+            if kept > self._segment_bytes_max:
+                self._release(segment)
+
+    def tidy(self) -> None:
+        """Remove the files of released segments: that takes a tenth of a second each, and another thread may do it.
+
+        What the disk won't remove now goes another time, or after the next opening.
+        """
+        with suppress(IndexError):
+            while path := self._released.pop():
+                try:
+                    path.unlink(missing_ok=True)
+                except OSError:
+                    self._released.append(path)
+                    return
 
     def close(self) -> None:
         """Sync and close. Raises JournalError."""
         try:
+            self.tidy()
             self.sync()
         finally:
             os.close(self._fd)
@@ -230,9 +245,12 @@ class FileJournal:
 
     def _make_room(self, size: int) -> None:
         """For so many bytes, or JournalError. What the database has goes first, then what the setting says."""
+        if self._released and self._lacks(size):
+            self.tidy()
         while why := self._lacks(size):
             if passed := self._passed_segments():
-                self._remove(passed[0])
+                self._release(passed[0])
+                self.tidy()
             elif not (self._drop_oldest and self._drop_one(why)):
                 raise JournalError(f"journal {self._folder} is full: {why}")
 
@@ -267,11 +285,10 @@ class FileJournal:
                 return True
         return False
 
-    def _remove(self, segment: Segment) -> None:
-        with self._translated():
-            segment.path.unlink(missing_ok=True)
+    def _release(self, segment: Segment) -> None:
         self._segments.remove(segment)
         self._size -= segment.size
+        self._released.append(segment.path)
 
     def _mend(self) -> None:
         """After a failed sync: the active segment anew, as another file. Raises JournalError until that works."""
