@@ -44,13 +44,15 @@ class Listener:
         self.since_s = time.monotonic()
         self.ids: Ids = {}
         """What it was sent of each stream, where that is remembered: trade ids and quotes' update ids."""
+        self.sent_us: Ids = {}
+        """When, of each of these: microseconds since the epoch."""
         self.deaf = False
         """It is sent nothing more, whatever it subscribes to."""
 
     def account(self) -> dict[str, Any]:
         """Its lines in the ledger."""
         account = {"connection": self.number, "streams": list(self.streams), "sent": dict(self.sent), "end": self.end}
-        return account | ({"ids": _listed(self.ids)} if self.ids else {})
+        return account | ({"ids": _listed(self.ids), "sent_us": _listed(self.sent_us)} if self.ids else {})
 
 
 class Broadcast:
@@ -131,13 +133,14 @@ class Broadcast:
     def publish(self, events: Sequence[Event]) -> None:
         """Send one turn's events."""
         waiting: dict[Listener, None] = {}
+        now_us = time.time_ns() // 1_000
         for event in events:
             self._generated[event.stream] += 1
             if self._remember:
                 _note(self._ids, event)
             audience = self._audience.get(event.stream)
             if audience:
-                self._address(event, audience)
+                self._address(event, audience, now_us)
                 waiting.update(audience)
         for listener in waiting:
             self._flush(listener)
@@ -146,13 +149,14 @@ class Broadcast:
         """Messages generated and sent for each stream; the last hundred that left are remembered.
 
         `connects`: when somebody wanted to connect (epoch seconds). `ids`, where they are remembered: of each stream
-        the trades' ids and the quotes' update ids, in the order in which they came to be.
+        the trades' ids and the quotes' update ids, in the order in which they came to be; of a connection besides
+        `sent_us`, when each of its ids was sent (epoch microseconds).
         """
         present = [listener.account() for listener in self._listeners]
         told = {"generated": dict(self._generated), "connections": [*self._left, *present]}
         return told | {"connects": list(self._connects)} | ({"ids": _listed(self._ids)} if self._remember else {})
 
-    def _address(self, event: Event, audience: Iterable[Listener]) -> None:
+    def _address(self, event: Event, audience: Iterable[Listener], now_us: int) -> None:
         payload = encode(event)
         bare = wrapped = b""
         for listener in audience:
@@ -163,8 +167,8 @@ class Broadcast:
                 bare = bare or frame(payload)
                 listener.outbox.append(bare)
             listener.sent[event.stream] += 1
-            if self._remember:
-                _note(listener.ids, event)
+            if self._remember and _note(listener.ids, event):
+                listener.sent_us.setdefault(event.stream, array("q")).append(now_us)
 
     def _flush(self, listener: Listener) -> None:
         """Whole frames go straight to the transport, past the library's encoder: nothing writes half a frame there."""
@@ -204,16 +208,19 @@ def _go_half_open(connection: ServerConnection) -> None:
         connection.keepalive_task.cancel()
 
 
-def _note(ids: Ids, event: Event) -> None:
+def _note(ids: Ids, event: Event) -> bool:
+    """Whether it was noted: depth has no id of its own, and there is a bound."""
     if isinstance(event, Traded):
         number = event.trade_id
     elif isinstance(event, Quoted):
         number = event.update_id
     else:
-        return
+        return False
     kept = ids.setdefault(event.stream, array("q"))
-    if len(kept) < _IDS_MAX:
-        kept.append(number)
+    if len(kept) >= _IDS_MAX:
+        return False
+    kept.append(number)
+    return True
 
 
 def _listed(ids: Ids) -> dict[str, list[int]]:

@@ -54,6 +54,10 @@ class Faults(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """After so many such lies the truth is told."""
     clock_ahead_ms: int = 0
     """The exchange's clock, against ours."""
+    burst: Annotated[float, Meta(gt=0.0, le=1_000.0)] = 1.0
+    """So many times the usual rate of ticks."""
+    hush: bool = False
+    """Nobody trades."""
 
 
 _decode = msgspec.json.Decoder(Faults).decode

@@ -25,6 +25,8 @@ class Market:
         self.elapsed_us = 0
         self.ahead_ms = 0
         """How far its clock is ahead of ours."""
+        self.haste = 1.0
+        """So many times the usual rate, from the next event on."""
         trades_max = max(TRADES_MIN, TRADES_MAX // settings.symbols)
         self.pits = {
             listing.venue_symbol: Pit(settings.seed, listing, epoch_us // 1000, trades_max)
@@ -80,7 +82,7 @@ class Market:
     def _wait(self, share: float) -> None:
         paid = self._owed * share
         self._owed -= paid
-        self._step_us += round(self._random.expovariate(1.0) * paid * self._tick_us)
+        self._step_us += round(self._random.expovariate(1.0) * paid * self._tick_us / self.haste)
 
     def _diff(self) -> list[Event]:
         """The diffs of one symbol; the symbols take turns, each once in 100 ms."""

@@ -93,7 +93,7 @@ class SimulatedExchange:
 
     def inflict(self, faults: Faults) -> None:
         """Something goes wrong, or with `Faults()` nothing any more; also at /sim/faults?set=JSON."""
-        self.market.ahead_ms = faults.clock_ahead_ms
+        self.market.ahead_ms, self.market.haste = faults.clock_ahead_ms, faults.burst
         self._door.mind(faults)
         self.broadcast.inflict(faults)
 
@@ -129,6 +129,11 @@ class SimulatedExchange:
         origin = clock()
         while True:
             elapsed_us = int((clock() - origin) * 1e6)
+            if self.broadcast.faults.hush:
+                market.skip(elapsed_us - market.elapsed_us)
+                origin += (elapsed_us - market.elapsed_us) * 1e-6
+                await asyncio.sleep(SLICE_US * 1e-6)
+                continue
             lag_us = elapsed_us - market.elapsed_us
             if lag_us > LAG_US_MAX:
                 market.skip(lag_us)
