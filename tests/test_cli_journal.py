@@ -166,6 +166,7 @@ def writer(here: Path) -> Iterator[int]:
             for number in range(1_000_000):
                 position = journal.append("tick_data:binance:quote", 100, payload, START, START)
                 journal.release(position - 20)
+                journal.tidy()
                 if number == 50:
                     os.write(ready, b".")
         finally:

@@ -51,9 +51,15 @@ def appending(folder: Path, payload: bytes) -> None:
     """CPU and wall time of a tick, a sync every 200 ms' worth of ticks at the full rate included or not."""
     for name, every in (("without a sync", 0), ("forced every 10,000 ticks", 200)):
         journal = FileJournal(folder / name, 64 * MIB, 2048 * MIB)
-        records, started, used = 8_000, time.perf_counter(), time.process_time()
-        for number in range(records):
+        records, started, used = 20_000, time.perf_counter(), time.process_time()
+        changes: list[float] = []
+        journal.append("tick_data:binance:quote", ROWS, payload, 0, 0)
+        in_a_segment = 64 * MIB // journal.size
+        for number in range(1, records):
+            before = time.perf_counter()
             journal.append("tick_data:binance:quote", ROWS, payload, 0, 0)
+            if not number % in_a_segment:
+                changes.append((time.perf_counter() - before) * 1e3)
             if every and number % every == 0:
                 journal.sync()
         wall, cpu = time.perf_counter() - started, time.process_time() - used
@@ -61,6 +67,7 @@ def appending(folder: Path, payload: bytes) -> None:
         ticks = records * ROWS
         each = f"{cpu / ticks * 1e6:.3f} us of CPU, {wall / ticks * 1e6:.3f} us"
         print(f"append {name}: {each} a tick of {len(payload) / ROWS:.0f} bytes")
+        print(f"  at the change of a segment, in ms: {', '.join(f'{change:.1f}' for change in changes)}")
 
 
 def reading(folder: Path) -> None:
