@@ -189,3 +189,77 @@ class Stuck:
         self.asked.set()
         await self.may_go_on.wait()
         return 0
+
+
+class Line:
+    """A database behind a line that carries so many bytes within the time-out, and takes its time for them."""
+
+    def __init__(self, bytes_within_timeout: int) -> None:
+        self.bytes_within_timeout = bytes_within_timeout
+        self.position = 0
+        self.sizes: list[int] = []
+        self.tried: list[int] = []
+        self.free = asyncio.Event()
+        self.free.set()
+
+    async def cursor(self, journal_id: str) -> int:
+        return self.position
+
+    async def store(self, journal_id: str, records: Sequence[JournalRecord]) -> int:
+        size = sum(len(record.payload) for record in records)
+        self.tried.append(size)
+        await self.free.wait()
+        await asyncio.sleep(0)
+        if size > self.bytes_within_timeout:
+            raise StoreUnavailableError("no answer from the database in time")
+        self.sizes.append(size)
+        self.position = records[-1].position
+        return 0
+
+
+async def test_batches_are_small_when_little_comes_and_large_under_load(tmp_path: Path) -> None:
+    """What gathers while one transaction runs is the next one; whoever appends waits for neither."""
+    journal = FileJournal(tmp_path, 10**6, 10**9)
+    line = Line(10**9)
+    drain = Drain(journal, line, 100_000, Backoff(1e-4, 1e-3, 1.0), Random(1).random, SystemClock(), Heard())
+    running = asyncio.create_task(drain.run())
+    for _ in range(5):
+        journal.append("tick_data:v:quote", 1, b"x" * 1_000, 0, 0)
+        drain.wake()
+        async with asyncio.timeout(10):
+            await drain.wait_caught_up()
+    assert line.sizes == [1_000] * 5, "each at once"
+    line.free.clear()
+    for _ in range(300):
+        journal.append("tick_data:v:quote", 1, b"x" * 1_000, 0, 0)
+        drain.wake()
+        await asyncio.sleep(0)
+    assert journal.position == 305, "the database takes nothing, and nobody waited for it"
+    line.free.set()
+    async with asyncio.timeout(10):
+        await drain.wait_caught_up()
+    running.cancel()
+    assert sum(line.sizes[5:]) == 300_000
+    assert len(line.sizes[5:]) <= 6
+    assert max(line.sizes) <= 110_000
+    journal.close()
+
+
+async def test_a_line_too_slow_for_a_whole_transaction_gets_smaller_ones(tmp_path: Path) -> None:
+    """Each that doesn't end in time is followed by half of it, down to what gets through; later they grow again."""
+    journal = FileJournal(tmp_path, 10**7, 10**9)
+    for _ in range(600):
+        journal.append("tick_data:v:quote", 1, b"x" * 2_000, 0, 0)
+    line = Line(60_000)
+    drain = Drain(journal, line, 1_000_000, Backoff(1e-4, 1e-3, 1.0), Random(1).random, SystemClock(), Heard())
+    running = asyncio.create_task(drain.run())
+    async with asyncio.timeout(20):
+        while line.position < 300:
+            await asyncio.sleep(0.001)
+        assert all(16_000 <= size <= 60_000 for size in line.sizes)
+        line.bytes_within_timeout = 10**9
+        await drain.wait_caught_up()
+    running.cancel()
+    assert sum(line.sizes) == 600 * 2_000
+    assert max(line.sizes) > 120_000
+    journal.close()

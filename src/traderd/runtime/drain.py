@@ -2,7 +2,9 @@
 
 The journal is the only source, after a crash as in every second of an ordinary day. When the database can't be
 reached or an outcome isn't known, the cursor is read again and work goes on from there; nothing is ever stored
-twice or skipped. Refuses a database that isn't this journal's: then everything waits, and the operator is told why.
+twice or skipped. A transaction takes what there is, up to `bytes_max`: little where little comes, much under load; half
+as much after each one that didn't end well, so that it fits into the time-out of a slow database or line, and more again
+as they end well. Nobody who appends to the journal waits for any of it. Refuses a database that isn't this journal's: then everything waits, and the operator is told why.
 """
 
 import asyncio
@@ -12,6 +14,9 @@ from typing import Protocol
 from traderd.core.backoff import Backoff
 from traderd.core.errors import ForeignJournalError, StoreUnavailableError
 from traderd.runtime.ports import Clock, JournalRecord, RecordStore
+
+_BYTES_MIN = 16 * 1024
+"""A transaction that takes no more than this isn't made smaller."""
 
 
 class DrainableJournal(Protocol):
@@ -65,7 +70,7 @@ class Drain:
     ) -> None:
         self._journal = journal
         self._store = store
-        self._bytes_max = bytes_max
+        self._bytes_max = self._bytes = bytes_max
         self._backoff = backoff
         self._uniform = uniform
         self._clock = clock
@@ -128,6 +133,8 @@ class Drain:
                 await self._open()
                 await self._follow()
             except StoreUnavailableError as error:
+                if self._in_doubt:
+                    self._bytes = max(min(_BYTES_MIN, self._bytes_max), self._bytes // 2)
                 self._observer.unavailable(str(error))
             except ForeignJournalError as error:
                 self.foreign = str(error)
@@ -152,7 +159,7 @@ class Drain:
         since = self._clock.monotonic_ns()
         while True:
             self._more.clear()
-            records = self._journal.read(self._cursor, self._bytes_max)
+            records = self._journal.read(self._cursor, self._bytes)
             if not records:
                 self._cursor = max(self._cursor, self._journal.position)
                 self._empty.set()
@@ -167,6 +174,7 @@ class Drain:
             refused = await self._store.store(self._journal.journal_id, records)
             ended = self._moved_ns = self._clock.monotonic_ns()
             self._in_doubt = []
+            self._bytes = min(2 * self._bytes, self._bytes_max)
             self._cursor = records[-1].position
             self._journal.release(self._cursor)
             self._observer.stored(records, (ended - started) / 1e9, refused)
