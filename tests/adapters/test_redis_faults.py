@@ -116,11 +116,11 @@ async def test_a_frozen_redis_does_not_hold_up_the_end(server: RedisServer) -> N
     assert counted(metrics, "drops_total") == 1
 
 
-async def test_a_hundred_ends_leave_nothing_behind(server: RedisServer) -> None:
+async def test_fifty_ends_leave_nothing_behind(server: RedisServer) -> None:
     """Cut and reached again, over and over: descriptors, tasks and memory of connections don't grow."""
     with Proxy(server.path) as proxy:
         feed = RedisFeed(f"redis://127.0.0.1:{proxy.port}", Metrics())
-        for n in range(110):
+        for n in range(60):
             if n == 10:
                 descriptors, tasks = psutil.Process().num_fds(), len(asyncio.all_tasks())
             while not await feed.flush():
@@ -128,7 +128,7 @@ async def test_a_hundred_ends_leave_nothing_behind(server: RedisServer) -> None:
             await asyncio.to_thread(proxy.cut)
             feed.quote(quote(BTC, f"{n + 1}"))
             await feed.flush()
-        assert proxy.connections >= 110
+        assert proxy.connections >= 60
         assert psutil.Process().num_fds() <= descriptors + 4
         assert len(asyncio.all_tasks()) <= tasks + 1
         await feed.close()
@@ -168,8 +168,8 @@ async def test_every_fact_is_published_or_dropped_and_counted(server: RedisServe
             await until(lambda: counted(metrics, "up") == 1)
             await until(lambda: not feed._home.facts)
     assert counted(metrics, "published_total") + counted(metrics, "drops_total") == told
-    assert counted(metrics, "published_total") > 200
-    assert len(heard) > 100
+    assert counted(metrics, "published_total") > 100
+    assert len(heard) > 50
     assert set(heard.values()) == {1}
     assert counted(metrics, "drops_total") > 0
 
@@ -181,17 +181,17 @@ async def test_a_slow_way_thins_the_tickers_out_and_loses_no_symbol(server: Redi
     with Proxy(server.path) as proxy:
         proxy.latency_s, proxy.bytes_per_s = 0.1, 256_000
         async with running(f"redis://127.0.0.1:{proxy.port}", metrics, timeout_s=1.0) as feed:
-            for n in range(1, 51):
+            for n in range(1, 26):
                 for instrument in instruments:
                     feed.quote(quote(instrument, f"{n}"))
                 await asyncio.sleep(0.02)
             async with asyncio.timeout(10), Redis.from_url(server.url) as redis:
                 keys = [f"cache:ticker:{instrument.symbol}" for instrument in instruments]
-                while {orjson.loads(body or b"{}").get("bid") for body in await redis.mget(keys)} != {"50"}:
+                while {orjson.loads(body or b"{}").get("bid") for body in await redis.mget(keys)} != {"25"}:
                     await asyncio.sleep(0.05)
             assert proxy.connections == 1
     assert counted(metrics, "drops_total") == 0
-    assert counted(metrics, "published_total") < 300 * 50 / 2
+    assert counted(metrics, "published_total") < 300 * 25 / 2
 
 
 async def test_a_full_redis_is_counted_and_messages_go_on(server: RedisServer) -> None:
@@ -235,7 +235,7 @@ async def test_a_wrong_password_is_one_line_and_no_storm(server: RedisServer, tm
         async with running(f"redis://someone:{secret}-not@127.0.0.1:{proxy.port}", metrics) as feed:
             feed.quote(quote(BTC, "1"))
             await until(lambda: proxy.connections >= 1)
-            await asyncio.sleep(1.5)
+            await asyncio.sleep(1.0)
             assert proxy.connections <= 6
             assert counted(metrics, "up") == 0
     lines = (tmp_path / "log").read_text().splitlines()
@@ -319,12 +319,12 @@ async def test_the_documented_rule_leaves_a_consumer_with_the_newest(server: Red
         near.jitter_s = far.jitter_s = 0.01
         consumer = asyncio.create_task(consume(f"redis://127.0.0.1:{far.port}"))
         async with running(f"redis://127.0.0.1:{near.port}", metrics) as feed:
-            for n in range(1, 201):
+            for n in range(1, 101):
                 feed.quote(quote(BTC, f"{n}"))
                 await asyncio.sleep(0.01)
-                if n % 25 == 0:
-                    await asyncio.to_thread((near if n % 50 else far).cut)
-            await until(lambda: bool(seen) and seen[-1][1] == 200)
+                if n % 10 == 0:
+                    await asyncio.to_thread((near if n % 20 else far).cut)
+            await until(lambda: bool(seen) and seen[-1][1] == 100)
         consumer.cancel()
         await asyncio.gather(consumer, return_exceptions=True)
         assert far.connections > 4

@@ -22,13 +22,13 @@ async def server() -> AsyncIterator[RedisServer]:
 
 
 async def test_no_reply_ever_goes_to_another_exchange(server: RedisServer) -> None:
-    """Two hundred exchanges, half of them cancelled at random moments, in small late pieces: each reply is its own."""
+    """A hundred exchanges, half of them cancelled at random moments, in small late pieces: each reply is its own."""
     chance = random.Random(7)
     own, ended, cancelled = 0, 0, 0
     with Proxy(server.path, seed=7) as proxy:
         proxy.piece_bytes_max, proxy.jitter_s = 40, 0.002
         link = RedisLink(f"redis://127.0.0.1:{proxy.port}", 2.0)
-        for n in range(200):
+        for n in range(100):
             if not link.is_open:
                 await link.open()
             tags = [b"%d-%d-%x" % (n, i, chance.getrandbits(64)) for i in range(chance.randint(1, 5))]
@@ -45,8 +45,8 @@ async def test_no_reply_ever_goes_to_another_exchange(server: RedisServer) -> No
             ended += 1
             own += re.findall(rb"\r\n(\d+-[^\r]+)\r\n", b"\r\n" + answer.replace(b"\r\n", b"\r\n\r\n")) == tags
         assert own == ended
-        assert cancelled > 20
-        assert ended > 80
+        assert cancelled > 10
+        assert ended > 40
         link.hang_up()
 
 
@@ -57,7 +57,7 @@ async def test_a_broken_connection_gives_a_fault_or_the_own_reply(server: RedisS
     with Proxy(server.path, seed=11) as proxy:
         link = RedisLink(f"redis://127.0.0.1:{proxy.port}", 0.2)
         faults = 0
-        for _ in range(60):
+        for _ in range(40):
             proxy.corruption = 0.0
             if not link.is_open:
                 await link.open()
