@@ -2,9 +2,10 @@
 
 The journal is the only source, after a crash as in every second of an ordinary day. When the database can't be
 reached or an outcome isn't known, the cursor is read again and work goes on from there; nothing is ever stored
-twice or skipped. A transaction takes what there is, up to `bytes_max`: little where little comes, much under load; half
-as much after each one that didn't end well, so that it fits into the time-out of a slow database or line, and more again
-as they end well. Nobody who appends to the journal waits for any of it. Refuses a database that isn't this journal's: then everything waits, and the operator is told why.
+twice or skipped. A transaction takes what there is, up to `bytes_max`: little where little comes, much under load.
+After one that didn't end well it is half as much, until it fits into the time-out of a slow database or line, and then
+more again. Nobody who appends to the journal waits for any of it. Refuses a database that isn't this journal's: then
+everything waits, and the operator is told why.
 """
 
 import asyncio
