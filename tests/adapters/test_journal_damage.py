@@ -201,3 +201,34 @@ def test_rubbish_of_a_whole_segment_is_kept_within_bounds(folder: Path) -> None:
     opened = Opened(folder)
     assert opened.rows and len(opened.damage) > 4
     assert sum(file.stat().st_size for file in (folder / "damaged").iterdir()) < 2 * SEGMENT_BYTES
+
+
+def test_whatever_stands_in_the_files_what_is_read_was_written_and_what_is_missing_was_told(folder: Path) -> None:
+    """Bytes overwritten, cut out, put in and cut off anywhere: no error, no record from nowhere, none twice."""
+    rows = written(folder, mixed(11, 50))
+    files = {file: file.read_bytes() for file in sorted(folder.glob("*.seg"))}
+    identity = (folder / "id").read_text()
+    for seed in range(FLIPS // 4):
+        random = Random(seed)
+        shutil.rmtree(folder)
+        folder.mkdir()
+        (folder / "id").write_text(identity)
+        for file, body in files.items():
+            file.write_bytes(mangled(body, random) if random.random() < 0.6 else body)
+        opened = Opened(folder, random.choice([1, 200, 5_000]))
+        assert opened.rows == [row for row in rows if row in opened.rows], seed
+        missing = [row for row in rows if row not in opened.rows]
+        newest = int(max(files).stem)
+        told = sum(found.records for found in opened.damage)
+        assert sum(position < newest for position, _ in missing) <= told <= len(missing), seed
+        position = opened.journal.append("facts", 1, b"new", 0, 0)
+        assert [record.payload for record in opened.journal.read(position - 1, MIB)] == [b"new"]
+        opened.journal.close()
+
+
+def mangled(body: bytes, random: Random) -> bytes:
+    """One of the things that happen to files."""
+    at, size = random.randrange(len(body)), random.randrange(1, 300)
+    rubbish = random.choice([bytes(size), random.randbytes(size), body[:size]])
+    return random.choice([body[:at] + rubbish + body[at + size :], body[:at] + body[at + size :],
+                          body[:at] + rubbish + body[at:], body[:at]])  # fmt: skip
