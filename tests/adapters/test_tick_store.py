@@ -1,14 +1,18 @@
 """Tick records into real databases, on every back end: exact, once, and no row takes its neighbours with it."""
 
 import asyncio
+from collections.abc import Sequence
 from decimal import Decimal
+from random import Random
+from typing import Any
 
 import asyncpg
 import pytest
 
 from conftest import Database
+from traderd.adapters import tick_store
 from traderd.adapters.tick_rows import TickRows
-from traderd.adapters.tick_store import CopyTickStore
+from traderd.adapters.tick_store import CopyTickStore, split_rows
 from traderd.core.errors import StoreUnavailableError
 from traderd.core.market import Instrument, Quote, Trade
 from traderd.runtime.ports import Batch, JournalRecord, Reject
@@ -117,6 +121,72 @@ async def test_a_row_that_the_database_refuses_goes_to_quarantine_alone(database
     assert (await fetch(database, "SELECT count(*) FROM tick_data"))[0][0] == 1
     assert "side" in (await fetch(database, "SELECT reason FROM quarantine"))[0][0]
     assert await store.cursor("j") == 2
+    await store.close()
+
+
+@pytest.mark.parametrize(
+    ("table", "poisoned", "copies_max"),
+    [
+        ("tick_data", [3_210], 8),
+        ("tick_data", range(50, 5_000, 100), 6 * 50),
+        ("tick_data", range(2_000, 2_300), 3 * 300),
+        ("public_trades", [3_210], 8),
+        ("public_trades", range(50, 5_000, 100), 6 * 50),
+    ],
+    ids=["one quote", "1 % of quotes", "a run of quotes", "one trade", "1 % of trades"],
+)
+async def test_refused_rows_cost_a_few_copies_each_and_the_rest_is_stored(
+    database: Database, table: str, poisoned: Sequence[int], copies_max: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 5,000 rows; the quarantine has each with the reason, and may be read back into the row that it was."""
+    copies = 0
+    copy = tick_store._copy
+
+    async def counted(*words: Any) -> None:
+        nonlocal copies
+        copies += 1
+        await copy(*words)
+
+    monkeypatch.setattr(tick_store, "_copy", counted)
+    ticks = table == "tick_data"
+    batch = quotes(*range(5_000)) if ticks else ROWS.trades([trade(n) for n in range(5_000)])
+    rows = sorted(split_rows(batch.payload), key=sequence_of if ticks else len)
+    for place in poisoned:
+        rows[place] = spoiled(rows[place], ticks)
+    bad = JournalRecord(1, f"{table}:binance:x", 5_000, batch.first_ns, batch.last_ns, b"".join(rows))
+    store = CopyTickStore(database.dsn, 10)
+    await store.cursor("j")
+    assert await store.store("j", [bad, record(2, "tick_data", quotes(6_000))]) == len(poisoned)
+    assert copies <= copies_max
+    kept = 5_000 - len(poisoned)
+    assert (await fetch(database, f"SELECT count(*) FROM {table} WHERE sequence < 6000" if ticks else
+                        f"SELECT count(*) FROM {table}"))[0][0] == kept  # fmt: skip
+    told = await fetch(database, "SELECT channel, reason, payload FROM quarantine")
+    assert {row["channel"] for row in told} == {table}
+    assert all("invalid byte sequence" in row["reason"] if ticks else "side" in row["reason"] for row in told)
+    assert sorted(bytes.fromhex(row["payload"]) for row in told) == sorted(rows[place] for place in poisoned)
+    await store.close()
+
+
+def sequence_of(row: bytes) -> bytes:
+    """Where a row of tick_data has its sequence: behind it come the time at the venue, NULL, and the flags."""
+    return row[-4 - 6 - 8 : -4 - 6]
+
+
+def spoiled(row: bytes, tick: bool) -> bytes:
+    """A text that is no UTF-8; a side that there isn't."""
+    return row.replace(b"/USDT", b"/US\xff\xff") if tick else row.replace(b"buy", b"bye")
+
+
+async def test_a_text_too_long_for_its_index_is_the_rows_own_fault(plain_database: Database) -> None:
+    """SQLSTATE 54000: it would stop the journal for ever if it were waited for."""
+    store = CopyTickStore(plain_database.dsn, 10)
+    await store.cursor("j")
+    long = trade(1)
+    long.trade_id = Random(1).randbytes(4_000).hex()
+    assert await store.store("j", [record(1, "public_trades", ROWS.trades([trade(2), long, trade(3)]))]) == 1
+    assert "exceeds" in (await fetch(plain_database, "SELECT reason FROM quarantine"))[0][0]
+    assert (await fetch(plain_database, "SELECT count(*) FROM public_trades"))[0][0] == 2
     await store.close()
 
 
