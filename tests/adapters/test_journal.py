@@ -97,6 +97,14 @@ def test_segments_leave_only_when_all_their_records_are_passed(tmp_path: Path) -
     assert len(segments(tmp_path)) == 2
 
 
+def test_released_files_do_not_gather_where_nobody_tidies(tmp_path: Path) -> None:
+    """A replay's throw-away journal has no thread beside it."""
+    journal = opened(tmp_path, segment=500)
+    for _ in range(100):
+        journal.release(journal.append("facts", 1, b"x" * 300, 0, 0))
+    assert len(segments(tmp_path)) < 12
+
+
 def test_a_database_that_fails_over_to_an_older_copy_is_given_again_what_it_lacks(tmp_path: Path) -> None:
     """A segment's worth behind the cursor is still there."""
     journal = filled(tmp_path, [b"x" * 100] * 40, segment=500)

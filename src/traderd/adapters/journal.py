@@ -180,7 +180,7 @@ class FileJournal:
     def release(self, upto: int) -> None:
         """The database has everything up to here. The newest segment stays, and as much as one segment behind it.
 
-        The files go with `tidy`.
+        The files go with `tidy`; where nobody calls that, here when several have gathered.
         """
         self._passed = upto
         passed = self._passed_segments()
@@ -191,6 +191,8 @@ class FileJournal:
             kept += segment.size
             if kept > self._segment_bytes_max:
                 self._release(segment)
+        if len(self._released) > _PASSED_SEGMENTS_MAX:
+            self.tidy()
 
     def tidy(self) -> None:
         """Remove the files of released segments: that takes a tenth of a second each, and another thread may do it.
