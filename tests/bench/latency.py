@@ -1,0 +1,257 @@
+"""How long a tick takes from its socket to the engine, to its committed row, and to an order on the wire.
+
+    python tests/bench/latency.py [--rates 1000,10000,50000] [--seconds 30] [--json]
+
+Three processes: a generator that sends every frame when it is due, late or not (`paced`), the daemon with its default
+risk limits and strategies that order at every n-th trade (`brisk`), and a TimescaleDB. Everything is counted from when a
+frame was DUE, so that whoever holds up the generator holds up the figures too; how late the generator was is told.
+
+engine   the engine is given the trade (the daemon's clock, read there)
+wire     the exchange adapter has the order; its intent is on the disk (`orders.submitted_at`)
+row      the transaction with the trade has committed (PostgreSQL's own commit time stamp of the row: the moment before
+         the server forces its log to the disk)
+
+One more run at 10,000 has the daemon's state folder in memory (/dev/shm): there the wait for the disk is none. All on the
+same clock of one machine, shared by all three and whoever else is there; the load average is told with each run.
+--pin puts the daemon on one core and everything else on the others; --turns tells where long turns of the event loop were
+spent (its figures are spoilt by that); --nice N is the priority of all three.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import numpy as np
+
+sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
+from ingest import fresh_database, status
+from servers import make_server
+from traderd.adapters.migrations import migrate
+from traderd.sim.prices import listings
+
+SYMBOLS = 10
+TRADES_SHARE = 0.2
+WARM_UP_S = 3.0
+ORDERS_PER_S = 200
+MEMORY = Path("/dev/shm")
+TARGET_RATE = 10_000
+TARGETS = {"disk": {"p50": 500.0, "p99": 2_000.0}, "memory": {"p50": 100.0, "p99": 1_000.0}}
+"""Of `wire` at TARGET_RATE, in microseconds."""
+CONFIG = """
+state_dir: {state}
+database: {dsn}
+redis: {redis}
+http: {{port: 0}}
+log: {{level: info, format: json}}
+venues: [{{name: binance, endpoint: {url}, symbols: [{symbols}], channels: [quote, trade]}}]
+strategies:
+{strategies}
+"""
+STRATEGY = (
+    "- {{type: ema_cross, name: s{n}, exchange: binance, symbol: {symbol}, timeframe: 1s, order_notional: 100}}\n"
+)
+
+
+async def main() -> None:
+    """Print the figures."""
+    options = argparse.ArgumentParser()
+    options.add_argument("--rates", default="1000,10000,50000", help="ticks per second")
+    options.add_argument("--seconds", type=float, default=30.0, help="of each run, after the warm-up")
+    options.add_argument("--redis", default="embedded", help="as in the configuration")
+    options.add_argument("--nice", type=int, default=0)
+    options.add_argument("--pin", action="store_true")
+    options.add_argument("--turns", action="store_true")
+    options.add_argument("--json", action="store_true")
+    chosen = options.parse_args()
+    if chosen.nice:
+        os.nice(chosen.nice)
+    rates = [int(rate) for rate in chosen.rates.split(",")]
+    runs = [(rate, "disk") for rate in rates] + [(TARGET_RATE, "memory")] * (TARGET_RATE in rates and MEMORY.is_dir())
+    server = make_server("timescaledb-apache")
+    await server.start()
+    figures = []
+    try:
+        await keep_commit_times(server)
+        for number, (rate, where) in enumerate(runs):
+            figures.append(await measure(await fresh_database(server.dsn, f"latency{number}"), rate, where, chosen))
+            if not chosen.json:
+                print(told(figures[-1]), flush=True)
+    finally:
+        await server.stop()
+        server.remove()
+    if chosen.json:
+        print(json.dumps(figures))
+
+
+async def keep_commit_times(server: Any) -> None:
+    """Let the server remember when each transaction committed."""
+    connection = await asyncpg.connect(server.dsn)
+    await connection.execute("ALTER SYSTEM SET track_commit_timestamp = on")
+    await connection.close()
+    await server.stop()
+    await server.start()
+
+
+async def measure(dsn: str, rate: int, where: str, chosen: argparse.Namespace) -> dict[str, Any]:
+    """One run."""
+    await migrate(dsn)
+    folder = Path(tempfile.mkdtemp(prefix="traderd-bench-", dir=MEMORY if where == "memory" else None))
+    try:
+        load = os.getloadavg()[0]
+        await asyncio.to_thread(play, folder, dsn, rate, chosen)
+        loads = [round(load, 1), round(os.getloadavg()[0], 1)]
+        brisk = json.loads((folder / "brisk.json").read_text())
+        sent = np.load(folder / "times.npy")
+    finally:
+        shutil.rmtree(folder)
+    connection = await asyncpg.connect(dsn)
+    figures = await judged(connection, brisk, sent)
+    await connection.close()
+    figures |= {"rate": rate, "state": where, "load": loads, "pinned": chosen.pin, "turns": brisk["turns"]}
+    if rate == TARGET_RATE:
+        figures["targets"] = {
+            name: {"limit": limit, "met": figures["wire"][name] <= limit} for name, limit in TARGETS[where].items()
+        }
+    return figures
+
+
+def play(folder: Path, dsn: str, rate: int, chosen: argparse.Namespace) -> None:
+    """Generator and daemon, until every tick is stored."""
+    frames = int(rate * (WARM_UP_S + chosen.seconds))
+    times = folder / "times.npy"
+    generator = started(
+        chosen.pin and "others",
+        [
+            *(str(Path(__file__).with_name("paced.py")), "--rate", str(rate), "--frames", str(frames)),
+            *("--times", str(times), "--symbols", str(SYMBOLS), "--trades-share", str(TRADES_SHARE)),
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert generator.stdin is not None and generator.stdout is not None
+    config = folder / "config.yaml"
+    symbols = [listing.symbol for listing in listings(SYMBOLS)]
+    config.write_text(
+        CONFIG.format(
+            state=folder / "state",
+            dsn=dsn,
+            redis=chosen.redis,
+            url=json.loads(generator.stdout.readline())["url"],
+            symbols=", ".join(symbols),
+            strategies="".join(STRATEGY.format(n=n, symbol=symbol) for n, symbol in enumerate(symbols)),
+        )
+    )
+    every = max(1, round(rate * TRADES_SHARE / ORDERS_PER_S))
+    with (folder / "daemon.log").open("wb") as log:
+        daemon = started(
+            chosen.pin and "first",
+            [
+                *(str(Path(__file__).with_name("brisk.py")), str(every), str(folder / "brisk.json")),
+                *("run", str(config)),
+            ],
+            stdout=log,
+            env=os.environ | ({"TRADERD_BENCH_TURNS": "1"} if chosen.turns else {}),
+        )
+    try:
+        until(folder, daemon, lambda now: not now["not_ready"])
+        generator.stdin.write("go\n")
+        generator.stdin.flush()
+        told = json.loads(generator.stdout.readline())
+        assert told["clock_stepped_us"] < 100, told
+        until(folder, daemon, lambda now: now["ticks"]["stored"] >= frames)
+        time.sleep(0.5)  # the last orders' fills
+        ticks = status(folder)["ticks"]
+        assert ticks["stored"] == frames and not ticks["lost"], ticks
+    finally:
+        daemon.terminate()
+        daemon.wait(30)
+        generator.kill()
+
+
+def started(where: str | bool, words: list[str], **options: Any) -> subprocess.Popen[Any]:
+    """A Python process; on the first core, on the others, or anywhere."""
+    first, *others = sorted(os.sched_getaffinity(0))
+    cores = {"first": {first}, "others": set(others)}.get(str(where), {first, *others})
+    return subprocess.Popen([sys.executable, *words], preexec_fn=lambda: os.sched_setaffinity(0, cores), **options)
+
+
+def until(folder: Path, daemon: subprocess.Popen[Any], ready: Any) -> None:
+    """Wait until the daemon's status says so."""
+    while True:
+        assert daemon.poll() is None, (folder / "daemon.log").read_text()[-2000:]
+        try:
+            if ready(status(folder)):
+                return
+        except (OSError, KeyError):
+            pass
+        time.sleep(0.25)
+
+
+async def judged(connection: asyncpg.Connection, brisk: dict[str, Any], sent: np.ndarray) -> dict[str, Any]:
+    """Percentiles of the run without its warm-up. Every trade and every approved order must have its times."""
+    places, ids, due_ns, sent_ns = sent.tolist()
+    due_of = {(place, number): at for place, number, at in zip(places, ids, due_ns, strict=True)}
+    measured_ns = min(due_ns) + int(WARM_UP_S * 1e9)
+    symbols = {listing.symbol: place for place, listing in enumerate(listings(SYMBOLS))}
+    seen = np.array(brisk["trades"], dtype=np.int64).reshape(-1, 3)
+    assert len(seen) == len(due_of), f"the engine saw {len(seen)} of {len(due_of)} trades"
+    engine = [(due_of[place, number], at) for place, number, at in seen.tolist()]
+    rows = await connection.fetch("SELECT symbol, trade_id, pg_xact_commit_timestamp(xmin) AS at FROM public_trades")
+    row = [(due_of[symbols[each["symbol"]], int(each["trade_id"])], nanoseconds(each["at"])) for each in rows]
+    assert len(row) == len(due_of), f"{len(row)} of {len(due_of)} trades are stored"
+    cause = {order: (place, int(number)) for order, place, number in brisk["orders"]}
+    stored = await connection.fetch("SELECT client_order_id, status, submitted_at, reason FROM orders")
+    assert {each["client_order_id"] for each in stored} == set(cause), "orders were lost"
+    refused = [each["reason"] for each in stored if each["status"] == "rejected"]
+    approved = [each for each in stored if each["status"] != "rejected"]
+    wire = [(due_of[cause[each["client_order_id"]]], nanoseconds(each["submitted_at"])) for each in approved]
+    late = list(zip(due_ns, sent_ns, strict=True))
+    parts = {"engine": engine, "wire": wire, "row": row, "generator": late}
+    return {name: percentiles(pairs, measured_ns) for name, pairs in parts.items()} | {
+        "orders": len(wire),
+        "refused": len(refused),
+    }
+
+
+def nanoseconds(at: Any) -> int:
+    """PostgreSQL's microseconds, exactly."""
+    return round(at.timestamp() * 1e6) * 1_000
+
+
+def percentiles(pairs: list[tuple[int, int]], since_ns: int) -> dict[str, float]:
+    """Microseconds from the first to the second of each pair."""
+    took = np.array([at - due for due, at in pairs if due >= since_ns]) / 1_000
+    p50, p99, p999 = np.percentile(took, (50, 99, 99.9)).round(1).tolist()
+    return {"p50": p50, "p99": p99, "p99.9": p999, "max": round(float(took.max()), 1), "count": len(took)}
+
+
+def told(figures: dict[str, Any]) -> str:
+    """One run for people."""
+    lines = [
+        f"{figures['rate']:,} ticks/s, state on {figures['state']}: {figures['orders']:,} orders, {figures['refused']}"
+        f" refused; load average {figures['load'][0]} before, {figures['load'][1]} after"
+    ]
+    for name in ("generator", "engine", "wire", "row"):
+        each = figures[name]
+        lines.append(
+            f"  {name:<10} p50 {each['p50']:>10,.0f} us  p99 {each['p99']:>10,.0f} us  p99.9 {each['p99.9']:>10,.0f} us"
+            f"  max {each['max']:>10,.0f} us  of {each['count']:,}"
+        )
+    for name, target in figures.get("targets", {}).items():
+        lines.append(f"  wire {name} <= {target['limit']:,.0f} us: {'met' if target['met'] else 'NOT MET'}")
+    lines += [f"  {count:>5} turns in {where}" for where, count in figures["turns"]]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
