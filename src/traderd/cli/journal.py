@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import click
-import orjson
 from msgspec import structs
 
 from traderd.cli.codes import ExitCode
 from traderd.cli.journal_cursors import Cursors, accepted, asked
+from traderd.cli.journal_dump import Place, Wanted, json_line, rows_within, text_line
 from traderd.cli.options import config_argument, json_option, load, print_json, print_table
 from traderd.config import state_path
 from traderd.core.errors import TraderdError
@@ -26,24 +26,6 @@ if TYPE_CHECKING:
     from traderd.adapters.journal_survey import JournalSurvey, SegmentSurvey
 
 _JOURNALS = ("ticks", "facts")
-
-
-class Place(click.ParamType[int]):
-    """A record's position, or a moment in UTC, which becomes minus its nanoseconds."""
-
-    name = "position or moment"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Click's own error where it is neither."""
-        text = str(value)
-        if text.isdecimal():
-            return int(text)
-        try:
-            moment = datetime.fromisoformat(text)
-        except ValueError:
-            self.fail(f"{text!r} is neither a position nor a moment such as 2026-01-31T12:00:00", param, ctx)
-        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return -int(moment.timestamp() * 1_000_000) * 1_000
 
 
 folder_option = click.option(
@@ -129,8 +111,8 @@ def dump(
     """Print what the records say, row by row. Damaged stretches are told on stderr."""
     wanted = Wanted(start, end, label or "", limit or sys.maxsize)
     try:
-        for row in _rows(_folders(config_path, folder), wanted):
-            click.echo(_json_line(row) if as_json else _text_line(row))
+        for row in rows_within(_folders(config_path, folder), wanted):
+            click.echo(json_line(row) if as_json else text_line(row))
     except BrokenPipeError:  # the reader has seen enough; nor may Python's last flush complain
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return ExitCode.OK
@@ -156,55 +138,6 @@ def accept(config_path: Path | None, as_json: bool) -> int:
     if not done:
         click.echo("nothing is missing between the journals and the database")
     return ExitCode.OK
-
-
-class Wanted(NamedTuple):
-    """Which rows: places are positions, or moments as minus nanoseconds."""
-
-    start: int | None
-    end: int | None
-    label: str
-    limit: int
-
-    def position(self, position: int) -> bool:
-        """Whether a record's number lies within."""
-        return position >= (self.start or 0) and not (self.end is not None and self.end >= 0 and position >= self.end)
-
-    def moment(self, at_ns: int | None) -> bool:
-        """Whether a row's time lies within; what has none isn't left out."""
-        if at_ns is None:
-            return True
-        return at_ns >= -(self.start or 0) and not (self.end is not None and self.end < 0 and at_ns >= -self.end)
-
-
-class DumpedRow(NamedTuple):
-    """One line."""
-
-    journal: str
-    position: int
-    label: str
-    row: dict[str, Any]
-
-
-def _rows(folders: dict[str, Path], wanted: Wanted) -> Iterator[DumpedRow]:
-    from traderd.adapters.journal_rows import rows_of, time_of_row  # noqa: PLC0415 - slow to load
-    from traderd.adapters.journal_survey import contents  # noqa: PLC0415
-
-    left = wanted.limit
-    for name, folder in folders.items():
-        for found in contents(folder):
-            if isinstance(found, tuple):
-                segment, hole = found
-                click.echo(f"{segment.path.name}: damaged at byte {hole.offset}: {hole.records} records", err=True)
-                continue
-            if not found.label.startswith(wanted.label) or not wanted.position(found.position):
-                continue
-            for row in rows_of(found):
-                if wanted.moment(time_of_row(row)):
-                    yield DumpedRow(name, found.position, found.label, row)
-                    left -= 1
-                    if not left:
-                        return
 
 
 def _folders(config_path: Path | None, folder: Path | None) -> dict[str, Path]:
@@ -298,12 +231,3 @@ def _described(name: str, found: "JournalSurvey", cursors: Cursors | None) -> di
 
 def _moment(at_ns: int) -> str:
     return f"{datetime.fromtimestamp(at_ns / 1e9, UTC):%Y-%m-%d %H:%M:%S}" if at_ns else ""
-
-
-def _json_line(row: DumpedRow) -> str:
-    return orjson.dumps(row._asdict()).decode()
-
-
-def _text_line(row: DumpedRow) -> str:
-    values = " ".join(f"{name}={value}" for name, value in row.row.items() if value not in (None, ""))
-    return f"{row.position} {row.label} {values}"
