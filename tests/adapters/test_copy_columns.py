@@ -64,6 +64,21 @@ def test_a_stored_numeric_equals_its_text_to_the_last_digit(texts: list[str]) ->
     assert sorted(found, key=str) == sorted((normal(text) for text in texts), key=str)
 
 
+@pytest.mark.parametrize("long", ["0." + "0" * n + "1" for n in range(15, 20)] + ["0." + "0" * n for n in (17, 20)])
+def test_a_long_fraction_takes_nothing_from_a_short_one_in_its_batch(long: str) -> None:
+    """67250.1 beside a coin with 17 and more decimals, in either order."""
+    for texts in (["67250.1", long], [long, "67250.1"], [long]):
+        column = Numerics(texts, [float(text) for text in texts])
+        assert column.bad == []
+        found = [numeric(row[0]) for row in decoded(encode_rows([column], len(texts)))]
+        assert sorted(found, key=str) == sorted(texts)
+
+
+def test_a_fraction_of_more_zeros_than_fit_is_bad() -> None:
+    """Though the number is only zero: the text can't be given back."""
+    assert Numerics(["0." + "0" * 21], [0.0]).bad == [0]
+
+
 @given(st.lists(st.one_of(plain_decimals, st.just("")), min_size=1, max_size=40))
 @settings(max_examples=100, deadline=None)
 def test_an_empty_text_is_null_and_moves_nobody_else(texts: list[str]) -> None:

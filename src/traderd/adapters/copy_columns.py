@@ -23,6 +23,8 @@ _EXACT_MAX = 2.0e15
 """Below this a float times a power of ten rounds to the decimal's own integer: both roundings err by < 0.45."""
 _INTEGER_DIGITS_MAX = 28
 _DECIMALS_MAX = 20
+_FAST_DECIMALS_MAX = 16
+"""Four base-10000 digits: then the fraction of any row, aligned to that of the longest, fits 64 bits."""
 
 Width = int
 """Bytes of a field's value; NULL_WIDTH for NULL."""
@@ -192,8 +194,8 @@ class Numerics:
     def __init__(self, texts: Sequence[str], floats: Sequence[float]) -> None:
         self._count = len(texts)
         decimals, sound, self.null = _decimals(texts)
-        scaled = np.rint(np.array(floats, np.float64) * _POWERS[np.minimum(decimals, _DECIMALS_MAX)])
-        exact = sound & (scaled < _EXACT_MAX) & (scaled >= 0)
+        scaled = np.rint(np.array(floats, np.float64) * _POWERS[np.minimum(decimals, _FAST_DECIMALS_MAX)])
+        exact = sound & (decimals <= _FAST_DECIMALS_MAX) & (scaled < _EXACT_MAX) & (scaled >= 0)
         self._slow: dict[int, tuple[int, ...]] = {}
         self.bad: list[int] = []
         if not exact.all():
@@ -256,8 +258,8 @@ class Numerics:
                 self._slow[row] = words
 
 
-_POWERS = np.array([10.0**n for n in range(_DECIMALS_MAX + 1)])
-_INT_POWERS = np.array([10**n if n < 19 else 0 for n in range(_DECIMALS_MAX + 1)], np.int64)
+_POWERS = np.array([10.0**n for n in range(_FAST_DECIMALS_MAX + 1)])
+_INT_POWERS = np.array([10**n for n in range(_FAST_DECIMALS_MAX + 1)], np.int64)
 
 
 def numeric_words(text: str) -> tuple[int, ...] | None:
