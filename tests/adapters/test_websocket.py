@@ -46,6 +46,21 @@ async def test_frames_come_in_order_at_times_that_rise_strictly() -> None:
     assert reason == "closed by the venue: 1000 enough"
 
 
+async def test_a_clock_that_was_set_back_is_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By two hours at once; by half a second it is waited for, as clocks that are slewed do such things."""
+    readings = iter(at_ns * 1_000_000_000 // 2 for at_ns in (20_000, 20_001, 20_000, 5_600, 5_601))
+
+    async def converse(connection: ServerConnection) -> None:
+        for number in range(5):
+            await connection.send(str(number))
+            await asyncio.sleep(0.05)  # so that each is read by itself
+        await connection.close(1000, "enough")
+
+    monkeypatch.setattr("traderd.adapters.websocket.time.time_ns", lambda: next(readings, 2_800_000_000_000))
+    times = [at_ns for _, at_ns in (await heard(converse))[0]]
+    assert [at_ns / 1e9 for at_ns in times] == [10_000, 10_000.5, 10_000.500000001, 2_800, 2_800.5]
+
+
 async def test_a_flood_leaves_the_rest_of_the_loop_its_turns() -> None:
     """One read of a link that fell behind brings thousands of frames: others run in between, and none is missing."""
     frames: list[bytes] = []

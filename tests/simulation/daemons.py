@@ -16,7 +16,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -57,8 +57,10 @@ def configuration(folder: Path, endpoint: str, **changes: Any) -> Path:
 class DaemonProcess:
     """`traderd run` on one configuration; `start` may be called again when a life has ended."""
 
-    def __init__(self, config: Path) -> None:
+    def __init__(self, config: Path, program: Sequence[str] = ("-m", "traderd")) -> None:
+        """`program`: what Python is to run; `hurt.py` runs the daemon too."""
         self.config = config
+        self.program = list(program)
         self.state = config.parent / "state"
         self.lives = 0
         self.started_s = 0.0
@@ -84,7 +86,7 @@ class DaemonProcess:
         self.lives += 1
         self._listen()
         assert self._ear is not None
-        command = [sys.executable, "-m", "traderd", "run", str(self.config), *arguments]
+        command = [sys.executable, *self.program, "run", str(self.config), *arguments]
         environment = {**os.environ, "NOTIFY_SOCKET": "@" + self._ear.getsockname()[1:].decode()}
         with self._out().open("wb") as out, self._err().open("wb") as err:
             self.started_s = time.monotonic()
@@ -219,9 +221,15 @@ class DaemonProcess:
 
 
 @asynccontextmanager
-async def exchange(ticks_per_second: float = 1_000.0, seed: int = 1) -> AsyncIterator[SimulatedExchange]:
-    """An exchange with `SYMBOLS`, in the test's process, so that it survives every daemon."""
-    simulated = SimulatedExchange(Sim(seed=seed, symbols=len(SYMBOLS), ticks_per_second=ticks_per_second))
+async def exchange(
+    ticks_per_second: float = 1_000.0, seed: int = 1, *, remember: bool = False
+) -> AsyncIterator[SimulatedExchange]:
+    """An exchange with `SYMBOLS`, in the test's process, so that it survives every daemon.
+
+    `remember`: its ledger has each tick that it sent, for `accounts`.
+    """
+    settings = Sim(seed=seed, symbols=len(SYMBOLS), ticks_per_second=ticks_per_second)
+    simulated = SimulatedExchange(settings, remember=remember)
     await simulated.start()
     try:
         yield simulated

@@ -28,6 +28,8 @@ _READ_BYTES = 64 * 1024
 _FRAMES_A_TURN = 400
 """About two milliseconds of work, after which orders, drains and the watchdog have their turn: one read of a link that
 fell behind may bring tens of thousands."""
+_CLOCK_STEP_NS = 1_000_000_000
+"""By as much as this our clock doesn't go back by itself: it was set."""
 
 
 class PicowsLink:
@@ -115,7 +117,9 @@ class _Listener(WSListener):
         if transport.is_close_frame_sent:  # by us, or by the library that goes on reading what it refused
             return
         if self._fresh:
-            self._stamp = max(self._stamp + 1, time.time_ns())
+            now_ns = time.time_ns()
+            # No two frames at one time, none before another; unless the clock was set back, which is to be believed.
+            self._stamp = now_ns if not 0 <= self._stamp - now_ns < _CLOCK_STEP_NS else self._stamp + 1
             self._turn = 0
         else:
             self._stamp += 1

@@ -1,0 +1,99 @@
+"""kill -9 at the worst moments that the code knows, and at any other: 0 doubled, and each loss is young and told.
+
+TRADERD_TEST_LONG=1 kills three hundred times; TRADERD_TEST_KILLS says how often.
+"""
+
+import asyncio
+import os
+import signal
+import time
+from bisect import bisect
+from pathlib import Path
+from random import Random
+
+import pytest
+from accounts import Tick, sent_ticks, settle, stored_ticks
+from books import expect_intents_first, expect_sound_books
+from daemons import LONG, DaemonProcess, configuration, exchange
+
+from conftest import Database
+
+KILLS = int(os.environ.get("TRADERD_TEST_KILLS") or (300 if LONG else 10))
+pytestmark = [pytest.mark.process, pytest.mark.timeout(60 + 15 * KILLS)]
+INTERVAL_S = 0.2
+"""The journal's: what is older must not be lost."""
+DELIVERY_S = 1.0
+"""What was sent and not yet read when the daemon died is no older than this: two cores carry all of this."""
+HURT = str(Path(__file__).with_name("hurt.py"))
+UNHURT = ["-m", "traderd"]
+JOURNAL, PIPELINE = "traderd.adapters.journal:FileJournal", "traderd.runtime.pipeline:Pipeline"
+POINTS = [
+    "traderd.adapters.tick_rows:TickRows.trades:before:9",  # the quotes of a flush are journalled, its trades are not
+    "traderd.adapters.tick_store:CopyTickStore.store:after:7",  # committed, and nobody here knows
+    f"{PIPELINE}.flush_facts:before:20",  # ticks are journalled, and what the engine made of them isn't
+    "traderd.adapters.tick_store:_advance:after:5",  # in the middle of a transaction
+    f"{JOURNAL}.release:after:6",
+    f"{JOURNAL}.sync:before:2",  # an order's intent is written, not forced to the disk, and the order hasn't left
+    "traderd.runtime.gateway:Gateway.send:before:1",  # the intent is durable, the order hasn't left
+    "traderd.runtime.gateway:Gateway.send:after:1",
+    f"{PIPELINE}.on_report:before:1",  # the exchange has told, and we haven't heard
+    "traderd.adapters.fact_store:PostgresFactStore.store:after:2",
+    f"{JOURNAL}.append:before:40",
+    f"{JOURNAL}.append:after:41",
+    f"{PIPELINE}.inherit_gaps:before:1",  # on the way back from the last time
+    f"{PIPELINE}.gap_opened:after:7",
+    f"{PIPELINE}.whole:after:30",
+    "traderd.adapters.fact_store:PostgresFactStore.load_portfolio:after:1",
+    "traderd.adapters.migrations:migrate:after:1",
+]
+"""Where it is killed, and at which call."""
+
+
+async def test_whenever_it_is_killed_only_what_was_younger_than_the_journals_interval_is_lost(
+    plain_database: Database, tmp_path: Path
+) -> None:
+    """Every second time at a named point, else at any moment. What the journal had is stored once, the rest in a gap.
+
+    `settle` holds the exchange's account against the database's and the gap ledger's, tick by tick.
+    """
+    random, sent, deaths = Random(300), dict[Tick, float](), list[float]()
+    async with exchange(remember=True) as sim:
+        journal = {"segment_bytes_max": 262_144}
+        config = configuration(tmp_path, sim.url, database=plain_database.dsn, journal=journal)
+        with DaemonProcess(config) as daemon:
+            for number in range(KILLS):
+                point = POINTS[number // 2 % len(POINTS)] if number % 2 == 0 else ""
+                daemon.program = [HURT, f"kill={point}"] if point else UNHURT
+                daemon.start()
+                deaths.append(await _die(daemon, bool(point), random))
+                sent |= sent_ticks(sim)
+                connections = max((each["connection"] for each in sim.ledger["connections"]), default=0)
+            daemon.program = UNHURT
+            daemon.start()
+            await daemon.until(lambda status: status["engine"]["trading"] and not status["gaps_open"])
+            found = await settle(daemon, sim, plain_database.dsn, earlier=sent, after_connection=connections)
+            await daemon.terminate()
+            expect_intents_first(daemon.state / "facts", tmp_path / "copy")
+            await expect_sound_books(plain_database.dsn)
+            ages = await _ages(sent | sent_ticks(sim), deaths, plain_database.dsn)
+            young = sum(age_s <= INTERVAL_S for age_s in ages)
+            print(f"{KILLS} kills: {found}; of {len(ages)} cut off {young} were younger than {INTERVAL_S} s,")
+            print(f"the others, sent and perhaps not yet read, than {max(ages):.2f} s")
+            assert max(ages) < INTERVAL_S + DELIVERY_S
+
+
+async def _ages(sent: dict[Tick, float], deaths: list[float], dsn: str) -> list[float]:
+    """Of each tick that is missing, how long before its daemon's death it was sent."""
+    have = await stored_ticks(dsn)
+    return [deaths[bisect(deaths, at_s)] - at_s for tick, at_s in sent.items() if tick not in have]
+
+
+async def _die(daemon: DaemonProcess, by_itself: bool, random: Random) -> float:
+    """The end of this life; returns when it was, in epoch seconds."""
+    if by_itself:
+        assert await daemon.ended(30.0) == -signal.SIGKILL, daemon.words()
+        return time.time()
+    await asyncio.sleep(random.uniform(0.8, 4.0))
+    moment = time.time()
+    daemon.kill9()
+    return moment
