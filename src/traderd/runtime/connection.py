@@ -36,6 +36,10 @@ class Desk(Protocol):
         """A stream isn't whole any more."""
         ...
 
+    def missed(self, connection: "Connection", at: int, from_ns: int, to_ns: int) -> None:
+        """Between these two messages something of a stream got lost; with the second it flows again."""
+        ...
+
     def bad_frame(self, reason: str, frame: bytes, received_ns: int) -> None:
         """A frame that isn't the venue's protocol."""
         ...
@@ -66,6 +70,8 @@ class Connection:
         self._link: Link | None = None
         self._verdict = ""  # why we closed the link, if it was us
         self._sequence = ConnectionSequence()
+        self._numbered_ns = 0  # when the newest numbered frame came
+        self._trade_ids = [ConnectionSequence() for _ in streams.of] if dialect.trades_numbered else []
         self.bookkeeping = Bookkeeping(dialect, endpoint, streams, world, self)
         self._outbox: deque[str] = deque()
         self._timer: asyncio.TimerHandle | None = None
@@ -156,6 +162,8 @@ class Connection:
         if kind is not Quote and kind is not Trade:
             self._on_others(events, received_ns)
             return
+        if kind is Trade and self._trade_ids:
+            self._follow_trades(events, received_ns)
         whole = True
         slots = self._streams.slots[kind]
         for event in events:
@@ -197,9 +205,12 @@ class Connection:
         """Answers and numbers; False if the rest of the frame is of the past."""
         if isinstance(event, Numbered):
             step = self._sequence.follow(event.number)
+            if step.continuity is Continuity.REPEATED:
+                return False
             if step.breaks:
-                self._numbers_broke(step.missing, received_ns)
-            return step.continuity is not Continuity.REPEATED
+                self._numbers_broke(received_ns)
+            self._numbered_ns = received_ns
+            return True
         if isinstance(event, Ack):
             self._on_answer(event, received_ns)
         return True
@@ -213,17 +224,31 @@ class Connection:
         reason = f"{ack.reason}; it isn't asked for any more" if parked else ack.reason
         self._observer.refused(self._exchange, ack.channel, ack.symbol, reason)
 
-    def _numbers_broke(self, missing: int, received_ns: int) -> None:
-        """Frames of this connection are lost, and nobody knows whose: everything on it has a hole."""
+    def _numbers_broke(self, received_ns: int) -> None:
+        """Frames of this connection are lost, and nobody knows whose: everything on it has a hole since the last one.
+
+        A book is whole again when it was begun anew, the rest with this frame.
+        """
         self._observer.resync(self._exchange, "", "connection_sequence")
         for at, (instrument, channel) in enumerate(self._streams.of):
             if self.heard_ns[at] <= 0:
                 continue
-            self._desk.broke(self, at, "sequence", self.heard_ns[at])
             if channel == "book":
+                self._desk.broke(self, at, "sequence", self._numbered_ns)
                 self.bookkeeping.renew(instrument, received_ns)
             else:
-                self.heard_ns[at] = 0
+                self._desk.missed(self, at, self._numbered_ns, received_ns)
+
+    def _follow_trades(self, events: Sequence[VenueEvent], received_ns: int) -> None:
+        """Where the venue numbers an instrument's trades the next one tells what got lost before it."""
+        slots, heard_ns = self._streams.slots[Trade], self.heard_ns
+        for event in events:
+            if type(event) is not Trade or (at := slots[event.instrument.index]) == UNASKED:
+                continue
+            if heard_ns[at] <= 0:  # what came before has a gap of its own
+                self._trade_ids[at] = ConnectionSequence()
+            if self._trade_ids[at].follow(int(event.trade_id)).breaks:
+                self._desk.missed(self, at, heard_ns[at], received_ns)
 
     def _remake(self, at: int) -> None:
         instrument, channel = self._streams.of[at]

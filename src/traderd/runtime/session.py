@@ -131,6 +131,12 @@ class Session:
         if connection is self._current:
             self._open(at, reason, from_ns)
 
+    def missed(self, connection: Connection, at: int, from_ns: int, to_ns: int) -> None:
+        """See Desk. A gap that is open already goes on until what opened it is over."""
+        if connection is self._current and at not in self._open_gaps:
+            self._open(at, "sequence", from_ns)
+            self._close(at, to_ns)
+
     def bad_frame(self, reason: str, frame: bytes, received_ns: int) -> None:
         """See Desk."""
         self._observer.bad_frame(self._exchange, reason, frame)

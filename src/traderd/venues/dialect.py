@@ -110,6 +110,8 @@ class Dialect(Protocol):
     heartbeat: Heartbeating
     book_resync: Literal["rest", "resubscribe"]
     """How a broken book is made whole: a REST snapshot, or a new subscription."""
+    trades_numbered: bool
+    """Whether an instrument's trade ids are consecutive, so that a number left out is a trade that got lost."""
 
     @property
     def market(self) -> Market:

@@ -31,7 +31,8 @@ from traderd.core.market import (
 from traderd.venues.bindings import Bindings
 from traderd.venues.dialect import AnyChannel, Endpoint, Heartbeating, Limits
 from traderd.venues.kraken_rest import MINUTES, UNREADABLE, KrakenRest
-from traderd.venues.numbers import Rfc3339, check_levels, is_quote, is_trade, without_exponent
+from traderd.venues.numbers import Rfc3339, check_levels, is_quote, without_exponent
+from traderd.venues.told import candle_of, quote_of, side_of, trade_of
 
 _Checksum = Annotated[int, Meta(ge=0, le=2**32 - 1)]
 _Depth = Annotated[int, Meta(ge=1, le=10_000)]
@@ -131,6 +132,8 @@ _CHANNELS: dict[AnyChannel, str] = {"quote": "ticker", "trade": "trade", "book":
 _OURS: dict[str, AnyChannel] = {theirs: ours for ours, theirs in _CHANNELS.items()}
 _TIMEFRAMES = {minutes: name for name, minutes in MINUTES.items()}
 _STREAMS_PER_FRAME = 100
+_SIDES: dict[str, Side] = {"buy": "buy", "sell": "sell"}
+"""The taker's, as the venue defines it."""
 
 
 class Kraken(KrakenRest):
@@ -151,6 +154,7 @@ class Kraken(KrakenRest):
     )
     """The venue's limits are dynamic and without figures ("Spot rate limits": `Exceeded msg rate`): these are ours."""
     book_resync: Literal["rest", "resubscribe"] = "resubscribe"
+    trades_numbered = True
 
     def __init__(self, book_depth: int) -> None:
         self._bound = Bindings(_instrument_of)
@@ -250,33 +254,15 @@ class Kraken(KrakenRest):
         if not is_quote(f"{bid},{bid_size},{ask},{ask_size}"):
             bid, bid_size = without_exponent(bid), without_exponent(bid_size)
             ask, ask_size = without_exponent(ask), without_exponent(ask_size)
-            if not is_quote(f"{bid},{bid_size},{ask},{ask_size}"):
-                raise BadFrameError("bad_number")
-        return Quote(
-            self._bound[ticker.symbol],
-            float(bid),
-            float(ask),
-            float(bid_size),
-            float(ask_size),
-            bid,
-            ask,
-            bid_size,
-            ask_size,
-            received_ns % 1000,
-            self._clock.ns(ticker.timestamp),
-            received_ns,
-        )
+        time_ns = self._clock.ns(ticker.timestamp)
+        return quote_of(self._bound[ticker.symbol], bid, bid_size, ask, ask_size, -1, time_ns, received_ns)
 
     def _trade(self, trade: _Trade, received_ns: int) -> Trade:
         price, quantity = without_exponent(str(trade.price, "ascii")), without_exponent(str(trade.qty, "ascii"))
-        if not is_trade(f"{price},{quantity}"):
-            raise BadFrameError("bad_number")
-        return Trade(
+        return trade_of(
             self._bound[trade.symbol],
             str(trade.trade_id),
-            _side(trade.side),
-            float(price),
-            float(quantity),
+            side_of(trade.side, _SIDES),
             price,
             quantity,
             self._clock.ns(trade.timestamp),
@@ -307,15 +293,11 @@ class Kraken(KrakenRest):
             raise BadFrameError("unknown_channel")
         prices = [str(price, "ascii") for price in (bar.open, bar.high, bar.low, bar.close)]
         open_, high, low, close, volume = map(without_exponent, [*prices, str(bar.volume, "ascii")])
-        check_levels([(open_, volume), (high, volume), (low, volume), (close, volume)])
-        return VenueCandle(
+        return candle_of(
             self._bound[bar.symbol],
             _TIMEFRAMES[bar.interval],
             self._clock.ns(bar.interval_begin),
-            open_,
-            high,
-            low,
-            close,
+            (open_, high, low, close),
             volume,
             False,
             self._clock.ns(bar.timestamp),
@@ -360,15 +342,6 @@ def _levels(sent: list[_Level]) -> list[Level]:
         levels = [(without_exponent(price), without_exponent(quantity)) for price, quantity in levels]
         check_levels(levels)
     return levels
-
-
-def _side(side: str) -> Side:
-    """The taker's, as the venue defines it."""
-    if side == "buy":
-        return "buy"
-    if side == "sell":
-        return "sell"
-    raise BadFrameError("bad_side")
 
 
 def _instrument_of(venue_symbol: str, index: int) -> Instrument:

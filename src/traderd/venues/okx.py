@@ -36,18 +36,15 @@ from traderd.core.market import (
 )
 from traderd.venues.bindings import Bindings
 from traderd.venues.dialect import AnyChannel, Endpoint, Heartbeating, Limits
-from traderd.venues.numbers import is_rate, is_trade
 from traderd.venues.okx_events import (
     LINKED_SNAPSHOT,
     SUMMED,
-    candle_of,
+    candle_from,
     delta_of,
-    liquidation_of,
+    liquidation_from,
     ms_of,
-    price_of,
-    quote_of,
     snapshot_of,
-    trade_of,
+    trade_from,
 )
 from traderd.venues.okx_frames import (
     UNREADABLE,
@@ -71,6 +68,7 @@ from traderd.venues.okx_frames import (
 )
 from traderd.venues.okx_rest import BARS, DEPTH, OkxRest
 from traderd.venues.okx_symbols import index_of, inst_type_of, instrument_of, venue_symbol_of
+from traderd.venues.told import price_of, quantity_of, quote_of, rate_of
 
 _CHANNELS: dict[AnyChannel, str] = {
     "quote": "bbo-tbt",
@@ -118,6 +116,7 @@ class Okx(OkxRest):
     """Three connects a second; 480 subscriptions an hour and connection, in whatever time. "Less than 30" books a
     connection are recommended, which 58 streams are where each symbol has its quotes beside its book."""
     book_resync: Literal["rest", "resubscribe"] = "rest"
+    trades_numbered = False
 
     def __init__(self, market: Market = "spot") -> None:
         """`market` is what the instruments are meant to be of; the frames of all markets are understood."""
@@ -215,7 +214,7 @@ class Okx(OkxRest):
             if book.bids and book.asks:
                 bid, ask, sequence = book.bids[0], book.asks[0], book.sequence
                 texts = (bid.price, bid.quantity, ask.price, ask.quantity)
-                quotes.append(quote_of(instrument, *texts, sequence, book.time_ms, received_ns))
+                quotes.append(quote_of(instrument, *texts, sequence, book.time_ms * 1_000_000, received_ns))
         return quotes
 
     def _ticker(self, frame: bytes, received_ns: int) -> Sequence[VenueEvent]:
@@ -223,7 +222,7 @@ class Okx(OkxRest):
         told: Frame[Ticker] = decode_ticker(frame)
         instrument = self._bound[told.arg.symbol]
         return [
-            quote_of(instrument, each.bid, each.bid_size, each.ask, each.ask_size, -1, each.time_ms, received_ns)
+            quote_of(instrument, *_best_of(each), -1, each.time_ms * 1_000_000, received_ns)
             for each in told.data
             if each.bid and each.ask
         ]
@@ -231,7 +230,7 @@ class Okx(OkxRest):
     def _trades(self, frame: bytes, received_ns: int) -> Sequence[VenueEvent]:
         told = decode_trade(frame)
         instrument = self._bound[told.arg.symbol]
-        return [trade_of(each, instrument, received_ns) for each in told.data]
+        return [trade_from(each, instrument, received_ns) for each in told.data]
 
     def _book(self, depth: int, frame: bytes, received_ns: int) -> Sequence[VenueEvent]:
         told: BookFrame = decode_book(frame)
@@ -246,7 +245,7 @@ class Okx(OkxRest):
     def _candles(self, timeframe: str, frame: bytes, received_ns: int) -> Sequence[VenueEvent]:
         told = decode_bar(frame)
         instrument = self._bound[told.arg.symbol]
-        return [candle_of(bar, instrument, timeframe, received_ns) for bar in told.data]
+        return [candle_from(bar, instrument, timeframe, received_ns) for bar in told.data]
 
     def _funding(self, frame: bytes, received_ns: int) -> Sequence[VenueEvent]:
         """A contract that isn't traded yet has no rate."""
@@ -254,10 +253,8 @@ class Okx(OkxRest):
         instrument, events = self._bound[told.arg.symbol], []
         for each in told.data:
             if each.rate:
-                if not is_rate(each.rate):
-                    raise BadFrameError("bad_number")
                 next_ns, time_ns = ms_of(each.next_time) * 1_000_000, each.time_ms * 1_000_000
-                events.append(Funding(instrument, each.rate, next_ns, time_ns, received_ns))
+                events.append(Funding(instrument, rate_of(each.rate), next_ns, time_ns, received_ns))
         return events
 
     def _mark(self, frame: bytes, received_ns: int) -> Sequence[VenueEvent]:
@@ -280,15 +277,14 @@ class Okx(OkxRest):
         told = decode_interest(frame)
         instrument, events = self._bound[told.arg.symbol], []
         for each in told.data:
-            if not is_trade(f"1,{each.contracts}"):
-                raise BadFrameError("bad_number")
-            events.append(OpenInterest(instrument, each.contracts, each.time_ms * 1_000_000, received_ns))
+            contracts, time_ns = quantity_of(each.contracts), each.time_ms * 1_000_000
+            events.append(OpenInterest(instrument, contracts, time_ns, received_ns))
         return events
 
     def _liquidations(self, frame: bytes, received_ns: int) -> Sequence[VenueEvent]:
         """The stream is a whole market's: contracts that nobody bound are passed over."""
         return [
-            liquidation_of(forced, self._bound[each.symbol], received_ns)
+            liquidation_from(forced, self._bound[each.symbol], received_ns)
             for each in decode_liquidation(frame).data
             if self._bound.discovering or each.symbol in self._bound
             for forced in each.details
@@ -328,6 +324,10 @@ class Okx(OkxRest):
             contracts = [each for each in self._bound.values() if inst_type_of(each.symbol) == inst_type]
             symbols = [each.venue_symbol for each in contracts] or [""]
         return [Ack(accepted, channel, symbol, reason, request) for symbol in symbols]
+
+
+def _best_of(ticker: Ticker) -> tuple[str, str, str, str]:
+    return ticker.bid, ticker.bid_size, ticker.ask, ticker.ask_size
 
 
 def _streams(instrument: Instrument, channel: AnyChannel) -> list[str]:
