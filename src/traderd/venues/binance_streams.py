@@ -44,7 +44,8 @@ from traderd.venues.binance_frames import (
 )
 from traderd.venues.bindings import Bindings
 from traderd.venues.dialect import AnyChannel, Limits
-from traderd.venues.numbers import check_levels, is_quote, is_rate, is_trade
+from traderd.venues.numbers import check_levels
+from traderd.venues.told import candle_of, liquidation_of, price_of, quote_of, rate_of, trade_of
 
 TIMEFRAMES = {
     **{"1s": 1_000, "1m": 60_000, "3m": 180_000, "5m": 300_000, "15m": 900_000, "30m": 1_800_000, "1h": 3_600_000},
@@ -140,19 +141,12 @@ class BinanceStreams:
         return json.dumps(request, separators=(",", ":"), ensure_ascii=False)
 
     def _quote(self, ticker: BookTicker, received_ns: int) -> Quote:
-        bid, bid_size, ask, ask_size = ticker.bid, ticker.bid_size, ticker.ask, ticker.ask_size
-        if not is_quote(f"{bid},{bid_size},{ask},{ask_size}"):
-            raise BadFrameError("bad_number")
-        return Quote(
+        return quote_of(
             self._bound[ticker.symbol],
-            float(bid),
-            float(ask),
-            float(bid_size),
-            float(ask_size),
-            bid,
-            ask,
-            bid_size,
-            ask_size,
+            ticker.bid,
+            ticker.bid_size,
+            ticker.ask,
+            ticker.ask_size,
             ticker.update_id,
             ticker.time_ms * 1_000_000,
             received_ns,
@@ -173,14 +167,10 @@ class BinanceStreams:
 
     def _trade(self, trade: TradeTold | AggTrade, received_ns: int) -> Trade:
         """m says whether the buyer was the maker; then the taker sold."""
-        if not is_trade(f"{trade.price},{trade.quantity}"):
-            raise BadFrameError("bad_number")
-        return Trade(
+        return trade_of(
             self._bound[trade.symbol],
             str(trade.trade_id),
             "sell" if trade.buyer_is_maker else "buy",
-            float(trade.price),
-            float(trade.quantity),
             trade.price,
             trade.quantity,
             trade.time_ms * 1_000_000,
@@ -208,19 +198,14 @@ class BinanceStreams:
 
     def _candle(self, kline: Kline, received_ns: int) -> VenueCandle:
         bar = kline.bar
-        volume = bar.volume
-        check_levels([(bar.open, volume), (bar.high, volume), (bar.low, volume), (bar.close, volume)])
         if bar.interval not in TIMEFRAMES:
             raise BadFrameError("unknown_channel")
-        return VenueCandle(
+        return candle_of(
             self._bound[kline.symbol],
             bar.interval,
             bar.open_time_ms * 1_000_000,
-            bar.open,
-            bar.high,
-            bar.low,
-            bar.close,
-            volume,
+            (bar.open, bar.high, bar.low, bar.close),
+            bar.volume,
             bar.closed,
             kline.time_ms * 1_000_000,
             received_ns,
@@ -229,23 +214,17 @@ class BinanceStreams:
     def _valuation(self, update: MarkPriceUpdate, received_ns: int) -> Sequence[VenueEvent]:
         """Mark and index price always, the funding rate where the contract has one."""
         instrument, time_ns = self._bound[update.symbol], update.time_ms * 1_000_000
-        index = update.index if update.index.strip("0.") else ""
-        if not is_trade(f"{update.mark},0") or (index and not is_trade(f"{index},0")):
-            raise BadFrameError("bad_number")
-        mark = MarkPrice(instrument, update.mark, index, time_ns, received_ns)
+        index = price_of(update.index) if update.index.strip("0.") else ""
+        mark = MarkPrice(instrument, price_of(update.mark), index, time_ns, received_ns)
         if not update.rate:
             return (mark,)
-        if not is_rate(update.rate):
-            raise BadFrameError("bad_number")
-        return (mark, Funding(instrument, update.rate, update.next_time_ms * 1_000_000, time_ns, received_ns))
+        return (mark, Funding(instrument, rate_of(update.rate), update.next_time_ms * 1_000_000, time_ns, received_ns))
 
     def _liquidation(self, forced: ForceOrder, received_ns: int) -> Liquidation:
         """At the average price of its fills, or at the order's own while it has none."""
         order = forced.order
         price = order.average_price if order.average_price.strip("0.") else order.price
-        if not is_trade(f"{price},{order.quantity}"):
-            raise BadFrameError("bad_number")
-        return Liquidation(
+        return liquidation_of(
             self._bound[order.symbol],
             "buy" if order.side == "BUY" else "sell",
             price,

@@ -13,14 +13,16 @@ from urllib.parse import urlsplit
 from msgspec.structs import replace
 
 from traderd.core.errors import BadFrameError
-from traderd.core.market import Instrument, Quote, Trade
+from traderd.core.market import Instrument, Quote, Side, Trade
 from traderd.venues.dialect import Endpoint
-from traderd.venues.numbers import MS_MAX, is_quote, is_trade, without_exponent
+from traderd.venues.numbers import MS_MAX, is_trade, without_exponent
+from traderd.venues.told import quote_of, side_of, trade_of
 
 _TICK_SIZE: Final = 4
 _DECIMAL_PLACES: Final = 2
 """How a venue of ccxt's tells its precision: `exchange.precisionMode`."""
 _ID_CHARS_MAX: Final = 128
+_SIDES: Final[dict[str, Side]] = {"buy": "buy", "sell": "sell"}
 
 
 class Written(float):
@@ -46,22 +48,7 @@ def text_of(number: Any) -> str:
 def quote_from(bid: Sequence[Any], ask: Sequence[Any], time_ms: Any, instrument: Instrument, received_ns: int) -> Quote:
     """Best bid and ask out of (price, quantity) each; ccxt tells no update id. Raises BadFrameError."""
     bid_text, bid_size, ask_text, ask_size = (text_of(value) for value in (*bid[:2], *ask[:2]))
-    if not is_quote(f"{bid_text},{bid_size},{ask_text},{ask_size}"):
-        raise BadFrameError("bad_number")
-    return Quote(
-        instrument=instrument,
-        bid=float(bid_text),
-        ask=float(ask_text),
-        bid_size=float(bid_size),
-        ask_size=float(ask_size),
-        bid_text=bid_text,
-        ask_text=ask_text,
-        bid_size_text=bid_size,
-        ask_size_text=ask_size,
-        sequence=received_ns % 1000,
-        time_venue_ns=_time_ns(time_ms),
-        time_received_ns=received_ns,
-    )
+    return quote_of(instrument, bid_text, bid_size, ask_text, ask_size, -1, _time_ns(time_ms), received_ns)
 
 
 def quote_from_ticker(ticker: Mapping[str, Any], instrument: Instrument, received_ns: int) -> Quote:
@@ -80,26 +67,12 @@ def quote_from_book(book: Mapping[str, Any], instrument: Instrument, received_ns
 
 def trade_from(trade: Mapping[str, Any], instrument: Instrument, received_ns: int) -> Trade:
     """One public trade; one without an id is named by what it is. Raises BadFrameError."""
-    price, quantity, side = text_of(trade.get("price")), text_of(trade.get("amount")), trade.get("side")
-    if not is_trade(f"{price},{quantity}"):
-        raise BadFrameError("bad_number")
-    if side not in ("buy", "sell"):
-        raise BadFrameError("bad_side")
-    time_ns = _time_ns(trade.get("timestamp"))
+    price, quantity = text_of(trade.get("price")), text_of(trade.get("amount"))
+    side, time_ns = side_of(str(trade.get("side")), _SIDES), _time_ns(trade.get("timestamp"))
     trade_id = str(trade.get("id") or f"{time_ns // 1_000_000}-{side}-{price}-{quantity}")
     if len(trade_id) > _ID_CHARS_MAX or not trade_id.isprintable():
         raise BadFrameError("malformed")
-    return Trade(
-        instrument=instrument,
-        trade_id=trade_id,
-        side=side,
-        price=float(price),
-        quantity=float(quantity),
-        price_text=price,
-        quantity_text=quantity,
-        time_venue_ns=time_ns,
-        time_received_ns=received_ns,
-    )
+    return trade_of(instrument, trade_id, side, price, quantity, time_ns, received_ns)
 
 
 def described(market: Mapping[str, Any], precision_mode: int, instrument: Instrument) -> Instrument:
