@@ -90,7 +90,7 @@ def _json(value: object) -> str:
 _CANDLE = (
     "time timestamptz, symbol text, exchange text, timeframe text, open numeric, high numeric, low numeric, "
     "close numeric, volume numeric, quote_volume numeric, trades_count bigint, bid numeric, ask numeric, "
-    "bid_size numeric, ask_size numeric, has_gap boolean"
+    "bid_size numeric, ask_size numeric, has_gap boolean, differs boolean"
 )
 _BAR = [name for name in _names(_CANDLE) if name not in ("symbol", "timeframe", "time", "exchange")]
 CANDLES = Table(
@@ -107,6 +107,7 @@ CANDLES = Table(
     lambda c: (
         time_of(c.open_time_ns), c.symbol, c.exchange, c.timeframe, c.open, c.high, c.low, c.close,
         c.volume, c.quote_volume, c.trades_count, c.bid, c.ask, c.bid_size, c.ask_size, c.has_gap,
+        c.differs,
     ),
     lambda c: (c.symbol, c.timeframe, c.open_time_ns, c.exchange),
     lambda c: int(c.trades_count),

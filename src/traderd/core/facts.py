@@ -42,6 +42,8 @@ class Candle(Struct, frozen=True, tag="candle"):
     ask_size: Decimal | None = None
     has_gap: bool = False
     """Trades of its time may be missing in it."""
+    differs: bool = False
+    """The venue's own candle of its time has other figures, though none of its trades is known to be missing."""
 
 
 class Indicator(Struct, frozen=True, tag="indicator"):

@@ -100,6 +100,11 @@ class GapLedger:
             for gap in (*self._standing.get(at, {}).values(), *self._ended.get(at, ()))
         )
 
+    def covers(self, exchange: str, symbol: str, from_ns: int, to_ns: int) -> bool:
+        """Whether this symbol's trades flowed by `from_ns`, and since then none of this time may be missing."""
+        since_ns = self._whole_ns.get((exchange, symbol, "trade"))
+        return since_ns is not None and since_ns <= from_ns and not self.concerns(exchange, symbol, from_ns, to_ns)
+
     def _end_earlier(self) -> list[Gap]:
         """A venue that isn't listened to any more keeps its gap open: that is the truth."""
         over = [gap for gap in self._earlier if gap.exchange in self._healed_ns]

@@ -17,7 +17,7 @@ from traderd.core.engine import Engine
 from traderd.core.errors import JournalError
 from traderd.core.facts import Alert, Candle, Derivative, Equity, Fact, Gap, Indicator, encode_fact
 from traderd.core.gaps import GapLedger
-from traderd.core.market import Beat, DerivativeEvent, Quote, Trade, VenueEvent
+from traderd.core.market import Beat, DerivativeEvent, Quote, Trade, VenueCandle, VenueEvent
 from traderd.core.orders import Approved, Report
 from traderd.runtime.ports import Batch, Clock, Feed, Journal, Reject, RowEncoder
 
@@ -120,6 +120,8 @@ class Stream:
                     pipeline.carry_out(effects, event.time_received_ns)
             elif isinstance(event, DerivativeEvent):
                 pipeline.on_derivative(event)
+            elif type(event) is VenueCandle:
+                pipeline.engine.on_venue_candle(event)
         if len(self.quotes) + len(self.trades) >= pipeline.flush_rows_max:
             pipeline.flush_stream(self)
 

@@ -1,0 +1,237 @@
+"""Our bars held against the venue's own candles: how often they agree, and which don't.
+
+A candle is compared once, when the venue has closed it (it says so, or tells of the next one) and ours can be amended
+no more. Where the venue's are longer than ours, ours are put together; exact figures are compared, exactly.
+
+Refuses to compare what ours can't have seen whole: a bar that began before the trades were listened to, or in whose
+time some may be missing. That is counted as incomparable, and isn't held against anybody.
+
+Bybit's candles begin with the close of the one before, also where nobody traded at that price (as its recorded klines
+show); so its open is taken as told, and may be the high or the low.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from decimal import Context, Decimal
+
+from msgspec import Struct, structs
+
+from traderd.core.alerts import AlertLog
+from traderd.core.candles import NEVER_NS, timeframe_ns
+from traderd.core.facts import Alert, Candle
+from traderd.core.gaps import GapLedger
+from traderd.core.market import Instrument, VenueCandle
+
+_SETTLE_NS = 2_000_000_000
+"""After the grace; venues tell a closed candle within a second or two."""
+_MARGIN_NS = 5_000_000_000
+"""Holes are dated by our clock and trades by the venue's: so near to a hole nothing is compared."""
+_KEPT = 4
+"""Candles of each instrument that wait for their counterpart."""
+_CALM_AFTER = 10
+"""So many that agree in a row end a difference, of which the next one is news again."""
+_OPENS_AT_LAST_CLOSE = frozenset({"bybit"})
+_EXACT = Context(prec=80)
+
+
+class Comparisons(Struct):
+    """One instrument's."""
+
+    agreed: int = 0
+    differing: int = 0
+    incomparable: int = 0
+    """Ours may have missed a part."""
+
+
+class CandleCheck:
+    """All instruments, by their index. An instrument of which no venue's candle ever came costs nothing."""
+
+    def __init__(
+        self, instruments: Sequence[Instrument], timeframes: Sequence[str], grace_ns: int, alerts: AlertLog
+    ) -> None:
+        """`timeframes` are those that our bars are made of."""
+        self.counts: dict[tuple[str, str], Comparisons] = {}
+        """By venue and symbol, of those whose candles came."""
+        self.due_ns = NEVER_NS
+        """Before it `on_beat` has nothing to do."""
+        self._instruments = instruments
+        self._lengths = {timeframe: timeframe_ns(timeframe) for timeframe in timeframes}
+        self._wait_ns = grace_ns + _SETTLE_NS
+        self._alerts = alerts
+        self._watches: list[_Watch | None] = [None] * len(instruments)
+
+    def on_venue_candle(self, candle: VenueCandle) -> None:
+        """A candle as the venue has it now, closed or not."""
+        index = candle.instrument.index
+        watch = self._watches[index]
+        if watch is None:
+            watch = self._watches[index] = self._begin(candle)
+        if candle.timeframe == watch.timeframe and watch.hear(candle):
+            self.due_ns = min(self.due_ns, watch.due_ns + self._wait_ns)
+
+    def on_candle(self, index: int, candle: Candle) -> None:
+        """One of our bars, or an amended one once more."""
+        watch = self._watches[index]
+        if watch is not None and candle.timeframe == watch.part:
+            watch.make(candle)
+
+    def on_beat(self, now_ns: int, gaps: GapLedger) -> list[Candle | Alert]:
+        """Compare what is due: our bars that differ, marked, and an alert where that is news."""
+        if now_ns < self.due_ns:
+            return []
+        told: list[Candle | Alert] = []
+        for index, watch in enumerate(self._watches):
+            if watch is not None:
+                for theirs in watch.settled(now_ns - self._wait_ns):
+                    told += self._compare(index, watch, theirs, now_ns, gaps)
+        waiting = [watch.due_ns for watch in self._watches if watch is not None]
+        self.due_ns = min(waiting, default=NEVER_NS) + self._wait_ns
+        return told
+
+    def _begin(self, candle: VenueCandle) -> "_Watch":
+        length_ns = timeframe_ns(candle.timeframe)
+        parts = [name for name, part_ns in self._lengths.items() if length_ns % part_ns == 0]
+        at = self._instruments[candle.instrument.index]
+        counts = self.counts[at.exchange, at.symbol] = Comparisons()
+        part = max(parts, key=self._lengths.__getitem__, default="")
+        return _Watch(candle.timeframe, length_ns, part, candle.time_received_ns, counts)
+
+    def _compare(
+        self, index: int, watch: "_Watch", theirs: VenueCandle, now_ns: int, gaps: GapLedger
+    ) -> list[Candle | Alert]:
+        at = self._instruments[index]
+        from_ns, to_ns = theirs.open_time_ns, theirs.open_time_ns + watch.length_ns
+        parts = watch.take(from_ns)
+        if parts is None or not gaps.covers(at.exchange, at.symbol, from_ns - _MARGIN_NS, to_ns + _MARGIN_NS):
+            watch.counts.incomparable += 1
+            return []
+        difference = _difference(parts, theirs, at.exchange in _OPENS_AT_LAST_CLOSE)
+        if not difference:
+            watch.agree()
+            return []
+        marked: list[Candle | Alert] = [structs.replace(part, differs=True) for part in parts if watch.same_length]
+        if watch.differ():
+            title = f"Candles of {at.symbol} differ from the venue's"
+            opened = datetime.fromtimestamp(from_ns // 10**9, UTC).isoformat()
+            message = f"{theirs.timeframe} of {opened}: {difference}"
+            marked += self._alerts.note(now_ns, "candle_differs", "warning", title, message, at.exchange, at.symbol)
+        return marked
+
+
+class _Watch:
+    """One instrument's candles that wait for each other, by their open times."""
+
+    def __init__(self, timeframe: str, length_ns: int, part: str, since_ns: int, counts: Comparisons) -> None:
+        self.timeframe = timeframe
+        self.length_ns = length_ns
+        self.part = part
+        """The timeframe of ours that they are held against, one or several of them; "" if there is none."""
+        self.counts = counts
+        self.due_ns = NEVER_NS
+        """The end of the earliest that the venue has closed."""
+        self._whole_from_ns = since_ns
+        self._theirs: dict[int, VenueCandle] = {}
+        self._closed: set[int] = set()
+        self._newest_ns = 0
+        self._done_ns = -1
+        self._ours: dict[int, dict[int, Candle]] = {}
+        self._agreed_in_a_row = _CALM_AFTER
+
+    @property
+    def same_length(self) -> bool:
+        """Whether one of ours is one of theirs."""
+        return self.part == self.timeframe
+
+    def hear(self, candle: VenueCandle) -> bool:
+        """What the venue has of one; whether anything was closed by it."""
+        open_ns = candle.open_time_ns
+        if open_ns <= self._done_ns:
+            return False
+        before = len(self._closed)
+        if open_ns > self._newest_ns:
+            self._newest_ns = open_ns
+            self._closed.update(self._theirs)
+        elif open_ns < self._newest_ns:
+            self._closed.add(open_ns)
+        if candle.closed:
+            self._closed.add(open_ns)
+        self._theirs[open_ns] = candle
+        if len(self._theirs) > _KEPT:
+            self._drop(min(self._theirs))
+            self.counts.incomparable += 1
+        if len(self._closed) == before:
+            return False
+        self._look()
+        return True
+
+    def make(self, candle: Candle) -> None:
+        """Keep one of ours."""
+        open_ns = candle.open_time_ns - candle.open_time_ns % self.length_ns
+        if open_ns > self._done_ns:
+            self._ours.setdefault(open_ns, {})[candle.open_time_ns] = candle
+            if len(self._ours) > _KEPT:
+                oldest = min(self._ours)
+                del self._ours[oldest]
+                self._whole_from_ns = max(self._whole_from_ns, oldest + 1)
+
+    def settled(self, ended_ns: int) -> list[VenueCandle]:
+        """The closed ones that ended by then, the oldest first; they aren't kept any longer."""
+        if self.due_ns > ended_ns:
+            return []
+        ready = sorted(at for at in self._closed if at + self.length_ns <= ended_ns)
+        found = [self._theirs[at] for at in ready]
+        for at in ready:
+            self._drop(at)
+        self._look()
+        return found
+
+    def take(self, open_ns: int) -> list[Candle] | None:
+        """Ours of this time in order, none where nothing was traded; None if some may not have been kept."""
+        parts = self._ours.pop(open_ns, {})
+        for older in [at for at in self._ours if at < open_ns]:
+            del self._ours[older]
+        if not self.part or open_ns < self._whole_from_ns:
+            return None
+        return [parts[at] for at in sorted(parts)]
+
+    def agree(self) -> None:
+        self.counts.agreed += 1
+        self._agreed_in_a_row += 1
+
+    def differ(self) -> bool:
+        """Whether that is news."""
+        self.counts.differing += 1
+        news, self._agreed_in_a_row = self._agreed_in_a_row >= _CALM_AFTER, 0
+        return news
+
+    def _drop(self, open_ns: int) -> None:
+        del self._theirs[open_ns]
+        self._closed.discard(open_ns)
+        self._done_ns = max(self._done_ns, open_ns)
+
+    def _look(self) -> None:
+        self.due_ns = min(self._closed, default=NEVER_NS) + self.length_ns if self._closed else NEVER_NS
+
+
+def _difference(ours: Sequence[Candle], theirs: VenueCandle, opens_at_last_close: bool) -> str:
+    """What differs, in words; "" where nothing does. A candle without trades has prices that nobody paid."""
+    volume = Decimal(0)
+    for part in ours:
+        volume = _EXACT.add(volume, part.volume)
+    told = {name: Decimal(getattr(theirs, name)) for name in ("open", "high", "low", "close", "volume")}
+    if not ours or not told["volume"]:
+        return "" if volume == told["volume"] else _words("volume", volume, told["volume"])
+    open_ = told["open"] if opens_at_last_close else ours[0].open
+    carried = [open_] if opens_at_last_close else []
+    made = {
+        "open": open_,
+        "high": max([*(part.high for part in ours), *carried]),
+        "low": min([*(part.low for part in ours), *carried]),
+        "close": ours[-1].close,
+        "volume": volume,
+    }
+    return ", ".join(_words(name, figure, told[name]) for name, figure in made.items() if figure != told[name])
+
+
+def _words(name: str, ours: Decimal, theirs: Decimal) -> str:
+    return f"{name} {ours:f}, the venue's {theirs:f}"
