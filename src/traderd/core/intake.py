@@ -50,14 +50,15 @@ class Intake:
         """The board alone, if the quote is to be believed."""
         index = quote.instrument.index
         gate = self._quote_gates[index]
-        newest = gate.newest
+        bid, ask, now_ns, newest = quote.bid, quote.ask, quote.time_received_ns, gate.newest
         if (
-            quote.time_received_ns < gate.clear_ns
-            and gate.low <= quote.bid < quote.ask <= gate.high
-            and (quote.bid_size != newest.bid_size or quote.ask_size != newest.ask_size)  # type: ignore[union-attr]  # nothing is clear before the first
-            and (not (at := quote.time_venue_ns) or gate.behind_ns <= at - quote.time_received_ns <= gate.ahead_ns)
+            gate.low <= bid < ask <= gate.high
+            and (quote.bid_size != newest.bid_size or quote.ask_size != newest.ask_size)  # type: ignore[union-attr]  # before the first the gate is wary
+            and (not (at := quote.time_venue_ns) or gate.behind_ns <= at - now_ns <= gate.ahead_ns)
         ):
             gate.newest = self._quotes[index] = quote
+            if now_ns >= gate.due_ns:
+                gate.sample((bid + ask) / 2, now_ns)
         elif flags := gate.judge(quote):
             self._doubt(quote, flags)
             if not flags & REPEATED:  # which says nothing new
@@ -71,13 +72,15 @@ class Intake:
         """The board and the candles, if the trade is to be believed; the candles and bars that it closes."""
         index = trade.instrument.index
         gate = self._trade_gates[index]
+        price, now_ns = trade.price, trade.time_received_ns
         if (
-            trade.time_received_ns < gate.clear_ns
-            and gate.low <= trade.price <= gate.high
+            gate.low <= price <= gate.high
             and trade.trade_id != gate.newest_id
-            and (not (at := trade.time_venue_ns) or gate.behind_ns <= at - trade.time_received_ns <= gate.ahead_ns)
+            and (not (at := trade.time_venue_ns) or gate.behind_ns <= at - now_ns <= gate.ahead_ns)
         ):
             gate.newest_id = trade.trade_id
+            if now_ns >= gate.due_ns:
+                gate.sample(price, now_ns)
             candles = self._built(index, trade)
         else:
             candles = self._on_judged(index, trade, gate)
