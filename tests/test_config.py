@@ -61,7 +61,7 @@ def test_a_small_file_is_enough(file: Path) -> None:
     """Everything but the venues has a default."""
     config = loaded(file, "venues: [{name: binance, endpoint: sim, symbols: [BTC/USDT]}]")
     assert config == Config(venues=config.venues)
-    assert config.venues[0].channels == ("quote", "trade", "book")
+    assert config.venues[0].channels == ("quote", "trade", "book", "candle")
 
 
 def test_every_mistake_is_told_at_once_in_the_files_order(file: Path) -> None:

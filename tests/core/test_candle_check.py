@@ -113,6 +113,8 @@ def test_trades_that_never_came_are_a_difference_and_a_quiet_minute_is_none() ->
     desk.tell(OPEN + MINUTE, "10", "10", "10", "10", "0.000")
     desk.beat(OPEN + 2 * MINUTE + 3 * SECOND)
     assert desk.counts == Comparisons(agreed=1, differing=1)
+    told = {verdict: count for (*_, verdict), count in desk.check.by_verdict().items()}
+    assert told == {"agreed": 2, "differing": 1, "incomparable": 0} and desk.check.compared == 3
     assert desk.marked == [] and "volume 0, the venue's 3" in desk.alerts[0].message
 
 

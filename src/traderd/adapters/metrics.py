@@ -1,7 +1,8 @@
 """What Prometheus may ask: counters, gauges and histograms of one run, in a registry of their own.
 
 Counted once a batch, never once a tick. Units are Prometheus' own: seconds and bytes, in the name. Labels come from
-small sets (venues, channels, reasons that the code names): the number of series is bounded, and free text is no label.
+small sets (venues, channels, reasons that the code names, config.yaml's symbols): the number of series is bounded, and
+free text is no label.
 """
 
 import asyncio
@@ -57,6 +58,11 @@ class Metrics:
         self.candles = self._counter("candles", "Closed bars.", ("timeframe",))
         self.late_trades = self._counter(
             "late_trades", "Trades that came after the grace of their bar.", ("timeframe",)
+        )
+        self.candles_compared = self._counter(
+            "candles_compared",
+            "Venues' candles held against ours: agreed, differing, incomparable.",
+            ("venue", "symbol", "verdict"),
         )
         self.signals = self._counter("signals", "Opinions of strategies.", ("strategy", "signal_type"))
         self.orders = self._counter("orders", "Order states reached.", ("status",))

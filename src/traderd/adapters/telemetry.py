@@ -36,6 +36,7 @@ class Telemetry:
         """Rows of this run that the database has, by table, exchange and channel."""
         self.recovered_rows = 0
         """Rows of earlier runs that this run brought to the database."""
+        self._candles_compared = 0
         self.refused_rows = 0
         self.disconnects = 0
 
@@ -194,6 +195,9 @@ class Telemetry:
         self._grow(self._metrics.flagged_ticks, engine.counts.flagged)
         late = {(timeframe,): count for timeframe, count in engine.late_by_timeframe.items()}
         self._grow(self._metrics.late_trades, late)
+        if engine.candle_check.compared > self._candles_compared:
+            self._candles_compared = engine.candle_check.compared
+            self._grow(self._metrics.candles_compared, engine.candle_check.by_verdict())
         self._limited.flush()
 
     def _grow(self, metric: Metric, counts: Mapping[Any, int]) -> None:

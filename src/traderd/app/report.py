@@ -81,6 +81,10 @@ def status_of(account: Account, engine: Engine, open_gaps: Sequence[Gap]) -> dic
             "late_by_timeframe": engine.late_by_timeframe,
             "flagged": {" ".join(key): count for key, count in sorted(counts.flagged.items())},
         },
+        "venue_candles": {
+            f"{venue} {symbol}": to_builtins(compared)
+            for (venue, symbol), compared in engine.candle_check.counts.items()
+        },
         "portfolio": {
             "name": engine.portfolio.name,
             "currency": engine.portfolio.base_currency,

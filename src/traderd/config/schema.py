@@ -82,8 +82,8 @@ class Venue(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """REST base address, where `endpoint` is an address; "" derives it by ws→http."""
     symbols: tuple[Symbol, ...]
     """As in ccxt; the symbol tells the market: BTC/USDT, BTC/USDT:USDT, BTC/USD:BTC, BTC/USDT:USDT-261225."""
-    channels: tuple[AnyChannel, ...] = ("quote", "trade", "book")
-    """Each market streams those of them that it offers."""
+    channels: tuple[AnyChannel, ...] = ("quote", "trade", "book", "candle")
+    """Each market streams those of them that it offers. Candles aren't stored: ours are held against them."""
     book_depth: Literal[10, 25, 100, 500, 1000] = 10
     """The subscribed depth where the venue's book has one: Kraken's, Bybit's."""
     streams_per_connection_max: Annotated[int, Meta(ge=0, le=100_000)] = 0

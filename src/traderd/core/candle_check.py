@@ -54,6 +54,8 @@ class CandleCheck:
         """By venue and symbol, of those whose candles came."""
         self.due_ns = NEVER_NS
         """Before it `on_beat` has nothing to do."""
+        self.compared = 0
+        """Candles so far, whatever came of it."""
         self._instruments = instruments
         self._lengths = {timeframe: timeframe_ns(timeframe) for timeframe in timeframes}
         self._wait_ns = grace_ns + _SETTLE_NS
@@ -88,6 +90,12 @@ class CandleCheck:
         self.due_ns = min(waiting, default=NEVER_NS) + self._wait_ns
         return told
 
+    def by_verdict(self) -> dict[tuple[str, ...], int]:
+        """The counts by venue, symbol and `agreed`, `differing` or `incomparable`."""
+        return {
+            (*key, name): count for key, each in self.counts.items() for name, count in structs.asdict(each).items()
+        }
+
     def _begin(self, candle: VenueCandle) -> "_Watch":
         length_ns = timeframe_ns(candle.timeframe)
         parts = [name for name, part_ns in self._lengths.items() if length_ns % part_ns == 0]
@@ -99,6 +107,7 @@ class CandleCheck:
     def _compare(
         self, index: int, watch: "_Watch", theirs: VenueCandle, now_ns: int, gaps: GapLedger
     ) -> list[Candle | Alert]:
+        self.compared += 1
         at = self._instruments[index]
         from_ns, to_ns = theirs.open_time_ns, theirs.open_time_ns + watch.length_ns
         parts = watch.take(from_ns)
