@@ -5,6 +5,7 @@ read is cut off when its backlog passes the limit, as Binance does: it never slo
 Which trades and quotes they were is kept only when asked for.
 """
 
+import asyncio
 import time
 from array import array
 from collections import Counter, deque
@@ -41,7 +42,7 @@ class Listener:
         self.end = ""
         """"" while it is here, then `left`, `cut`, `aged` or `too slow`."""
         self.outbox: list[bytes] = []
-        self.since_s = time.monotonic()
+        self.since_s = asyncio.get_running_loop().time()
         self.ids: Ids = {}
         """What it was sent of each stream, where that is remembered: trade ids and quotes' update ids."""
         self.deaf = False
@@ -123,7 +124,7 @@ class Broadcast:
 
     def cut_the_old(self) -> None:
         """End the connections that have come of age."""
-        born_s = time.monotonic() - self.faults.age_s
+        born_s = asyncio.get_running_loop().time() - self.faults.age_s
         for listener in list(self._listeners):
             if listener.since_s < born_s:
                 self._cut(listener, "aged")

@@ -63,7 +63,7 @@ class SimulatedExchange:
         """Listen, and let trading begin. Raises OSError when the port can't be had."""
         self.market = Market(self._settings, self._clock_ns() // 1000)
         self.broadcast = Broadcast(self._backlog_bytes_max, self._settings.seed, self._remember)
-        self._door = Door(time.monotonic)
+        self._door = Door(asyncio.get_running_loop().time)
         self._server = await serve(
             self._converse,
             self._settings.host,
