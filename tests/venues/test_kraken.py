@@ -118,6 +118,23 @@ def test_a_snapshot_knows_the_depth_that_the_venue_granted(kraken: Kraken) -> No
     assert depth() == 10
     assert list(kraken.decode(SUBSCRIBED, NOW)) == [Ack(True, "book", "ETH/USD", "")]
     assert depth() == 25
+    kraken.decode(SUBSCRIBED.replace(b'"depth":25', b'"depth":10'), NOW)
+    assert depth() == 25, "of two depths the greater"
+    kraken.decode(SUBSCRIBED.replace(b'"subscribe"', b'"unsubscribe"'), NOW)
+    kraken.decode(SUBSCRIBED.replace(b'"depth":25', b'"depth":100'), NOW)
+    assert depth() == 100
+
+
+@pytest.mark.parametrize(("levels", "depth"), [(3, 10), (10, 10), (11, 25), (25, 25), (100, 100), (1000, 1000)])
+def test_a_snapshot_whose_subscription_was_not_heard_of_tells_its_depth(levels: int, depth: int) -> None:
+    """A book cut to fewer levels than the venue keeps would break at the next checksum."""
+    asks = ",".join(f'{{"price":{1 + at},"qty":1}}' for at in range(levels))
+    book = f'{{"symbol":"ETH/USD","bids":[],"asks":[{asks}],"checksum":1}}'
+    kraken = Kraken(10)
+    kraken.discover()
+    (snapshot,) = kraken.decode(f'{{"channel":"book","type":"snapshot","data":[{book}]}}'.encode(), NOW)
+    assert isinstance(snapshot, BookSnapshot)
+    assert snapshot.depth == depth
 
 
 @pytest.mark.parametrize(

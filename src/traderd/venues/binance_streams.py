@@ -1,7 +1,9 @@
 """One connection to Binance, spot or futures: what is sent to subscribe, and what the frames mean.
 
 Subscriptions are sent as numbered frames after connecting (an address holds too few names), and an answer says which
-frame it answers. Refuses with a BadFrameError what isn't the protocol.
+frame it answers. Of a symbol's book at several speeds, and of its trades singly and aggregated, only what came first
+is read: the same market is told twice there, by numbers of two kinds. Refuses with a BadFrameError what isn't the
+protocol.
 """
 
 import json
@@ -52,6 +54,7 @@ TIMEFRAMES = {
     **{"2h": 7_200_000, "4h": 14_400_000, "6h": 21_600_000, "8h": 28_800_000, "12h": 43_200_000, "1d": 86_400_000},
 }
 """Candles' lengths in milliseconds. The futures have none of a second."""
+_DEPTH = b"depth"
 _UNANSWERED_MAX = 1_000
 _HEARTBEAT_ID = 0
 STREAMS_PER_FRAME = 80
@@ -75,10 +78,12 @@ class BinanceStreams:
         self._streams = streams
         self._numbers = count(_HEARTBEAT_ID + 1)
         self._asked: dict[int, list[tuple[AnyChannel, str]]] = {}
+        self._forget()
 
     def bind(self, instruments: Sequence[Instrument]) -> None:
-        """See Dialect."""
+        """See Dialect. Which of several streams of one thing was read is forgotten."""
         self._bound.bind(instruments)
+        self._forget()
 
     def discover(self) -> None:
         """See Dialect."""
@@ -119,6 +124,8 @@ class BinanceStreams:
         try:
             if kind == b"b":
                 return (self._quote(decode_book_ticker(frame).payload, received_ns),)
+            if kind == b"d":
+                return self._book(decode_tagged(frame).payload, frame[at : frame.find(b'"', at)], received_ns)
             if kind in TAGGED:
                 return self._tagged(decode_tagged(frame).payload, received_ns)
         except UNREADABLE:
@@ -127,6 +134,10 @@ class BinanceStreams:
             return self._uncommon(frame, received_ns)
         except UNREADABLE as error:
             raise BadFrameError(why_unreadable(frame)) from error
+
+    def _forget(self) -> None:
+        self._book_streams: dict[str, bytes] = {}
+        self._trade_forms: dict[str, type] = {}
 
     def _stream(self, instrument: Instrument, channel: AnyChannel) -> str:
         return f"{instrument.venue_symbol.lower()}@{self._streams[channel]}"
@@ -152,10 +163,20 @@ class BinanceStreams:
             received_ns,
         )
 
+    def _book(self, payload: Tagged, stream: bytes, received_ns: int) -> Sequence[VenueEvent]:
+        """`depth20@100ms` tells twenty levels, which the futures number as if they were changes: not the book."""
+        if stream[len(_DEPTH) :][:1].isdigit():
+            raise BadFrameError("unknown_channel")
+        if not isinstance(payload, Depth):
+            return self._tagged(payload, received_ns)
+        delta = self._delta(payload, received_ns)
+        return (delta,) if self._book_streams.setdefault(payload.symbol, stream) == stream else ()
+
     def _tagged(self, payload: Tagged, received_ns: int) -> Sequence[VenueEvent]:
         match payload:
             case TradeTold() | AggTrade():
-                return (self._trade(payload, received_ns),)
+                trade, form = self._trade(payload, received_ns), type(payload)
+                return (trade,) if self._trade_forms.setdefault(payload.symbol, form) is form else ()
             case Depth():
                 return (self._delta(payload, received_ns),)
             case Kline():

@@ -216,8 +216,9 @@ class Bybit(BybitRest):
         begins = told.kind == "snapshot" or book.update_id == 1
         if depth == 1:
             return self._quote(told, begins, instrument, time_ns, received_ns)
-        if depth < self._book_depths.get(book.symbol, 0):
-            return ()  # another depth's numbers are its own: of several the deepest is the book
+        known = self._book_depths.get(book.symbol, 0)
+        if depth < known or (known and depth > known and not begins):
+            return ()  # another depth's numbers are its own: of several that began the deepest is the book
         check_levels(book.bids)
         check_levels(book.asks)
         if not begins:
@@ -304,7 +305,7 @@ class Bybit(BybitRest):
             if answer.topic is None:
                 return self._requests.answered(answer)
             word = answer.topic.partition(".")[0] + "."
-            if word not in DECODERS:
+            if word not in DECODERS or (word == BookFrame.word and not _DEPTH(answer.topic)):
                 raise BadFrameError("unknown_channel")
             told = DECODERS[word](frame)
         except UNREADABLE as error:

@@ -132,6 +132,8 @@ _CHANNELS: dict[AnyChannel, str] = {"quote": "ticker", "trade": "trade", "book":
 _OURS: dict[str, AnyChannel] = {theirs: ours for ours, theirs in _CHANNELS.items()}
 _TIMEFRAMES = {minutes: name for name, minutes in MINUTES.items()}
 _STREAMS_PER_FRAME = 100
+_DEPTHS = (10, 25, 100, 500, 1000)
+"""Levels a side that a book can be had with."""
 _SIDES: dict[str, Side] = {"buy": "buy", "sell": "sell"}
 """The taker's, as the venue defines it."""
 
@@ -283,9 +285,14 @@ class Kraken(KrakenRest):
             book.checksum,
             self._clock.ns(book.timestamp),
             received_ns,
-            self._depths.get(book.symbol, self._book_depth),
+            self._depths.get(book.symbol) or self._depth_of(book),
             SUMMED,
         )
+
+    def _depth_of(self, book: _Book) -> int:
+        """Of a snapshot whose subscription wasn't heard of: what was asked for, or more if more was sent."""
+        levels = max(len(book.bids), len(book.asks), self._book_depth)
+        return next((depth for depth in _DEPTHS if depth >= levels), levels)
 
     def _candle(self, bar: _Bar, received_ns: int) -> VenueCandle:
         """The venue doesn't say when a candle is closed: the next one says it."""
@@ -318,16 +325,18 @@ class Kraken(KrakenRest):
         return self._acks(answer)
 
     def _acks(self, answer: _Answer) -> Sequence[VenueEvent]:
-        """What concerns subscribing; a granted unsubscription is no news. The depth granted is the book's."""
+        """What concerns subscribing; a granted unsubscription is no news. The greatest depth granted is the book's."""
         about = answer.result or _Subscription()
         symbol = about.symbol or answer.symbol
+        if answer.method == "unsubscribe" and about.channel == "book":
+            self._depths.pop(symbol, None)
         if not answer.success:
             return (Ack(False, _OURS.get(about.channel, ""), symbol, answer.error or "refused"),)
         if answer.method != "subscribe":
             return ()
         if about.depth is not None and symbol:
             self._bound[symbol]  # an answer about a symbol that nobody bound is not remembered
-            self._depths[symbol] = about.depth
+            self._depths[symbol] = max(about.depth, self._depths.get(symbol, 0))
         return (Ack(True, _OURS.get(about.channel, ""), symbol, ""),)
 
 

@@ -7,6 +7,8 @@ Checksum Field Deprecation". The market is in an instrument's name, so one diale
 * Trades are those of `trades-all`, fill by fill, with the ids that REST has too. The channel `trades` is understood,
   but it puts the fills of one order at one price together, so that healing from REST would store some of them twice.
 * Quotes are those of `bbo-tbt`; `tickers` is understood.
+* Of several books of one instrument on a connection (`books`, `books-l2-tbt`, `books50-l2-tbt`) the deepest that began
+  is the book, and of `trades` and `trades-all` what came first is the tape: each has links and ids of its own.
 * Books are those of `books`: a snapshot, then messages each of which names the one before (seqId, prevSeqId). A message
   without levels that names itself is a sign of life; one whose id is lower than the one before's follows all the same:
   the venue counts anew. Since 2026-06-23 the checksum is 0 and says nothing; older recordings have a checksum and no
@@ -82,6 +84,7 @@ _CHANNELS: dict[AnyChannel, str] = {
 }
 _INDEX = "index-tickers"
 _BOOK_DEPTHS = {"books": DEPTH, "books-l2-tbt": DEPTH, "books50-l2-tbt": 50}
+_TAPES = ("trades", "trades-all")
 _OURS: dict[str, AnyChannel] = {
     **{theirs: ours for ours, theirs in _CHANNELS.items()},
     **{"tickers": "quote", "trades": "trade", "books-l2-tbt": "book", "books50-l2-tbt": "book"},
@@ -124,17 +127,17 @@ class Okx(OkxRest):
         self._bound = Bindings(self._discovered)
         self._by_index: dict[str, list[Instrument]] = {}
         self._numbers = count(1)
+        self._forget()
         self._readers: dict[bytes, Callable[[bytes, int], Sequence[VenueEvent]]] = {
             b"bbo-tbt": self._best,
             b"tickers": self._ticker,
-            b"trades": self._trades,
-            b"trades-all": self._trades,
             b"funding-rate": self._funding,
             b"mark-price": self._mark,
             _INDEX.encode(): self._index,
             b"open-interest": self._interest,
             b"liquidation-orders": self._liquidations,
-            **{name.encode(): partial(self._book, depth) for name, depth in _BOOK_DEPTHS.items()},
+            **{name.encode(): partial(self._trades, name) for name in _TAPES},
+            **{name.encode(): partial(self._book, name) for name in _BOOK_DEPTHS},
             **{f"candle{bar}".encode(): partial(self._candles, ours) for ours, (bar, _) in BARS.items()},
         }
 
@@ -170,6 +173,7 @@ class Okx(OkxRest):
     def bind(self, instruments: Sequence[Instrument]) -> None:
         """See Dialect."""
         self._bound.bind(instruments)
+        self._forget()
         self._by_index.clear()
         for instrument in instruments:
             self._note(instrument)
@@ -193,6 +197,10 @@ class Okx(OkxRest):
             return (Heartbeat(),) if frame == b"pong" else self._uncommon(frame, received_ns)
         except UNREADABLE as error:
             raise BadFrameError("malformed") from error
+
+    def _forget(self) -> None:
+        self._book_channels: dict[str, str] = {}
+        self._tapes: dict[str, str] = {}
 
     def _request(self, operation: str, names: Sequence[str]) -> str:
         return f'{{"id":"{next(self._numbers)}","op":"{operation}","args":[{",".join(names)}]}}'
@@ -227,14 +235,20 @@ class Okx(OkxRest):
             if each.bid and each.ask
         ]
 
-    def _trades(self, frame: bytes, received_ns: int) -> Sequence[VenueEvent]:
+    def _trades(self, channel: str, frame: bytes, received_ns: int) -> Sequence[VenueEvent]:
         told = decode_trade(frame)
         instrument = self._bound[told.arg.symbol]
+        if self._tapes.setdefault(told.arg.symbol, channel) != channel:
+            return ()
         return [trade_from(each, instrument, received_ns) for each in told.data]
 
-    def _book(self, depth: int, frame: bytes, received_ns: int) -> Sequence[VenueEvent]:
+    def _book(self, channel: str, frame: bytes, received_ns: int) -> Sequence[VenueEvent]:
         told: BookFrame = decode_book(frame)
-        instrument = self._bound[told.arg.symbol]
+        symbol, depth = told.arg.symbol, _BOOK_DEPTHS[channel]
+        instrument, known = self._bound[symbol], self._book_channels.get(symbol, channel)
+        if known != channel and (told.action == "update" or depth <= _BOOK_DEPTHS[known]):
+            return ()
+        self._book_channels[symbol] = channel
         if told.action == "update":
             return [delta_of(book, instrument, received_ns) for book in told.data]
         return [
@@ -309,10 +323,19 @@ class Okx(OkxRest):
                 named = _named(shape.msg)
                 about = shape.arg or (Arg(named[1], named[2]) if named else Arg(""))
                 return self._acks(False, about, shape.msg or "refused", shape.request)
-            case "unsubscribe" | "notice" | "channel-conn-count":
+            case "unsubscribe":
+                self._leave(shape.arg or Arg(""))
+                return ()
+            case "notice" | "channel-conn-count":
                 return ()
             case _:
                 raise BadFrameError("unknown_channel")
+
+    def _leave(self, about: Arg) -> None:
+        """Another channel may tell the same from now on."""
+        for chosen in (self._book_channels, self._tapes):
+            if chosen.get(about.symbol) == about.channel:
+                del chosen[about.symbol]
 
     def _acks(self, accepted: bool, about: Arg, reason: str, request: int) -> Sequence[VenueEvent]:
         """Liquidations are acknowledged to every contract of their type; the index goes without saying if granted."""
