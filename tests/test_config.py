@@ -98,7 +98,8 @@ engine: 5
         "8: venues[1].symbols[2]: 'BTC/USD' is there twice",
         "10: strategies[0].slow: expected a whole number, got 'abc'",
         "11: strategies[1].type: expected one of ema_cross, got 'ema_cros'",
-        "11: strategies[1].timeframe: expected a timeframe: a number and s, m, h or d, like 1s, 5m or 4h, got '5x'",
+        "11: strategies[1].timeframe: expected a timeframe like 1s, 5m or 4h, or bars like 500-ticks, 10-units or "
+        "100000-dollars, got '5x'",
         "11: strategies[1].name: 'a' is there twice",
         "11: strategies[1].fast: 30 must be below slow, which is 3",
         "13: risk.order_notional_max: must be above 0, got -1",

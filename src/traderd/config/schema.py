@@ -43,6 +43,13 @@ Timeframe = Annotated[
     str,
     Meta(pattern=r"^[1-9][0-9]{0,3}[smhd]\Z", description="a timeframe: a number and s, m, h or d, like 1s, 5m or 4h"),
 ]
+CandleName = Annotated[
+    str,
+    Meta(
+        pattern=r"^([1-9][0-9]{0,3}[smhd]|[0-9]{1,13}(\.[0-9]{1,8})?-(ticks|units|dollars))\Z",
+        description="a timeframe like 1s, 5m or 4h, or bars like 500-ticks, 10-units or 100000-dollars",
+    ),
+]
 # msgspec sets limits on int and float only, so those of a Decimal travel in `extra`; `checking` reads both.
 Money = Annotated[Decimal, Meta(extra={"gt": 0, "le": 10**15})]
 BasisPoints = Annotated[Decimal, Meta(extra={"ge": 0, "le": 10_000})]
@@ -149,7 +156,8 @@ class EmaCross(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, ta
     name: Name
     exchange: str
     symbol: Symbol
-    timeframe: Timeframe = "1s"
+    timeframe: CandleName = "1s"
+    """One of engine.timeframes, or engine.bars by their name: 500-ticks, 10-units, 100000-dollars."""
     fast: AverageLength = 9
     slow: AverageLength = 21
     order_notional: Money = Decimal(1000)

@@ -112,7 +112,7 @@ class Engine:
         self.on_venue_candle = self.candle_check.on_venue_candle
         self._snapshots = Snapshots(settings.book_snapshot_interval_s, self.board.books, self._instruments)
         self._told: dict[tuple[int, str], int] = {}
-        self._slots = listening(settings.strategies, settings.timeframes, instruments)
+        self._slots = listening(settings.strategies, settings.timeframes, settings.bars, instruments)
         self._quotes = self.board.quotes
         self._now_ns = 0
         self._recovered = False
@@ -294,7 +294,7 @@ class Engine:
             confidence=opinion.confidence,
             price=float(reference),
             reason=f"{opinion.reason}; no order: {intent}" if isinstance(intent, str) else opinion.reason,
-            expires_ns=now_ns + timeframe_ns(slot.timeframe),
+            expires_ns=now_ns + timeframe_ns(slot.timeframe) if slot.timeframe in self._settings.timeframes else 0,
         )
         return [signal] if isinstance(intent, str) else [signal, *self._on_intent(intent, now_ns)]
 

@@ -79,7 +79,7 @@ class Signal(Struct, frozen=True, tag="signal"):
     reason: str
     """One sentence with the figures that made it."""
     expires_ns: int = 0
-    """When the next candle may say something else; 0 for never."""
+    """When the next candle may say something else; 0 where nobody knows, as with bars of trades."""
 
 
 class Order(Struct, frozen=True, tag="order"):
