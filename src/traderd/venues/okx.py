@@ -82,6 +82,7 @@ _CHANNELS: dict[AnyChannel, str] = {
     "open_interest": "open-interest",
     "liquidation": "liquidation-orders",
 }
+_SPOT: frozenset[AnyChannel] = frozenset({"quote", "trade", "book", "candle"})
 _INDEX = "index-tickers"
 _BOOK_DEPTHS = {"books": DEPTH, "books-l2-tbt": DEPTH, "books50-l2-tbt": 50}
 _TAPES = ("trades", "trades-all")
@@ -104,7 +105,7 @@ class Okx(OkxRest):
     """The dialect of OKX."""
 
     exchange = "okx"
-    channels: frozenset[AnyChannel] = frozenset(_CHANNELS)
+    channels: frozenset[AnyChannel]
     """Not every liquidation is told, says the venue, and the price of one is the bankruptcy price."""
     live = Endpoint(websocket="wss://ws.okx.com:8443", rest="https://www.okx.com")
     heartbeat = Heartbeating(frame="ping", interval_s=15.0, silence_max_s=20.0)
@@ -124,6 +125,7 @@ class Okx(OkxRest):
     def __init__(self, market: Market = "spot") -> None:
         """`market` is what the instruments are meant to be of; the frames of all markets are understood."""
         self.market = market
+        self.channels = _SPOT if market == "spot" else frozenset(_CHANNELS)
         self._bound = Bindings(self._discovered)
         self._by_index: dict[str, list[Instrument]] = {}
         self._numbers = count(1)
