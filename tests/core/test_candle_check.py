@@ -142,8 +142,10 @@ def test_where_the_venue_never_says_closed_the_next_candle_does() -> None:
     desk.tell(OPEN, "10", "11", "10", "11", "2", closed=False)
     desk.beat(OPEN + 10 * MINUTE)
     assert desk.counts == Comparisons()
-    desk.tell(OPEN + 20 * MINUTE, "10", "10", "10", "10", "1", closed=False)
-    desk.beat(OPEN + 10 * MINUTE + SECOND)
+    desk.tell(OPEN + 9 * MINUTE, "10", "10", "10", "10", "1", closed=False, received_ns=OPEN + 10 * MINUTE)
+    desk.beat(OPEN + 10 * MINUTE + 2 * SECOND)
+    assert desk.counts == Comparisons()
+    desk.beat(OPEN + 10 * MINUTE + 3 * SECOND)
     assert desk.counts == Comparisons(agreed=1)
 
 

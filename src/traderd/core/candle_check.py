@@ -1,7 +1,7 @@
 """Our bars held against the venue's own candles: how often they agree, and which don't.
 
-A candle is compared once, when the venue has closed it (it says so, or tells of the next one) and ours can be amended
-no more. Where the venue's are longer than ours, ours are put together; exact figures are compared, exactly.
+A candle is compared once: when the venue has closed it (it says so, or tells of the next one) and ours, the grace later,
+can be amended no more. Where the venue's are longer than ours, ours are put together. Exact figures, compared exactly.
 
 Refuses to compare what ours can't have seen whole: a bar that began before the trades were listened to, or in whose
 time some may be missing. That is counted as incomparable, and isn't held against anybody.
@@ -23,7 +23,7 @@ from traderd.core.gaps import GapLedger
 from traderd.core.market import Instrument, VenueCandle
 
 _SETTLE_NS = 2_000_000_000
-"""After the grace; venues tell a closed candle within a second or two."""
+"""Beside the grace, for trades that are told later than the candle."""
 _MARGIN_NS = 5_000_000_000
 """Holes are dated by our clock and trades by the venue's: so near to a hole nothing is compared."""
 _KEPT = 4
@@ -137,10 +137,10 @@ class _Watch:
         """The timeframe of ours that they are held against, one or several of them; "" if there is none."""
         self.counts = counts
         self.due_ns = NEVER_NS
-        """The end of the earliest that the venue has closed."""
+        """When we heard of the earliest that is closed."""
         self._whole_from_ns = since_ns
         self._theirs: dict[int, VenueCandle] = {}
-        self._closed: set[int] = set()
+        self._closed: dict[int, int] = {}  # and when we heard that they are
         self._newest_ns = 0
         self._done_ns = -1
         self._ours: dict[int, dict[int, Candle]] = {}
@@ -153,17 +153,15 @@ class _Watch:
 
     def hear(self, candle: VenueCandle) -> bool:
         """What the venue has of one; whether anything was closed by it."""
-        open_ns = candle.open_time_ns
+        open_ns, heard_ns = candle.open_time_ns, candle.time_received_ns
         if open_ns <= self._done_ns:
             return False
         before = len(self._closed)
         if open_ns > self._newest_ns:
             self._newest_ns = open_ns
-            self._closed.update(self._theirs)
-        elif open_ns < self._newest_ns:
-            self._closed.add(open_ns)
-        if candle.closed:
-            self._closed.add(open_ns)
+            self._closed = dict.fromkeys(self._theirs, heard_ns) | self._closed
+        if candle.closed or open_ns < self._newest_ns:
+            self._closed.setdefault(open_ns, heard_ns)
         self._theirs[open_ns] = candle
         if len(self._theirs) > _KEPT:
             self._drop(min(self._theirs))
@@ -183,11 +181,11 @@ class _Watch:
                 del self._ours[oldest]
                 self._whole_from_ns = max(self._whole_from_ns, oldest + 1)
 
-    def settled(self, ended_ns: int) -> list[VenueCandle]:
-        """The closed ones that ended by then, the oldest first; they aren't kept any longer."""
-        if self.due_ns > ended_ns:
+    def settled(self, upto_ns: int) -> list[VenueCandle]:
+        """Those that we heard to be closed by then, the oldest first; they aren't kept any longer."""
+        if self.due_ns > upto_ns:
             return []
-        ready = sorted(at for at in self._closed if at + self.length_ns <= ended_ns)
+        ready = sorted(at for at, heard_ns in self._closed.items() if heard_ns <= upto_ns)
         found = [self._theirs[at] for at in ready]
         for at in ready:
             self._drop(at)
@@ -215,11 +213,11 @@ class _Watch:
 
     def _drop(self, open_ns: int) -> None:
         del self._theirs[open_ns]
-        self._closed.discard(open_ns)
+        self._closed.pop(open_ns, None)
         self._done_ns = max(self._done_ns, open_ns)
 
     def _look(self) -> None:
-        self.due_ns = min(self._closed, default=NEVER_NS) + self.length_ns if self._closed else NEVER_NS
+        self.due_ns = min(self._closed.values(), default=NEVER_NS)
 
 
 def _difference(ours: Sequence[Candle], theirs: VenueCandle, opens_at_last_close: bool) -> str:

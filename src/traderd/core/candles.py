@@ -57,6 +57,7 @@ class CandleBuilder:
     __slots__ = (
         "_bars",
         "_floor_ns",
+        "_given_grace_ns",
         "_grace_ns",
         "_instrument",
         "_now_ns",
@@ -74,13 +75,22 @@ class CandleBuilder:
         self.late = dict.fromkeys(timeframes, 0) if late is None else late
         """Those trades by the timeframes for which they were too late."""
         self._instrument = instrument
-        self._grace_ns = grace_ns
+        self._grace_ns = self._given_grace_ns = grace_ns
         self._bars = sorted((_Bar(text, timeframe_ns(text)) for text in set(timeframes)), key=lambda bar: bar.length_ns)
         self._roots = _wire(self._bars)
         self.deadline_ns = NEVER_NS
         """The earliest end of a bar in progress: before it and the grace a Beat changes nothing."""
         self._floor_ns = 0  # a trade before this is late
         self._now_ns = 0  # the newest time that anybody told
+
+    @property
+    def grace_ns(self) -> int:
+        """How long after its end a bar is closed, by our clock."""
+        return self._grace_ns
+
+    def set_clock_offset(self, offset_ns: int) -> None:
+        """How far the venue's clock is ahead of ours: by so much its bars end sooner for us."""
+        self._grace_ns = self._given_grace_ns - offset_ns
 
     def on_trade(self, trade: Trade) -> Sequence[Candle]:
         """Take one trade in; the candles that its time closes or that it amends, smaller timeframes first."""
