@@ -6,7 +6,9 @@ enters the candles only once the next prints confirm it, and never if they don't
 
 * jump: the price moved further than `jump_sigmas` recent standard deviations, and further than the floor. The variance
   is an exponentially weighted one of log returns between samples (RiskMetrics' form), sampled at most once in
-  `sample_ms`, grown with the square root of silence, and never fed with more than the band itself. A new level that
+  `sample_ms` and, where prices come seldomer than that, about every eighth tick, at least every two seconds or with
+  each; a return over many sample lengths counts for as many. The band is grown with the square root of silence, and
+  the variance never fed with more than the band itself. A new level that
   stands for `confirmations` further prints is taken for the truth. Nothing is a jump before `warmup` samples.
 * crossed: bid at or above ask for longer than `crossed_ms_max`. (One that is crossed for less can't be ordered either:
   the risk gate refuses it.)
@@ -30,6 +32,10 @@ JUMP, CROSSED, REPEATED, STALE, CLOCK = 1, 2, 4, 8, 16
 FLAGS = {"jump": JUMP, "crossed": CROSSED, "repeated": REPEATED, "stale": STALE, "clock": CLOCK}
 CLOCK_BEHIND_NS_MAX = 86_400 * 10**9
 """A venue's time further back than this is none."""
+_EVERY = 8
+"""Of a price that comes seldomer than it may be sampled about one tick in so many is a sample …"""
+_LENGTHS_MAX = 20
+"""… and between two of them are at most so many samples' lengths, unless there is no tick at all."""
 
 
 class QualitySettings(Struct, frozen=True):
@@ -81,6 +87,7 @@ class PriceWatch:
 
     __slots__ = (
         "_bounds",
+        "_sampled_ns",
         "_settings",
         "_streak",
         "_suspect",
@@ -100,6 +107,7 @@ class PriceWatch:
         self._streak = 0
         self._bounds: tuple[float, float] | None = None
         self.low, self.high = 0.0, inf
+        self._sampled_ns = 0
         self.due_ns = 0
         """When the next sample is due."""
         self.reference = 0.0
@@ -123,26 +131,29 @@ class PriceWatch:
         return True
 
     def sample(self, price: float, now_ns: int) -> None:
-        """Learn from a believed price once it is due. With many instruments nearly every tick is one: a single call."""
-        terms, reference = self._terms, self.reference
+        """Learn from a believed price once it is due."""
+        terms, reference, samples, lengths = self._terms, self.reference, self.samples, 1.0
+        length_ns = terms.sample_ns
         if reference:
-            variance, samples = self.variance, self.samples
             move = log(price / reference)
             square = move * move
-            if now_ns > self.due_ns > 0:
-                square /= (now_ns - self.due_ns) / terms.sample_ns + 1.0
+            if 0 < self._sampled_ns < now_ns - length_ns:
+                lengths = (now_ns - self._sampled_ns) / length_ns
+                square /= lengths
             if samples >= terms.warmup and square > (most := self.band) * most:
                 square = most * most
             self.samples = samples = samples + 1
-            weight = 1 / samples
-            variance += (weight if weight > terms.alpha else terms.alpha) * (square - variance)
-            self.variance = variance
-        self.reference = price
-        self.due_ns = now_ns + terms.sample_ns
-        if self.samples >= terms.warmup:
+            weight = max(terms.alpha * min(lengths, _LENGTHS_MAX), 1 / samples)
+            self.variance += weight * (square - self.variance)
+        wait_ns = length_ns
+        if samples >= terms.warmup:
             band = terms.sigmas * sqrt(self.variance)
-            factor = terms.floor_factor if band <= terms.floor else exp(band if band < 100.0 else 100.0)
+            factor = terms.floor_factor if band <= terms.floor else exp(min(band, 100.0))
             self.low, self.high = price / factor, price * factor
+            wait_ns = min(max(length_ns, _EVERY * (now_ns - self.due_ns)), _LENGTHS_MAX * length_ns)
+        self.reference = price
+        self._sampled_ns = now_ns
+        self.due_ns = now_ns + wait_ns
 
     def be_wary(self) -> None:
         """Let nothing pass unjudged."""
@@ -164,20 +175,19 @@ class PriceWatch:
 
     def _excused(self, price: float, now_ns: int) -> bool:
         """Time enough went by, or the price has stood there for some prints."""
-        if abs(log(price / self.reference)) <= self.band * sqrt(self._intervals(now_ns)):
+        if abs(log(price / self.reference)) <= self.band * sqrt(self._lengths(now_ns)):
             return True
         near = self._streak and abs(log(price / self._suspect)) <= self.band
         self._streak = self._streak + 1 if near else 1
         self._suspect = price
         if self._streak <= self._terms.confirmations:
             return False
-        self.due_ns = 0
+        self.due_ns, self._sampled_ns = now_ns, 0
         return True
 
-    def _intervals(self, now_ns: int) -> float:
+    def _lengths(self, now_ns: int) -> float:
         """Samples' lengths since the newest sample, at least one."""
-        silent_ns = now_ns - self.due_ns
-        return silent_ns / self._terms.sample_ns + 1.0 if silent_ns > 0 and self.due_ns else 1.0
+        return max(1.0, (now_ns - self._sampled_ns) / self._terms.sample_ns)
 
 
 class QuoteGate(PriceWatch):
