@@ -11,7 +11,7 @@ where the mean is exponentially weighted and the peak fades. Refuses to judge a 
 one whose usual silence is longer than the cap: there silence says nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 _CAP_S = 600.0
 _SAMPLES_MIN = 8
@@ -53,6 +53,11 @@ class Habits:
                 silent.append(at)
             ages[at] = age
         return silent
+
+    def interrupted(self, places: Iterable[int]) -> None:
+        """What silence there was until these are heard again is nobody's habit."""
+        for at in places:
+            self._newest[at] = 0
 
     def limit_ns(self, at: int) -> int:
         """How long this stream may be silent; centuries while nothing can be said."""

@@ -52,7 +52,7 @@ class Bookkeeping:
     def __init__(
         self, dialect: Dialect, endpoint: Endpoint, streams: Streams, world: Surroundings, reader: BookReader
     ) -> None:
-        self.books = {each.index: Book() for each in streams.instruments if "book" in streams.channels}
+        self.books = {each.index: Book() for each in streams.wanted if "book" in streams.channels}
         self._dialect = dialect
         self._endpoint = endpoint
         self._streams = streams
@@ -66,7 +66,7 @@ class Bookkeeping:
         """Everything is subscribed to."""
         self._since_ns = now_ns
         if self.books and self._dialect.book_resync == "rest":
-            for instrument in self._streams.instruments:
+            for instrument in self._streams.wanted:
                 self._start_resync(instrument)
 
     def leave(self) -> None:
@@ -99,12 +99,25 @@ class Bookkeeping:
         self.lose(instrument, now_ns)
         self._start_resync(instrument)
 
+    def retire(self, instrument: Instrument) -> None:
+        """There is no such book any more."""
+        if resync := self._resyncs.pop(instrument.index, None):
+            resync.cancel()
+        self._unwhole.discard(instrument.index)
+        if book := self.books.get(instrument.index):
+            book.reset()
+
+    def revive(self, instrument: Instrument, now_ns: int) -> None:
+        """There is such a book again, and it isn't whole."""
+        self.books.setdefault(instrument.index, Book())
+        self.lose(instrument, now_ns)
+
     def look(self, now_ns: int, parked: Container[int]) -> None:
         """Now and then: a snapshot that should have come by itself, and didn't, is asked for."""
         if not self._unwhole or now_ns - self._since_ns < _SNAPSHOT_DUE_S * 1e9:
             return
         self._since_ns = now_ns
-        for instrument in self._streams.instruments:
+        for instrument in self._streams.wanted:
             if instrument.index in self._unwhole and self._place(instrument) not in parked:
                 self._start_resync(instrument)
 

@@ -12,7 +12,7 @@ from typing import Protocol
 from traderd.core.book import Book
 from traderd.core.continuity import ConnectionSequence, Continuity
 from traderd.core.errors import BadFrameError
-from traderd.core.market import Ack, BookDelta, BookSnapshot, Numbered, Quote, Trade, VenueEvent
+from traderd.core.market import Ack, BookDelta, BookSnapshot, Instrument, Numbered, Quote, Trade, VenueEvent
 from traderd.core.subscriptions import Subscriptions
 from traderd.runtime.bookkeeping import Bookkeeping
 from traderd.runtime.ports import Link
@@ -23,6 +23,7 @@ from traderd.venues.dialect import Dialect, Endpoint
 _CONNECT_TIMEOUT_S = 10.0
 _REMADE_AT_ONCE = 4
 _QUEUE_MAX = 8
+_DELISTED = "delisted"
 
 
 class Desk(Protocol):
@@ -80,11 +81,13 @@ class Connection:
 
     async def open(self) -> None:
         """Connect and ask for everything. Raises ConnectionError."""
-        channels, instruments = self._streams.channels, self._streams.instruments
+        channels, instruments = self._streams.channels, self._streams.wanted
         url = self._dialect.websocket_url(self._endpoint, instruments, channels)
         if self._world.tape is not None:
             self._world.tape.connected(self._clock.time_ns(), self.name, url)
         self.subscriptions = Subscriptions(self._streams.names, self._clock.time_ns())
+        retired = self._streams.retired
+        self.subscriptions.retire((at for at, (of, _) in enumerate(self._streams.of) if of.index in retired), _DELISTED)
         size = self._dialect.limits.frame_bytes_max
         self._link = await self._world.connector.connect(url, self._on_frame, _CONNECT_TIMEOUT_S, size)
         self.last_frame_ns = self.opened_ns = self._clock.time_ns()
@@ -145,6 +148,20 @@ class Connection:
             if channel == "book":
                 self.bookkeeping.lose(instrument, now_ns)
         self.subscriptions.lose(places, now_ns)
+
+    def retire(self, instrument: Instrument, places: Sequence[int]) -> None:
+        """The venue trades it no more: leave its streams, forget its book."""
+        for at in places:
+            self.heard_ns[at] = 0
+            self.send(self._dialect.resubscribe_frames(instrument, self._streams.of[at][1])[:1])
+        self.subscriptions.retire(places, _DELISTED)
+        self.bookkeeping.retire(instrument)
+
+    def revive(self, instrument: Instrument, places: Sequence[int], now_ns: int) -> None:
+        """The venue trades it again: ask for its streams."""
+        self.subscriptions.revive(places, now_ns)
+        if "book" in self._streams.channels:
+            self.bookkeeping.revive(instrument, now_ns)
 
     def _on_frame(self, frame: bytes, received_ns: int) -> None:
         """The hot path: one frame into events, each to its place."""

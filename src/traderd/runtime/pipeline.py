@@ -311,6 +311,15 @@ class Pipeline:
         for gap in self._gaps.whole(exchange, symbol, channel, received_ns):
             self.record(gap)
 
+    def delisted(self, exchange: str, symbol: str) -> None:
+        """A venue trades it no more: its open gaps end, and nothing is ordered."""
+        for gap in self._gaps.delisted(exchange, symbol, self._clock.time_ns()):
+            self.record(gap)
+
+    def listed(self, exchange: str, symbol: str) -> None:
+        """A venue trades it, perhaps again."""
+        self._gaps.listed(exchange, symbol)
+
     def inherit_gaps(self, gaps: Sequence[Gap]) -> None:
         """What the database holds as open; it is for this run to end what earlier ones left."""
         for gap in self._gaps.inherit(gaps):

@@ -1,9 +1,10 @@
 """The streams of one session, by number: which event belongs to which, and when each was last heard.
 
-Made once, so that a tick costs two list look-ups and one store, however many streams there are.
+Made once, so that a tick costs two list look-ups and one store, however many streams there are. What a venue ceases to
+trade keeps its numbers, but nobody asks for it and what may still come of it is nobody's.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from traderd.core.market import (
@@ -50,12 +51,39 @@ class Streams:
         size = max((instrument.index for instrument in instruments), default=-1) + 1
         self.slots: dict[type, list[int]] = {kind: [UNASKED] * size for kinds in _EVENTS.values() for kind in kinds}
         """By the event's type and its instrument's index."""
-        for at, (instrument, channel) in enumerate(self.of):
-            for kind in _EVENTS[channel]:
-                self.slots[kind][instrument.index] = at
+        self.retired: set[int] = set()
+        """Instruments, by their index."""
+        for at in range(len(self.of)):
+            self._place(at, at)
 
     def __len__(self) -> int:
         return len(self.of)
+
+    @property
+    def wanted(self) -> list[Instrument]:
+        """Those that are asked for."""
+        return [instrument for instrument in self.instruments if instrument.index not in self.retired]
+
+    def retire(self, instrument: Instrument) -> list[int]:
+        """The venue trades it no more; its places, none if it isn't here or is retired."""
+        return self._turn(instrument, self.retired.add) if instrument.index not in self.retired else []
+
+    def revive(self, instrument: Instrument) -> list[int]:
+        """The venue trades it again; its places, none if it isn't here or wasn't retired."""
+        return self._turn(instrument, self.retired.remove) if instrument.index in self.retired else []
+
+    def _turn(self, instrument: Instrument, turn: Callable[[int], None]) -> list[int]:
+        places = [at for at, (each, _) in enumerate(self.of) if each.index == instrument.index]
+        if places:
+            turn(instrument.index)
+        for at in places:
+            self._place(at, UNASKED if instrument.index in self.retired else at)
+        return places
+
+    def _place(self, at: int, slot: int) -> None:
+        instrument, channel = self.of[at]
+        for kind in _EVENTS[channel]:
+            self.slots[kind][instrument.index] = slot
 
     def siblings(self, at: int) -> list[int]:
         """All streams of the same instrument, this one too."""

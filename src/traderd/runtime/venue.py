@@ -49,6 +49,7 @@ class VenueSessions:
     ) -> None:
         """`name` is the seat's; 0 leaves a limit to the venue."""
         self.name = name
+        self.stream = stream
         self.sessions = [
             Session(
                 f"ws{number}",
@@ -69,6 +70,18 @@ class VenueSessions:
         async with asyncio.TaskGroup() as group:
             for session in self.sessions:
                 group.create_task(session.run())
+
+    def retire(self, instruments: Sequence[Instrument]) -> None:
+        """The venue trades these no more: nobody asks for them."""
+        for instrument in instruments:
+            for session in self.sessions:
+                session.retire(instrument)
+
+    def revive(self, instruments: Sequence[Instrument]) -> None:
+        """The venue trades these; those that it ceased to trade are asked for again."""
+        for instrument in instruments:
+            for session in self.sessions:
+                session.revive(instrument)
 
     @property
     def live(self) -> bool:

@@ -64,7 +64,8 @@ class Broadcast:
         self._ids: Ids = {}
         self._spoiler = Spoiler(seed)
         self.faults = Faults()
-        self._lies = 0
+        self.lies = 0
+        """How often a subscription was lied about since the faults were told."""
         self._connects: deque[float] = deque(maxlen=_CONNECTS_MAX)
         self._generated: Counter[str] = Counter()
         self._audience: dict[str, dict[Listener, None]] = {}
@@ -103,7 +104,7 @@ class Broadcast:
     def inflict(self, faults: Faults) -> None:
         """What is wrong from now on; what happens only once happens now, to whoever is here."""
         self.faults = faults
-        self._lies = 0
+        self.lies = 0
         for listener in list(self._listeners):
             for stream in list(listener.streams):
                 if faults.stall or faults.half_open or names(faults.drop, stream):
@@ -194,8 +195,8 @@ class Broadcast:
             self._audience.pop(stream, None)
 
     def _lie(self) -> bool:
-        self._lies += 1
-        return self._lies <= self.faults.lies_max
+        self.lies += 1
+        return self.lies <= self.faults.lies_max
 
 
 def _go_half_open(connection: ServerConnection) -> None:
