@@ -84,10 +84,17 @@ class Telemetry:
             case Alert():
                 self._log.warning("alert", type=fact.alert_type, severity=fact.severity, message=fact.message)
             case Gap():
-                state = "opened" if fact.status == "open" else fact.status
-                self._log.warning(
-                    f"gap {state}", venue=fact.exchange, symbol=fact.symbol, reason=fact.reason, why_not=fact.why_not
-                )
+                self._gap(fact)
+
+    def _gap(self, gap: Gap) -> None:
+        """A lost link is a gap in each of its streams, maybe thousands: all are in the ledger, a few are told."""
+        event = f"gap {'opened' if gap.status == 'open' else gap.status}"
+        told = {"symbol": gap.symbol, "channel": gap.channel, "reason": gap.reason, "why_not": gap.why_not}
+        self._warn(event, gap.exchange, **told)
+
+    def _warn(self, event: str, exchange: str, **told: Any) -> None:
+        """A few lines for each venue and kind of event, so that no kind hides another."""
+        self._limited.warning(event, f"{event}:{exchange}", venue=exchange, **told)
 
     def fault(self, reason: str) -> None:
         """Something can't be recorded."""
@@ -140,7 +147,7 @@ class Telemetry:
         self.disconnects += 1
         self._metrics.disconnected(exchange)
         self._metrics.link_ends.labels(exchange, _kind_of(reason)).inc()
-        self._limited.warning("disconnected", exchange, venue=exchange, reason=reason, retry_s=round(delay_s, 2))
+        self._warn("disconnected", exchange, reason=reason, retry_s=round(delay_s, 2))
 
     def bad_frame(self, exchange: str, reason: str, frame: bytes) -> None:
         """A frame isn't the venue's protocol; it goes to quarantine."""
@@ -150,12 +157,12 @@ class Telemetry:
 
     def refused(self, exchange: str, channel: str, symbol: str, reason: str) -> None:
         """The venue refused a subscription, a symbol or a snapshot."""
-        self._limited.warning("refused", exchange, venue=exchange, channel=channel, symbol=symbol, reason=reason)
+        self._warn("refused", exchange, channel=channel, symbol=symbol, reason=reason)
 
     def remade(self, exchange: str, channel: str, symbol: str, reason: str) -> None:
         """A silent stream was asked for again."""
         self._metrics.streams_remade.labels(exchange, channel).inc()
-        self._limited.warning("stream remade", exchange, venue=exchange, channel=channel, symbol=symbol, reason=reason)
+        self._warn("stream remade", exchange, channel=channel, symbol=symbol, reason=reason)
 
     def links(self, venue: str, up: int, wanted: int, census: Census, renewals: int) -> None:
         """How a seat's links and streams are now."""
@@ -167,12 +174,12 @@ class Telemetry:
 
     def healing_delayed(self, exchange: str, reason: str, delay_s: float) -> None:
         """What is missing can't be fetched now."""
-        self._limited.warning("healing delayed", exchange, venue=exchange, reason=reason, retry_s=round(delay_s, 1))
+        self._warn("healing delayed", exchange, reason=reason, retry_s=round(delay_s, 1))
 
     def resync(self, exchange: str, symbol: str, verdict: str) -> None:
         """A book broke and is made whole again."""
         self._metrics.book_resyncs.labels(exchange, verdict).inc()
-        self._limited.warning("book resync", exchange, venue=exchange, symbol=symbol, reason=verdict)
+        self._warn("book resync", exchange, symbol=symbol, reason=verdict)
 
     def clock_offset(self, exchange: str, seconds: float, uncertainty_s: float) -> None:
         """How far the venue's clock is ahead of ours."""
@@ -181,7 +188,7 @@ class Telemetry:
 
     def clock_silent(self, exchange: str, reason: str) -> None:
         """The venue doesn't say what time it is."""
-        self._limited.warning("the venue's clock can't be read", exchange, venue=exchange, reason=reason)
+        self._warn("the venue's clock can't be read", exchange, reason=reason)
 
     def measured(self, pipeline: Pipeline, ticks_bytes: int, facts_bytes: int, facts_rows: int) -> None:
         """The gauges, once a beat."""
