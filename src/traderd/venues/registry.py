@@ -4,6 +4,7 @@ from typing import Final
 
 from traderd.core.market import Market
 from traderd.venues.binance import Binance
+from traderd.venues.binance_frames import market_told as binance_market_told
 from traderd.venues.binance_futures import BinanceFutures
 from traderd.venues.bybit import Bybit
 from traderd.venues.coinbase import Coinbase
@@ -19,19 +20,24 @@ MARKETS: Final[dict[str, Market]] = {
 """What captures and configurations call the markets."""
 _ADDRESSES: Final[dict[str, dict[str, str]]] = {
     "binance": {
-        **{"//fstream.": "linear", "//fapi.": "linear", "//dstream.": "inverse", "//dapi.": "inverse"},
-        **{"//stream.binance.": "spot", "//data-stream.": "spot", "//api": "spot", "//data-api.": "spot"},
+        **{"//fstream": "linear", "/fapi/": "linear", "//dstream": "inverse", "/dapi/": "inverse"},
+        **{"//stream.binancefuture.": "linear", "//stream.": "spot", "//data-stream.": "spot", "/api/v3/": "spot"},
+        **{"/eapi/": "option", "/eoptions": "option"},
     },
     "bybit": {
         f"{before}{market}": market
         for before in ("/v5/public/", "category=")
         for market in ("spot", "linear", "inverse", "option", "spread")
-    },
+    }
+    | {"/realtime": "version 2"},
+    "coinbase": {"//ws-feed": "exchange"},
+    "kraken": {"kraken.com/v2": "spot", "//ws.kraken.com": "version 1"},
     "okx": {"": "spot"},
 }
-"""Which part of an address tells the market, for venues that have one dialect for each market.
+"""Which part of an address tells the market, for venues that have one dialect for each market; the first one counts.
 
-OKX's dialect reads all markets over one connection: whatever a header calls them, it is the one that is meant."""
+What MARKETS doesn't have isn't spoken: options, and the venues' older protocols. OKX's dialect reads all markets over
+one connection: whatever a header calls them, it is the one that is meant."""
 
 
 def is_spoken(name: str) -> bool:
@@ -56,6 +62,11 @@ def dialect(name: str, book_depth: int, market: str = "spot") -> Dialect:
             return Okx(spoken)
         case _:
             raise KeyError(name)
+
+
+def market_told(name: str, frame: bytes) -> Market | None:
+    """Of which of the venue's markets a recorded frame must be, where markets differ in protocol; else None."""
+    return binance_market_told(frame) if name == "binance" else None
 
 
 def recorded_dialect(name: str, book_depth: int, market: str, address: str) -> Dialect:
