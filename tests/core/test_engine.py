@@ -699,6 +699,24 @@ def test_a_strategy_on_bars_that_are_not_made_of_its_symbol_is_our_own_mistake()
         Engine(structs.replace(configured(strategy), bars=(bars,)), [BTC, ETH])
 
 
+@pytest.mark.parametrize("ahead_ns", [-2 * SECOND, 2 * SECOND])
+def test_bars_end_by_the_venues_clock(ahead_ns: int) -> None:
+    """Each venue's by its own, half a second after the bar's end there."""
+    kraken = structs.replace(ETH, exchange="kraken")
+    engine = Engine(configured(), [BTC, kraken])
+    engine.set_clock_offset("kraken", ahead_ns)
+    opened = START - START % SECOND
+    engine.on_trade(trade("100", "1", opened))
+    engine.on_trade(trade("100", "1", opened, kraken, received_ns=opened - ahead_ns))
+    closed: dict[str, int] = {}
+    for step in range(-15, 40):
+        for effect in engine.on_beat(Beat(opened + SECOND + step * 100 * MS)):
+            if isinstance(effect, Candle):
+                closed.setdefault(effect.exchange, step * 100 * MS)
+    assert closed == {"binance": 500 * MS, "kraken": 500 * MS - ahead_ns}
+    assert engine.late_trades == 0
+
+
 class ReadingBooks(Scripted):
     """A strategy that looks at books."""
 

@@ -1,7 +1,8 @@
 """Our bars held against the venue's own candles: how often they agree, and which don't.
 
-A candle is compared once: when the venue has closed it (it says so, or tells of the next one) and ours, the grace later,
-can be amended no more. Where the venue's are longer than ours, ours are put together. Exact figures, compared exactly.
+A candle is compared once: when the venue has closed it (it says so, or tells of the next one) and ours, the grace
+later, can be amended no more. Where the venue's are longer than ours, ours are put together. Exact figures, compared
+exactly.
 
 Refuses to compare what ours can't have seen whole: a bar that began before the trades were listened to, or in whose
 time some may be missing. That is counted as incomparable, and isn't held against anybody.

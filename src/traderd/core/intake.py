@@ -92,7 +92,7 @@ class Intake:
     def on_beat(self, now_ns: int) -> Sequence[tuple[int, Sequence[Candle]]]:
         """The candles whose end is more than the grace ago, by instrument."""
         self._now_ns = now_ns
-        horizon_ns = now_ns - self._grace_ns
+        horizon_ns = now_ns - self._grace_ns  # the shortest of them all
         if horizon_ns < self._due_ns:
             return ()
         due = [at for at, builder in enumerate(self._builders) if builder.deadline_ns <= horizon_ns]
@@ -101,11 +101,13 @@ class Intake:
         return closed
 
     def set_clock_offset(self, exchange: str, offset_ns: int) -> None:
-        """How far a venue's clock is ahead of ours: its times are judged by it."""
+        """How far a venue's clock is ahead of ours: its times are judged by it, and its bars end by it."""
         for index, name in enumerate(self._exchanges):
             if name == exchange:
                 self._quote_gates[index].set_offset(offset_ns)
                 self._trade_gates[index].set_offset(offset_ns)
+                self._builders[index].set_clock_offset(offset_ns)
+        self._grace_ns = min((builder.grace_ns for builder in self._builders), default=self._grace_ns)
 
     def _on_judged(self, index: int, trade: Trade, gate: TradeGate) -> Sequence[Candle]:
         """A trade that the gate must look at, and those that it confirms, into the candles."""
