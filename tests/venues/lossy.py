@@ -23,7 +23,7 @@ from traderd.adapters.paper_exchange import PaperExchange
 from traderd.adapters.redis_feed import NoFeed
 from traderd.adapters.tick_rows import TickRows
 from traderd.core.backoff import Backoff
-from traderd.core.book import Book
+from traderd.core.book import Book, Verdict
 from traderd.core.engine import Engine
 from traderd.core.engine_settings import EngineSettings
 from traderd.core.facts import Fact, Gap
@@ -103,9 +103,20 @@ class Traffic:
         return [found[index] for index in sorted(found)]
 
     def concerns(self, key: StreamKey, at: int) -> bool:
-        """Whether the loss of this frame is one of this stream: on a numbered connection that of any frame is."""
+        """Whether the loss of this frame is one of this stream: on a numbered connection that of any frame is.
+
+        A message about a book that the snapshot was ahead of is no loss: whoever heard it passed it over.
+        """
         frame = self._by_place[at]
-        return key in frame.keys or (frame.numbered and frame.connection in self._connections_of[key])
+        if frame.numbered:
+            return frame.connection in self._connections_of[key]
+        return key in frame.keys and not (key[1] == "book" and at in self.passed_over)
+
+    @cached_property
+    def passed_over(self) -> set[int]:
+        """The places of book messages that are older than the snapshot they come after."""
+        truth = Truth()
+        return {frame.at for frame in self.frames if Verdict.STALE in truth.hear(frame)}
 
     @cached_property
     def _by_place(self) -> dict[int, Frame]:
@@ -152,7 +163,7 @@ def lost_from(traffic: Traffic, seed: int, share: float = 0.001) -> set[int]:
     dice, begun = random.Random(seed), _all_begun(traffic.frames)
     able = [frame for frame in traffic.frames if frame.recorded and frame.at > begun]
     lost = {frame.at for frame in able if dice.random() < share}
-    books = [frame.at for frame in able if frame.books]
+    books = [frame.at for frame in able if frame.books and frame.at not in traffic.passed_over]
     return lost if lost.intersection(books) else lost | {dice.choice(books)}
 
 
@@ -174,17 +185,19 @@ class Truth:
         self._begun: dict[str, BookSnapshot] = {}
         self._newest: dict[str, BookMessage] = {}
 
-    def hear(self, frame: Frame) -> None:
-        """Take one frame."""
+    def hear(self, frame: Frame) -> list[Verdict]:
+        """Take one frame; what became of its messages."""
+        verdicts = []
         for event in frame.books:
             symbol = event.instrument.symbol
             book = self.books.setdefault(symbol, Book())
             self._newest[symbol] = event
             if isinstance(event, BookSnapshot):
                 self._begun[symbol] = event
-                book.snapshot(event)
+                verdicts.append(book.snapshot(event))
             else:
-                book.delta(event)
+                verdicts.append(book.delta(event))
+        return verdicts
 
     def whole(self, symbol: str) -> BookSnapshot | None:
         """What the venue would say if it were asked now; None while it isn't known."""
