@@ -26,6 +26,11 @@ _BUSY = re.compile(
 ).search
 
 
+def is_busy(reason: str) -> bool:
+    """Whether a venue refuses for now, and not because it doesn't know the stream."""
+    return _BUSY(reason) is not None
+
+
 class Census(Struct, frozen=True):
     """How many streams are how far."""
 
@@ -67,7 +72,7 @@ class Subscriptions:
                 continue
             if at not in self._alone:
                 self._due_ns[at] = now_ns + int(_ALONE_S * 1e9)
-            elif _BUSY(reason):
+            elif is_busy(reason):
                 self._due_ns[at] = now_ns + int(self._later(at) * 1e9)
             else:
                 self.parked[at] = reason

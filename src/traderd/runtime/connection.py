@@ -13,7 +13,7 @@ from traderd.core.book import Book
 from traderd.core.continuity import ConnectionSequence, Continuity
 from traderd.core.errors import BadFrameError
 from traderd.core.market import Ack, BookDelta, BookSnapshot, Instrument, Numbered, Quote, Trade, VenueEvent
-from traderd.core.subscriptions import Subscriptions
+from traderd.core.subscriptions import Subscriptions, is_busy
 from traderd.runtime.bookkeeping import Bookkeeping
 from traderd.runtime.ports import Link
 from traderd.runtime.streams import UNASKED, Streams
@@ -92,7 +92,8 @@ class Connection:
         self._link = await self._world.connector.connect(url, self._on_frame, _CONNECT_TIMEOUT_S, size)
         self.last_frame_ns = self.opened_ns = self._clock.time_ns()
         self._beaten_ns = self._clock.monotonic_ns()
-        self.send(self._dialect.subscribe_frames(instruments, channels))
+        for part in self._streams.apart:
+            self.send(self._dialect.subscribe_frames(part, channels))
         self.bookkeeping.begin(self.opened_ns)
 
     async def wait_closed(self) -> str:
@@ -123,6 +124,11 @@ class Connection:
     def books(self) -> dict[int, Book]:
         """By instrument."""
         return self.bookkeeping.books
+
+    def brings(self, at: int) -> bool:
+        """Whether a stream is heard here, and of a book whether it is whole."""
+        instrument, channel = self._streams.of[at]
+        return self.heard_ns[at] > 0 and not (channel == "book" and instrument.index in self.bookkeeping.unwhole)
 
     def look(self, now_ns: int) -> None:
         """Now and then: heartbeat, silence of the whole link, streams to be asked for again."""
@@ -233,13 +239,17 @@ class Connection:
         return True
 
     def _on_answer(self, ack: Ack, received_ns: int) -> None:
-        """A subscription was granted or refused; what is parked is told once."""
+        """A subscription was granted or refused; a symbol of which something is parked is told once."""
         if ack.accepted:
             self.subscriptions.acknowledge(ack.symbol, ack.channel, received_ns)
+            self._streams.refused -= self.subscriptions.acknowledged
             return
         parked = self.subscriptions.refuse(ack.symbol, ack.channel, ack.reason, received_ns)
-        reason = f"{ack.reason}; it isn't asked for any more" if parked else ack.reason
-        self._observer.refused(self._exchange, ack.channel, ack.symbol, reason)
+        for instrument in self._streams.refuse(parked):
+            reason = f"{ack.reason}; it isn't asked for any more"
+            self._observer.refused(self._exchange, ack.channel, instrument.symbol, reason)
+        if not ack.symbol or is_busy(ack.reason):
+            self._observer.refused(self._exchange, ack.channel, ack.symbol, ack.reason)
 
     def _numbers_broke(self, received_ns: int) -> None:
         """Frames of this connection are lost, and nobody knows whose: everything on it has a hole since the last one.

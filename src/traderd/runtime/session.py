@@ -320,7 +320,7 @@ class Session:
 
     def _brings_all(self, first: Connection, second: Connection) -> bool:
         """Every stream that was heard on the first since the second is up was heard on the second too."""
-        if not second.bookkeeping.whole:
+        if not second.bookkeeping.unwhole <= first.bookkeeping.unwhole:
             return False
         since_ns = second.opened_ns + int(_OVERLAP_S * 1e9)
         pairs = zip(first.heard_ns[:-1], second.heard_ns[:-1], strict=True)
@@ -338,7 +338,7 @@ class Session:
         first, second = self._current, self._next
         assert first is not None and second is not None
         for at, ours in enumerate(first.heard_ns[:-1]):
-            if at in self._open_gaps and second.heard_ns[at]:
+            if at in self._open_gaps and second.brings(at):
                 self._close(at, second.heard_ns[at])
             elif ours and not second.heard_ns[at]:
                 second.heard_ns[at] = ours
@@ -350,7 +350,7 @@ class Session:
     def _taken_over(self) -> bool:
         """The first link ended by itself while a second was coming up: whether that one can go on."""
         first, second = self._current, self._next
-        if first is None or second is None or not second.opened_ns or not second.bookkeeping.whole:
+        if first is None or second is None or not second.opened_ns or second.bookkeeping.unwhole:
             return False
         for at, ours in enumerate(first.heard_ns[:-1]):
             if ours and not second.heard_ns[at]:

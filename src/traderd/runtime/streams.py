@@ -53,6 +53,8 @@ class Streams:
         """By the event's type and its instrument's index."""
         self.retired: set[int] = set()
         """Instruments, by their index."""
+        self.refused: set[int] = set()
+        """Places of which the venue wouldn't hear, on this link or an earlier one."""
         for at in range(len(self.of)):
             self._place(at, at)
 
@@ -63,6 +65,23 @@ class Streams:
     def wanted(self) -> list[Instrument]:
         """Those that are asked for."""
         return [instrument for instrument in self.instruments if instrument.index not in self.retired]
+
+    @property
+    def apart(self) -> list[list[Instrument]]:
+        """Those that are asked for, and apart from them those of which something was refused before.
+
+        Some venues refuse a whole frame because of one stream in it: those that are known mustn't wait for that.
+        """
+        doubtful = {self.of[at][0].index for at in self.refused}
+        parts = [[each for each in self.wanted if (each.index in doubtful) is doubted] for doubted in (False, True)]
+        return [part for part in parts if part]
+
+    def refuse(self, places: Sequence[int]) -> list[Instrument]:
+        """The venue won't hear of these; the instruments of which it wasn't known that something is refused."""
+        known = {self.of[at][0].index for at in self.refused}
+        self.refused.update(places)
+        named = {self.of[at][0].index: self.of[at][0] for at in places}
+        return [instrument for index, instrument in named.items() if index not in known]
 
     def retire(self, instrument: Instrument) -> list[int]:
         """The venue trades it no more; its places, none if it isn't here or is retired."""
