@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from books import rows
-from daemons import DaemonProcess, configuration
-from faulty import inflict, remembering
+from daemons import LONG, DaemonProcess, configuration
+from faulty import inflict, listening, remembering
 
 from conftest import Database
 from traderd.sim.faults import Faults
@@ -51,6 +51,18 @@ async def test_bars_books_and_marks_reach_strategies_status_and_database(
             inflict(exchange, Faults(clock_ahead_ms=-2_000))  # what it tells now is of bars that are closed here
             await daemon.until(lambda status: status["engine"]["late_by_timeframe"]["1s"] > 3)
             assert 'traderd_late_trades_total{timeframe="1s"}' in (await daemon.get("/metrics"))[1]
+
+
+@pytest.mark.skipif(not LONG, reason="TRADERD_TEST_LONG isn't set: a whole minute is waited for, and another")
+async def test_the_exchanges_own_candles_are_ours(plain_database: Database, tmp_path: Path) -> None:
+    """Of twenty symbols, each a whole minute's: none differs; those that began before us are nobody's fault."""
+    async with remembering() as exchange:
+        with listening(tmp_path, exchange, plain_database.dsn, channels=["trade", "candle"]) as daemon:
+            status = await daemon.until(lambda status: status["venue_candles"]["agreed"] >= 20, 140.0)
+            assert status["venue_candles"]["differing"] == 0
+            told = [each["venue_candles"] for each in status["symbols"].values()]
+            assert [each["agreed"] for each in told] == [1] * 20
+            assert not await rows(plain_database.dsn, "SELECT FROM ohlcv WHERE differs")
 
 
 async def _expect_bars(dsn: str) -> None:
