@@ -5,9 +5,10 @@ the shortest decimal that is that float, so that zeros at the end may be missing
 no price, no quantity, no side or no time, as our own dialects do.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
-from typing import Any, Final
+from functools import wraps
+from typing import Any, Final, ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
 from msgspec.structs import replace
@@ -21,7 +22,12 @@ from traderd.venues.told import quote_of, side_of, trade_of
 _TICK_SIZE: Final = 4
 _DECIMAL_PLACES: Final = 2
 """How a venue of ccxt's tells its precision: `exchange.precisionMode`."""
+_DECIMALS_MAX: Final = 32
 _ID_CHARS_MAX: Final = 128
+_NOT_SO: Final = (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, RecursionError)
+"""What reading a structure raises that isn't built as ccxt says."""
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 _SIDES: Final[dict[str, Side]] = {"buy": "buy", "sell": "sell"}
 
 
@@ -37,6 +43,19 @@ class Written(float):
         return written
 
 
+def _or_refused(read: Callable[_P, _T]) -> Callable[_P, _T]:
+    """Whatever a structure is like: what it says, or a BadFrameError."""
+
+    @wraps(read)
+    def reading(*args: _P.args, **named: _P.kwargs) -> _T:
+        try:
+            return read(*args, **named)
+        except _NOT_SO as error:
+            raise BadFrameError("malformed") from error
+
+    return reading
+
+
 def text_of(number: Any) -> str:
     """The plain decimal text of one of ccxt's numbers, for the checks of `numbers` to judge; "" for None."""
     if number is None:
@@ -45,18 +64,21 @@ def text_of(number: Any) -> str:
     return without_exponent(text)
 
 
+@_or_refused
 def quote_from(bid: Sequence[Any], ask: Sequence[Any], time_ms: Any, instrument: Instrument, received_ns: int) -> Quote:
     """Best bid and ask out of (price, quantity) each; ccxt tells no update id. Raises BadFrameError."""
     bid_text, bid_size, ask_text, ask_size = (text_of(value) for value in (*bid[:2], *ask[:2]))
     return quote_of(instrument, bid_text, bid_size, ask_text, ask_size, -1, _time_ns(time_ms), received_ns)
 
 
+@_or_refused
 def quote_from_ticker(ticker: Mapping[str, Any], instrument: Instrument, received_ns: int) -> Quote:
     """A ticker of which the venue tells the sizes too. Raises BadFrameError."""
     bid, ask = (ticker.get("bid"), ticker.get("bidVolume")), (ticker.get("ask"), ticker.get("askVolume"))
     return quote_from(bid, ask, ticker.get("timestamp"), instrument, received_ns)
 
 
+@_or_refused
 def quote_from_book(book: Mapping[str, Any], instrument: Instrument, received_ns: int) -> Quote | None:
     """The best level of each side; None while a side is empty. Raises BadFrameError."""
     bids, asks = book["bids"], book["asks"]
@@ -65,6 +87,7 @@ def quote_from_book(book: Mapping[str, Any], instrument: Instrument, received_ns
     return quote_from(bids[0], asks[0], book.get("timestamp"), instrument, received_ns)
 
 
+@_or_refused
 def trade_from(trade: Mapping[str, Any], instrument: Instrument, received_ns: int) -> Trade:
     """One public trade; one without an id is named by what it is. Raises BadFrameError."""
     price, quantity = text_of(trade.get("price")), text_of(trade.get("amount"))
@@ -75,6 +98,7 @@ def trade_from(trade: Mapping[str, Any], instrument: Instrument, received_ns: in
     return trade_of(instrument, trade_id, side, price, quantity, time_ns, received_ns)
 
 
+@_or_refused
 def described(market: Mapping[str, Any], precision_mode: int, instrument: Instrument) -> Instrument:
     """The instrument with what ccxt tells of its market; what it doesn't tell stays as it is."""
     precision, limits = market.get("precision") or {}, market.get("limits") or {}
@@ -108,7 +132,7 @@ def _step(precision: Any, mode: int, unknown: Decimal) -> Decimal:
     if precision is None or mode not in (_TICK_SIZE, _DECIMAL_PLACES):
         return unknown
     if mode == _DECIMAL_PLACES:
-        return Decimal(1).scaleb(-int(precision))
+        return Decimal(1).scaleb(-int(precision)) if abs(precision) <= _DECIMALS_MAX else unknown
     return _above_zero(precision, unknown)
 
 
