@@ -24,7 +24,9 @@ BYBIT = structs.replace(BTC, exchange="bybit")
 class Desk:
     """Our candles of one instrument, held against what a venue tells; time is what the test says it is."""
 
-    def __init__(self, instrument: Instrument = BTC, timeframes: Sequence[str] = ("1s", "1m")) -> None:
+    def __init__(
+        self, instrument: Instrument = BTC, timeframes: Sequence[str] = ("1s", "1m"), says_closed: bool = True
+    ) -> None:
         self.at = instrument
         self.gaps = GapLedger("r")
         self.gaps.whole(instrument.exchange, instrument.symbol, "trade", OPEN - 10 * MINUTE)
@@ -32,7 +34,7 @@ class Desk:
         self.builder = CandleBuilder(instrument, timeframes, GRACE)
         self.marked: list[Candle] = []
         self.alerts: list[Alert] = []
-        self.tell(OPEN - MINUTE, "1", "1", "1", "1", "0", received_ns=OPEN - MINUTE)
+        self.tell(OPEN - MINUTE, "1", "1", "1", "1", "0", closed=says_closed, received_ns=OPEN - MINUTE)
 
     def tell(self, open_ns: int, *figures: str, closed: bool = True, length: str = "1m", received_ns: int = 0) -> None:
         """The venue's candle: open, high, low, close and volume."""
@@ -136,7 +138,7 @@ def test_what_may_have_a_hole_is_not_held_against_anybody() -> None:
 
 def test_where_the_venue_never_says_closed_the_next_candle_does() -> None:
     """The newest figures of the one before count."""
-    desk = Desk()
+    desk = Desk(says_closed=False)
     desk.trades(at("10", "1", 1), at("11", "1", 2 * SECOND))
     desk.tell(OPEN, "10", "10", "10", "10", "1", closed=False)
     desk.tell(OPEN, "10", "11", "10", "11", "2", closed=False)
@@ -147,6 +149,20 @@ def test_where_the_venue_never_says_closed_the_next_candle_does() -> None:
     assert desk.counts == Comparisons()
     desk.beat(OPEN + 10 * MINUTE + 3 * SECOND)
     assert desk.counts == Comparisons(agreed=1)
+
+
+def test_a_venue_that_says_closed_and_did_not_is_not_guessed_at() -> None:
+    """Its last word on that minute is lost; so it is with a hole in its candles."""
+    desk = Desk()
+    desk.trades(at("10", "1", 1), at("11", "1", 2 * SECOND))
+    desk.tell(OPEN, "10", "10", "10", "10", "1", closed=False)
+    desk.tell(OPEN + MINUTE, "11", "11", "11", "11", "0", closed=False)
+    desk.beat(OPEN + 3 * MINUTE)
+    assert desk.counts == Comparisons(incomparable=1)
+    desk.gaps.opened("binance", "BTC/USDT", "candle", "stale", OPEN + 70 * SECOND)
+    desk.tell(OPEN + MINUTE, "11", "11", "11", "11", "3")
+    desk.beat(OPEN + 4 * MINUTE)
+    assert desk.counts == Comparisons(incomparable=2)
 
 
 def test_a_difference_that_lasts_is_told_once_and_again_after_a_calm() -> None:

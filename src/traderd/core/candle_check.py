@@ -1,8 +1,8 @@
 """Our bars held against the venue's own candles: how often they agree, and which don't.
 
-A candle is compared once: when the venue has closed it (it says so, or tells of the next one) and ours, the grace
-later, can be amended no more. Where the venue's are longer than ours, ours are put together. Exact figures, compared
-exactly.
+A candle is compared once: when the venue has closed it (it says so, or, if it never does, tells of the next one) and
+ours, the grace later, can be amended no more. Where the venue's are longer than ours, ours are put together. Exact
+figures, compared exactly.
 
 Refuses to compare what ours can't have seen whole: a bar that began before the trades were listened to, or in whose
 time some may be missing. That is counted as incomparable, and isn't held against anybody.
@@ -143,6 +143,7 @@ class _Watch:
         self._theirs: dict[int, VenueCandle] = {}
         self._closed: dict[int, int] = {}  # and when we heard that they are
         self._newest_ns = 0
+        self._says_closed = False
         self._done_ns = -1
         self._ours: dict[int, dict[int, Candle]] = {}
         self._agreed_in_a_row = _CALM_AFTER
@@ -158,15 +159,18 @@ class _Watch:
         if open_ns <= self._done_ns:
             return False
         before = len(self._closed)
-        if open_ns > self._newest_ns:
-            self._newest_ns = open_ns
-            self._closed = dict.fromkeys(self._theirs, heard_ns) | self._closed
-        if candle.closed or open_ns < self._newest_ns:
-            self._closed.setdefault(open_ns, heard_ns)
         self._theirs[open_ns] = candle
+        self._says_closed |= candle.closed
+        self._newest_ns = max(self._newest_ns, open_ns)
+        for older in [at for at in self._theirs if at < self._newest_ns and at not in self._closed]:
+            if not self._says_closed:
+                self._closed[older] = heard_ns
+            elif older != open_ns:
+                self._miss(older)
+        if candle.closed:
+            self._closed.setdefault(open_ns, heard_ns)
         if len(self._theirs) > _KEPT:
-            self._drop(min(self._theirs))
-            self.counts.incomparable += 1
+            self._miss(min(self._theirs))
         if len(self._closed) == before:
             return False
         self._look()
@@ -211,6 +215,11 @@ class _Watch:
         self.counts.differing += 1
         news, self._agreed_in_a_row = self._agreed_in_a_row >= _CALM_AFTER, 0
         return news
+
+    def _miss(self, open_ns: int) -> None:
+        """Its last word never came."""
+        self._drop(open_ns)
+        self.counts.incomparable += 1
 
     def _drop(self, open_ns: int) -> None:
         del self._theirs[open_ns]

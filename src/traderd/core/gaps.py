@@ -109,18 +109,21 @@ class GapLedger:
                     return f"a gap in the {gap.channel or 'data'} of {gap.symbol or exchange} is open ({gap.reason})"
         return ""
 
-    def concerns(self, exchange: str, symbol: str, from_ns: int, to_ns: int) -> bool:
+    def concerns(
+        self, exchange: str, symbol: str, from_ns: int, to_ns: int, channels: tuple[str, ...] = _TRADES
+    ) -> bool:
         """Whether trades of this symbol from [from_ns, to_ns) may be missing, as far as this run knows."""
         return any(
-            gap.channel in _TRADES and gap.from_ns - _TRANSIT_NS < to_ns and (not gap.to_ns or gap.to_ns >= from_ns)
+            gap.channel in channels and gap.from_ns - _TRANSIT_NS < to_ns and (not gap.to_ns or gap.to_ns >= from_ns)
             for at in ((exchange, symbol), (exchange, ""))
             for gap in (*self._standing.get(at, {}).values(), *self._ended.get(at, ()))
         )
 
     def covers(self, exchange: str, symbol: str, from_ns: int, to_ns: int) -> bool:
-        """Whether this symbol's trades flowed by `from_ns`, and since then none of this time may be missing."""
+        """Whether this symbol's trades flowed by `from_ns` and none of this time may be missing, nor its candles."""
         since_ns = self._whole_ns.get((exchange, symbol, "trade"))
-        return since_ns is not None and since_ns <= from_ns and not self.concerns(exchange, symbol, from_ns, to_ns)
+        flowed, told = since_ns is not None and since_ns <= from_ns, (*_TRADES, "candle")
+        return flowed and not self.concerns(exchange, symbol, from_ns, to_ns, told)
 
     def _end_earlier(self) -> list[Gap]:
         """A venue that isn't listened to any more keeps its gap open: that is the truth."""
