@@ -228,6 +228,24 @@ def test_a_stream_that_goes_silent_keeps_a_bounded_number_of_bars() -> None:
     assert watch is not None and len(watch._theirs) <= 4
 
 
+@pytest.mark.parametrize("open_ns", [10**26, -(10**26), OPEN + 1, OPEN + 10_000 * MINUTE])
+def test_a_candle_that_cannot_be_of_now_is_passed_over(open_ns: int) -> None:
+    """However wild its time: the one that comes after it is compared."""
+    desk = Desk()
+    desk.tell(open_ns, "1", "1", "1", "1", "1", received_ns=OPEN)
+    desk.trades(at("10", "1", 1))
+    desk.tell(OPEN, "10", "10", "10", "10", "1")
+    desk.beat(OPEN + MINUTE + 3 * SECOND)
+    assert desk.counts == Comparisons(agreed=1)
+
+
+def test_candles_of_weeks_or_months_are_none_of_ours() -> None:
+    """No venue is asked for them."""
+    check = CandleCheck([BTC], ["1m"], GRACE, AlertLog("r"))
+    check.on_venue_candle(VenueCandle(BTC, "1M", OPEN, *("1",) * 5, True, OPEN, OPEN))
+    assert check.counts == {}
+
+
 def test_nothing_is_due_where_no_candle_came() -> None:
     """And a beat costs a comparison of two numbers."""
     check = CandleCheck([BTC, ETH], ["1m"], GRACE, AlertLog("r"))

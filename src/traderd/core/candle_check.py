@@ -27,6 +27,7 @@ _SETTLE_NS = 2_000_000_000
 """Beside the grace, for trades that are told later than the candle."""
 _MARGIN_NS = 5_000_000_000
 """Holes are dated by our clock and trades by the venue's: so near to a hole nothing is compared."""
+_DAY_NS = 86_400 * 10**9
 _KEPT = 4
 """Candles of each instrument that wait for their counterpart."""
 _CALM_AFTER = 10
@@ -64,12 +65,10 @@ class CandleCheck:
         self._watches: list[_Watch | None] = [None] * len(instruments)
 
     def on_venue_candle(self, candle: VenueCandle) -> None:
-        """A candle as the venue has it now, closed or not."""
+        """A candle as the venue has it now, closed or not. One that can't be of about now is passed over."""
         index = candle.instrument.index
-        watch = self._watches[index]
-        if watch is None:
-            watch = self._watches[index] = self._begin(candle)
-        if candle.timeframe == watch.timeframe and watch.hear(candle):
+        watch = self._watches[index] or self._begin(candle)
+        if watch is not None and watch.believes(candle) and watch.hear(candle):
             self.due_ns = min(self.due_ns, watch.due_ns + self._wait_ns)
 
     def on_candle(self, index: int, candle: Candle) -> None:
@@ -97,13 +96,18 @@ class CandleCheck:
             (*key, name): count for key, each in self.counts.items() for name, count in structs.asdict(each).items()
         }
 
-    def _begin(self, candle: VenueCandle) -> "_Watch":
-        length_ns = timeframe_ns(candle.timeframe)
+    def _begin(self, candle: VenueCandle) -> "_Watch | None":
+        try:
+            length_ns = timeframe_ns(candle.timeframe)
+        except ValueError:  # a week or a month, which nobody asked for
+            return None
         parts = [name for name, part_ns in self._lengths.items() if length_ns % part_ns == 0]
         at = self._instruments[candle.instrument.index]
         counts = self.counts[at.exchange, at.symbol] = Comparisons()
         part = max(parts, key=self._lengths.__getitem__, default="")
-        return _Watch(candle.timeframe, length_ns, part, candle.time_received_ns, counts)
+        watch = _Watch(candle.timeframe, length_ns, part, candle.time_received_ns, counts)
+        self._watches[candle.instrument.index] = watch
+        return watch
 
     def _compare(
         self, index: int, watch: "_Watch", theirs: VenueCandle, now_ns: int, gaps: GapLedger
@@ -152,6 +156,12 @@ class _Watch:
     def same_length(self) -> bool:
         """Whether one of ours is one of theirs."""
         return self.part == self.timeframe
+
+    def believes(self, candle: VenueCandle) -> bool:
+        """Whether it is one of these, and of about now."""
+        age_ns = candle.time_received_ns - candle.open_time_ns
+        of_now = -_DAY_NS < age_ns < self.length_ns + _DAY_NS
+        return of_now and candle.timeframe == self.timeframe and candle.open_time_ns % self.length_ns == 0
 
     def hear(self, candle: VenueCandle) -> bool:
         """What the venue has of one; whether anything was closed by it."""
