@@ -212,7 +212,8 @@ def test_each_connection_keeps_a_book_of_its_own_and_the_living_one_is_shown() -
     assert figures_of(*beside, ("ws2", change(SPOKEN, 6, "101"))) == (4, 2, 0, ["101", "1"])
     lost = [("ws2", change(SPOKEN, 8, "103")), ("ws1", change(SPOKEN, 7, "102")), ("ws2", change(SPOKEN, 9, "104"))]
     assert figures_of(*beside, *lost) == (4, 2, 1, ["102", "1"]), "the whole one is shown"
-    assert figures_of(("ws1", whole(SPOKEN, 5, "100")), ("ws2", change(SPOKEN, 90, "101"))) == (1, 1, 0, None)
+    later = [("ws2", change(SPOKEN, number, "101")) for number in range(90, 190)]
+    assert figures_of(("ws1", whole(SPOKEN, 5, "100")), *later) == (1, 1, 0, None)
 
 
 def test_a_snapshot_from_rest_is_every_connections_whenever_it_comes() -> None:
@@ -221,5 +222,15 @@ def test_a_snapshot_from_rest_is_every_connections_whenever_it_comes() -> None:
     asked = ("https://x/depth", whole(ASKED, 5, "100"))
     assert figures_of(asked) == (0, 1, 0, ["100", "1"])
     for told in ([asked, first, second], [first, asked, second], [first, second, asked]):
-        assert figures_of(*told) == (2, 1, 0, ["101", "1"])
+        assert figures_of(*told)[1:] == (1, 0, ["101", "1"])
     assert figures_of(first, second) == (0, 0, 0, None), "without one there is no book, and no gap"
+
+
+def test_a_connection_that_takes_over_goes_on_where_the_other_one_is() -> None:
+    """With or without an overlap; where something is missing between them there is no book, not the old one."""
+    asked, before = ("https://x/depth", whole(ASKED, 5, "100")), ("ws1", change(ASKED, 6, "101"))
+    after = [("ws2", change(ASKED, number, f"10{number - 5}")) for number in (6, 7, 8)]
+    assert figures_of(asked, before, *after) == (3, 1, 0, ["103", "1"])
+    assert figures_of(asked, before, *after[1:]) == (3, 1, 0, ["103", "1"])
+    later = [("ws2", change(ASKED, number, "150")) for number in range(9, 120)]
+    assert figures_of(asked, before, *later) == (1, 1, 0, None)

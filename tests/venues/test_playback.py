@@ -129,3 +129,13 @@ def test_without_header_and_address_the_first_frames_tell_the_market(frames: lis
     assert heard == [market] * len(frames) + ["spot"]
     playback = Playback("binance", "coinm", None, records)
     assert {event.instrument.market for event in playback.events(records[-1])} == {"inverse"}  # type: ignore[union-attr]
+
+
+def test_bybits_trades_and_tickers_tell_spot_from_contracts() -> None:
+    """One spelling, two markets: they are not added up even where nobody says which connection is which."""
+    deal = SPOT_TRADE.replace(b"BTCUSDT", b"BTCUSD")
+    told = [("ws1", SPOT_TRADE), ("ws2", TICKER), ("ws2", SPOT_TRADE), ("ws3", deal), ("ws3", SPOT_TRADE)]
+    records = [frame(connection, text) for connection, text in told]
+    playback = Playback("bybit", "", None, records)
+    heard = {(record.connection, event.instrument.market) for record in records for event in playback.events(record)}  # type: ignore[union-attr]
+    assert heard == {("ws1", "spot"), ("ws2", "linear"), ("ws3", "inverse")}

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, TypeVar
 
+from msgspec import structs
+
 from traderd.core.book import EXACT, Book
 from traderd.core.continuity import ConnectionSequence, Continuity
 from traderd.core.market import BookDelta, BookSnapshot, Instrument, Market, Numbered, Quote, Trade, VenueEvent
@@ -20,6 +22,8 @@ from traderd.core.market import BookDelta, BookSnapshot, Instrument, Market, Num
 _Figure = TypeVar("_Figure")
 _Key = tuple[Market, str]
 """Market and venue symbol."""
+_ALIVE = 100
+"""A book is still kept if it was spoken of in so many of its symbol's messages."""
 _REMEMBERED_TRADES = 100_000
 """Of a symbol: what one connection tells later than another by so many trades counts twice."""
 _SKIPPED_IDS = frozenset({"bybit", "okx"})
@@ -102,11 +106,11 @@ def _key(instrument: Instrument) -> _Key:
 
 
 class _Kept:
-    """One connection's book, and when it was first and last spoken of, counted in the symbol's messages."""
+    """One connection's book, and when it was last spoken of, counted in the symbol's messages."""
 
-    def __init__(self, now: int) -> None:
+    def __init__(self) -> None:
         self.book = Book()
-        self.first = self.last = now
+        self.last = 0
 
 
 class _Books:
@@ -134,11 +138,11 @@ class _Books:
 
     @property
     def shown(self) -> Book:
-        """That of the connection which spoke last; if it isn't whole, one that was kept alongside it and is."""
+        """That of the connection which spoke last; if it isn't whole, one that is and is kept alongside it."""
         if not self._kept:
             return self._begun().book
         newest, *others = sorted(self._kept.values(), key=lambda kept: -kept.last)
-        whole = (kept for kept in (newest, *others) if kept.book.usable and kept.last >= newest.first)
+        whole = (kept for kept in (newest, *others) if kept.book.usable and kept.last > self._now - _ALIVE)
         return next(whole, newest).book
 
     def report(self) -> dict[str, Any]:
@@ -154,9 +158,13 @@ class _Books:
         return kept
 
     def _begun(self) -> _Kept:
-        kept = _Kept(self._now)
-        if self._from_rest is not None:
-            kept.book.snapshot(self._from_rest)
+        """What another connection has of the same numbers is as good as a snapshot, and newer."""
+        kept, whole = _Kept(), [each.book for each in self._kept.values() if each.book.usable]
+        if (asked := self._from_rest) is not None:
+            if whole:
+                best = max(whole, key=lambda book: book.sequence)
+                asked = structs.replace(asked, bids=best.bids(), asks=best.asks(), sequence=best.sequence)
+            kept.book.snapshot(asked)
         return kept
 
 

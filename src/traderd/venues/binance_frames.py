@@ -136,9 +136,9 @@ decode_bare_tagged = msgspec.json.Decoder(Tagged).decode
 decode_shape = msgspec.json.Decoder(Shape).decode
 _decode_list = msgspec.json.Decoder(list[Shape]).decode
 
-_is_coin_margined = re.compile(rb'"s":"[A-Z0-9]+USD_(?:PERP|[0-9]{6})"').search
-_is_spot = re.compile(rb'"e":"(?:trade|aggTrade)".*"M":').search
-_FUTURES_ONLY = (b'"pu":', b'"e":"bookTicker"', b'"X":"', b'"e":"markPriceUpdate"', b'"e":"forceOrder"')
+_is_coin_margined = re.compile(rb'"ps": ?"|"s": ?"[A-Z0-9]+USD_(?:PERP|[0-9]{6})"').search
+_is_futures = re.compile(rb'"(?:pu|X)": ?["0-9]|"e": ?"(?:bookTicker|markPriceUpdate|forceOrder)"').search
+_is_spot = re.compile(rb'"e": ?"(?:trade|aggTrade)".*"M":').search
 
 UNREADABLE = (msgspec.DecodeError, RecursionError, ValueError, OverflowError)
 """What msgspec raises for foreign bytes, deep nesting, broken UTF-8 and numbers beyond all bounds."""
@@ -164,9 +164,9 @@ def market_told(frame: bytes) -> Market | None:
     Only the futures link a depth message to the one before (pu), say how a trade came about (X), and have marks and
     liquidations; only COIN-M names the pair (ps) or trades in `BTCUSD_PERP`; only spot's trades have an M.
     """
-    if b'"ps":"' in frame or _is_coin_margined(frame):
+    if _is_coin_margined(frame):
         return "inverse"
-    if any(word in frame for word in _FUTURES_ONLY):
+    if _is_futures(frame):
         return "linear"
     return "spot" if _is_spot(frame) else None
 

@@ -137,7 +137,7 @@ class Dialect(Protocol):
         ...
 
     def resubscribe_frames(self, instrument: Instrument, channel: AnyChannel) -> list[str]:
-        """What to send to leave one stream, and then to join it again; of a book in the stream that brings a fresh one."""
+        """What to send to leave one stream, and then to join it again: a book in the stream then begins anew."""
         ...
 
     def bind(self, instruments: Sequence[Instrument]) -> None:

@@ -1,10 +1,11 @@
 """The venues that are spoken here, by name and market."""
 
+from collections.abc import Callable
 from typing import Final
 
 from traderd.core.market import Market
+from traderd.venues import binance_frames, bybit_frames
 from traderd.venues.binance import Binance
-from traderd.venues.binance_frames import market_told as binance_market_told
 from traderd.venues.binance_futures import BinanceFutures
 from traderd.venues.bybit import Bybit
 from traderd.venues.coinbase import Coinbase
@@ -39,6 +40,11 @@ _ADDRESSES: Final[dict[str, dict[str, str]]] = {
 What MARKETS doesn't have isn't spoken: options, and the venues' older protocols. OKX's dialect reads all markets over
 one connection: whatever a header calls them, it is the one that is meant."""
 
+_TELLING: Final[dict[str, Callable[[bytes], Market | None]]] = {
+    "binance": binance_frames.market_told,
+    "bybit": bybit_frames.market_told,
+}
+
 
 def is_spoken(name: str) -> bool:
     """Whether a venue is spoken here in any of its markets."""
@@ -65,8 +71,9 @@ def dialect(name: str, book_depth: int, market: str = "spot") -> Dialect:
 
 
 def market_told(name: str, frame: bytes) -> Market | None:
-    """Of which of the venue's markets a recorded frame must be, where markets differ in protocol; else None."""
-    return binance_market_told(frame) if name == "binance" else None
+    """Of which of the venue's markets a recorded frame must be; None where it could be of several."""
+    tell = _TELLING.get(name)
+    return tell(frame) if tell else None
 
 
 def recorded_dialect(name: str, book_depth: int, market: str, address: str) -> Dialect:
