@@ -239,6 +239,20 @@ def test_a_candle_that_cannot_be_of_now_is_passed_over(open_ns: int) -> None:
     assert desk.counts == Comparisons(agreed=1)
 
 
+def test_a_minute_of_many_symbols_is_compared_over_some_beats() -> None:
+    """All of them, and none twice."""
+    many = [structs.replace(BTC, index=number, symbol=f"S{number}/USDT") for number in range(250)]
+    check, gaps = CandleCheck(many, ["1m"], GRACE, AlertLog("r")), GapLedger("r")
+    for each in many:
+        check.on_venue_candle(VenueCandle(each, "1m", OPEN, *("1",) * 5, True, OPEN, OPEN))
+    compared = []
+    for _ in range(5):
+        check.on_beat(OPEN + MINUTE, gaps)
+        compared.append(check.compared)
+    assert compared == [100, 200, 250, 250, 250]
+    assert all(each == Comparisons(incomparable=1) for each in check.counts.values())
+
+
 def test_candles_of_weeks_or_months_are_none_of_ours() -> None:
     """No venue is asked for them."""
     check = CandleCheck([BTC], ["1m"], GRACE, AlertLog("r"))

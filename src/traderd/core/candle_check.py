@@ -30,6 +30,8 @@ _MARGIN_NS = 5_000_000_000
 _DAY_NS = 86_400 * 10**9
 _KEPT = 4
 """Candles of each instrument that wait for their counterpart."""
+_AT_ONCE = 100
+"""Comparisons of one beat: a thousand symbols end their minute together, and ticks must not wait for them all."""
 _CALM_AFTER = 10
 """So many that agree in a row end a difference, of which the next one is news again."""
 _OPENS_AT_LAST_CLOSE = frozenset({"bybit"})
@@ -82,8 +84,9 @@ class CandleCheck:
         if now_ns < self.due_ns:
             return []
         told: list[Candle | Alert] = []
+        enough = self.compared + _AT_ONCE
         for index, watch in enumerate(self._watches):
-            if watch is not None:
+            if watch is not None and self.compared < enough:
                 for theirs in watch.settled(now_ns - self._wait_ns):
                     told += self._compare(index, watch, theirs, now_ns, gaps)
         waiting = [watch.due_ns for watch in self._watches if watch is not None]
