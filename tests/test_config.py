@@ -384,6 +384,19 @@ def test_a_venues_addresses_follow_from_its_endpoint(file: Path) -> None:
     assert endpoint(loaded(file, text.format("sim", "")).venues[0]) is None
 
 
+def test_each_market_of_a_venue_is_told_with_its_own_address(file: Path) -> None:
+    """By the names that a running daemon's status has, with the channels that the market offers."""
+    symbols, channels = "[BTC/USDT, ETH/USDT, 'BTC/USDT:USDT', 'BTC/USD:BTC']", "[quote, trade, funding]"
+    config = loaded(file, f"venues: [{{name: binance, endpoint: live, symbols: {symbols}, channels: {channels}}}]")
+    told = {entry["name"]: entry for entry in plan(config, file)["venues"]}
+    streams = {"binance": 4, "binance:linear": 3, "binance:inverse": 3}
+    assert {name: entry["streams"] for name, entry in told.items()} == streams
+    assert told["binance"]["rest"] == "https://api.binance.com"
+    assert told["binance:linear"]["rest"] == "https://fapi.binance.com"
+    assert told["binance:inverse"]["websocket"] == "wss://dstream.binance.com"
+    assert told["binance:linear"]["symbols"] == ["BTC/USDT:USDT"]
+
+
 def test_the_default_file_holds_the_defaults() -> None:
     """What config.yaml shows is what a key that is left out has."""
     config = load_config(packaged_config())
