@@ -202,9 +202,10 @@ def test_candles_that_none_of_ours_divides_are_incomparable() -> None:
     assert desk.check.counts[BTC.exchange, BTC.symbol] == Comparisons(incomparable=2)
 
 
-def test_bybits_candles_begin_with_the_last_close() -> None:
-    """As recorded: 65114.2 before anybody had traded in that minute, and the low though nobody traded so low."""
+def test_a_candle_may_begin_with_the_last_close() -> None:
+    """As Bybit's recorded: 65114.2 before anybody had traded in that minute, the low though nobody traded so low."""
     desk = Desk(BYBIT)
+    desk.tell(OPEN - MINUTE, "65114", "65115", "65114", "65114.2", "0", received_ns=OPEN - MINUTE)
     desk.trades(at("65114.30", "0.01", 1, BYBIT), at("65115", "0.01", SECOND, BYBIT))
     desk.tell(OPEN, "65114.2", "65115", "65114.2", "65115", "0.02")
     desk.trades(at("65115", "1", MINUTE + 1, BYBIT), at("65114", "1", MINUTE + 2, BYBIT))

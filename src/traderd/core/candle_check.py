@@ -7,8 +7,8 @@ figures, compared exactly.
 Refuses to compare what ours can't have seen whole: a bar that began before the trades were listened to, or in whose
 time some may be missing. That is counted as incomparable, and isn't held against anybody.
 
-Bybit's candles begin with the close of the one before, also where nobody traded at that price (as its recorded klines
-show); so its open is taken as told, and may be the high or the low.
+Bybit's candles, and perhaps others', begin with the close of the one before, also where nobody traded at that price (as
+its recorded klines show): such an open, and such a high or low, is no difference. What is missing shows in the volume.
 """
 
 from collections.abc import Sequence
@@ -34,7 +34,6 @@ _AT_ONCE = 100
 """Comparisons of one beat: a thousand symbols end their minute together, and ticks must not wait for them all."""
 _CALM_AFTER = 10
 """So many that agree in a row end a difference, of which the next one is news again."""
-_OPENS_AT_LAST_CLOSE = frozenset({"bybit"})
 _EXACT = Context(prec=80)
 
 
@@ -118,11 +117,13 @@ class CandleCheck:
         self.compared += 1
         at = self._instruments[index]
         from_ns, to_ns = theirs.open_time_ns, theirs.open_time_ns + watch.length_ns
-        parts = watch.take(from_ns)
+        parts, carried = watch.take(from_ns), watch.carries(theirs)
         if parts is None or not gaps.covers(at.exchange, at.symbol, from_ns - _MARGIN_NS, to_ns + _MARGIN_NS):
             watch.counts.incomparable += 1
             return []
-        difference = _difference(parts, theirs, at.exchange in _OPENS_AT_LAST_CLOSE)
+        difference = _difference(parts, theirs, carried=False)
+        if difference and carried and not _difference(parts, theirs, carried=True):
+            difference = ""
         if not difference:
             watch.agree()
             return []
@@ -152,6 +153,7 @@ class _Watch:
         self._newest_ns = 0
         self._says_closed = False
         self._done_ns = -1
+        self._before: VenueCandle | None = None
         self._ours: dict[int, dict[int, Candle]] = {}
         self._agreed_in_a_row = _CALM_AFTER
 
@@ -219,6 +221,12 @@ class _Watch:
             return None
         return [parts[at] for at in sorted(parts)]
 
+    def carries(self, candle: VenueCandle) -> bool:
+        """Whether it may begin with the close of the one before: it does, or that one isn't known."""
+        before, self._before = self._before, candle
+        unknown = before is None or before.open_time_ns + self.length_ns != candle.open_time_ns
+        return unknown or Decimal(before.close) == Decimal(candle.open)  # type: ignore[union-attr]  # it is known
+
     def agree(self) -> None:
         self.counts.agreed += 1
         self._agreed_in_a_row += 1
@@ -243,7 +251,7 @@ class _Watch:
         self.due_ns = min(self._closed.values(), default=NEVER_NS)
 
 
-def _difference(ours: Sequence[Candle], theirs: VenueCandle, opens_at_last_close: bool) -> str:
+def _difference(ours: Sequence[Candle], theirs: VenueCandle, carried: bool) -> str:
     """What differs, in words; "" where nothing does. A candle without trades has prices that nobody paid."""
     volume = Decimal(0)
     for part in ours:
@@ -251,15 +259,11 @@ def _difference(ours: Sequence[Candle], theirs: VenueCandle, opens_at_last_close
     told = {name: Decimal(getattr(theirs, name)) for name in ("open", "high", "low", "close", "volume")}
     if not ours or not told["volume"]:
         return "" if volume == told["volume"] else _words("volume", volume, told["volume"])
-    open_ = told["open"] if opens_at_last_close else ours[0].open
-    carried = [open_] if opens_at_last_close else []
-    made = {
-        "open": open_,
-        "high": max([*(part.high for part in ours), *carried]),
-        "low": min([*(part.low for part in ours), *carried]),
-        "close": ours[-1].close,
-        "volume": volume,
-    }
+    high, low = max(part.high for part in ours), min(part.low for part in ours)
+    made = {"open": ours[0].open, "high": high, "low": low, "close": ours[-1].close, "volume": volume}
+    if carried:
+        begun = told["open"]
+        made |= {"open": begun, "high": max(high, begun), "low": min(low, begun)}
     return ", ".join(_words(name, figure, told[name]) for name, figure in made.items() if figure != told[name])
 
 
