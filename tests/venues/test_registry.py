@@ -13,6 +13,8 @@ from traderd.venues.registry import dialect, recorded_dialect
         ("binance", "usdm", "linear"),
         ("binance", "linear", "linear"),
         ("binance", "coinm", "inverse"),
+        ("binance", "um", "linear"),
+        ("binance", "cm", "inverse"),
         ("bybit", "spot", "spot"),
         ("bybit", "linear", "linear"),
         ("bybit", "inverse", "inverse"),

@@ -14,6 +14,11 @@ the venue's rule (`BookRule`); a book checks whatever a message carries:
   asks and bids, price and quantity without dot and leading zeros (docs.kraken.com, "Spot WebSocket v2 book checksum");
   OKX's 25 bids and asks in turn, joined by colons, as a signed number (okx.com/docs-v5, "Checksum").
 
+Numbers vouch for every level. A checksum vouches for what it sums: a lost change of another level shows when that level
+comes up to be summed, and until then nowhere. So ten levels a side are vouched for in Kraken's books, however deep they
+are, and twenty-five in OKX's from before it numbered them. What came and couldn't be read is known to be lost: that is
+the reader's affair (`core.gaps`).
+
 Refuses to show anything of a book that broke: it is empty until a snapshot makes it whole.
 """
 

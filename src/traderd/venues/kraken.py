@@ -2,7 +2,9 @@
 
 Source: docs.kraken.com, "Spot WebSocket v2" (ticker, trade, book, ohlc, ping, status).
 The venue writes numbers as JSON numbers and sums their text into the book's checksum, so the text is kept as it was
-sent; only an exponent, which no checksum counts, is written out. Refuses with a BadFrameError what isn't the protocol.
+sent; only an exponent, which no checksum counts, is written out. Nothing else tells a loss, and the checksum is of ten
+levels a side: of a deeper book only these are vouched for (`core.book`). Refuses with a BadFrameError what isn't the
+protocol.
 """
 
 import json

@@ -15,8 +15,8 @@ from traderd.venues.okx import Okx
 
 MARKETS: Final[dict[str, Market]] = {
     **{"": "spot", "spot": "spot"},
-    **{"linear": "linear", "usdm": "linear"},
-    **{"inverse": "inverse", "coinm": "inverse"},
+    **{"linear": "linear", "usdm": "linear", "um": "linear"},
+    **{"inverse": "inverse", "coinm": "inverse", "cm": "inverse"},
 }
 """What captures and configurations call the markets."""
 _ADDRESSES: Final[dict[str, dict[str, str]]] = {
