@@ -122,14 +122,12 @@ class CandleCheck:
             watch.counts.incomparable += 1
             return []
         difference = _difference(parts, theirs, carried=False)
-        if difference and carried and not _difference(parts, theirs, carried=True):
-            difference = ""
-        if not difference:
+        if not difference or (carried and not _difference(parts, theirs, carried=True)):
             watch.agree()
             return []
         marked: list[Candle | Alert] = [structs.replace(part, differs=True) for part in parts if watch.same_length]
         if watch.differ():
-            title = f"Candles of {at.symbol} differ from the venue's"
+            title = f"Candles of {at.symbol} at {at.exchange} differ from ours"
             opened = datetime.fromtimestamp(from_ns // 10**9, UTC).isoformat()
             message = f"{theirs.timeframe} of {opened}: {difference}"
             marked += self._alerts.note(now_ns, "candle_differs", "warning", title, message, at.exchange, at.symbol)
