@@ -4,7 +4,7 @@ from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
 
-from made_up import BTC, SECOND, START, trade
+from made_up import BTC, SECOND, START, candle, trade
 from traderd.adapters.logs import logger
 from traderd.adapters.metrics import Metrics
 from traderd.adapters.telemetry import Telemetry
@@ -39,3 +39,18 @@ def test_compared_candles_are_counted_by_venue_symbol_and_verdict() -> None:
         f'symbol="BTC/USDT",venue="binance",verdict="{verdict}"}} 1.0'
         for verdict in ("agreed", "differing", "incomparable")
     }
+
+
+def test_recorded_candles_are_counted_by_timeframe() -> None:
+    """Prometheus hears of them with the next beat."""
+    settings = EngineSettings("r", "paper", "USDT", Decimal(1), ("1s",), 500, 1.0, Decimal(10), RISK)
+    engine, metrics = Engine(settings, [BTC]), Metrics()
+    heard = Telemetry(metrics, logger("test"), 0)
+    pipeline: Any = SimpleNamespace(streams=[], engine=engine)
+    for timeframe, count in (("1s", 3), ("1m", 1), ("1s", 2)):
+        for _ in range(count):
+            heard.fact(candle("10", timeframe=timeframe))
+        heard.measured(pipeline, 0, 0, 0)
+    text = metrics.text().decode()
+    assert 'traderd_candles_total{timeframe="1s"} 5.0' in text
+    assert 'traderd_candles_total{timeframe="1m"} 1.0' in text

@@ -12,7 +12,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from traderd import __version__
-from traderd.core.facts import Alert, Candle, Equity, Execution, Fact, Gap, Order, Signal
+from traderd.core.facts import Alert, Equity, Execution, Fact, Gap, Order, Signal
 
 _LATENCY_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 _COPY_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0)
@@ -147,10 +147,8 @@ class Metrics:
         self.reconnects.labels(exchange).inc()
 
     def fact(self, fact: Fact) -> None:
-        """A fact was recorded (runtime.pipeline.Observer)."""
+        """A fact was recorded (runtime.pipeline.Observer). Candles are too many for that, and counted elsewhere."""
         match fact:
-            case Candle():
-                self.candles.labels(fact.timeframe).inc()
             case Signal():
                 self.signals.labels(fact.strategy, fact.signal_type).inc()
             case Order():

@@ -13,7 +13,7 @@ from structlog.typing import FilteringBoundLogger
 
 from traderd.adapters.logs import RateLimited
 from traderd.adapters.metrics import Metrics
-from traderd.core.facts import Alert, Execution, Fact, Gap, Order, Signal
+from traderd.core.facts import Alert, Candle, Execution, Fact, Gap, Order, Signal
 from traderd.core.subscriptions import Census
 from traderd.runtime.pipeline import Pipeline
 from traderd.runtime.ports import JournalRecord
@@ -31,6 +31,7 @@ class Telemetry:
         self._limited = RateLimited(log, lines_max=3, interval_s=10.0)
         self._start_position = start_position
         self._database_up: bool | None = None
+        self._candles: Counter[tuple[str]] = Counter()  # by timeframe
         self._grown: dict[tuple[Metric, tuple[str, ...]], int] = {}
         self.stored_rows: Counter[tuple[str, str, str]] = Counter()
         """Rows of this run that the database has, by table, exchange and channel."""
@@ -59,6 +60,9 @@ class Telemetry:
 
     def fact(self, fact: Fact) -> None:
         """A fact was recorded: the ones that an operator wants to see are log lines too."""
+        if type(fact) is Candle:  # hundreds a second
+            self._candles[(fact.timeframe,)] += 1
+            return
         self._metrics.fact(fact)
         match fact:
             case Signal():
@@ -199,6 +203,7 @@ class Telemetry:
         self._metrics.backlog("ticks", max(0, journalled - self.stored_rows.total()), ticks_bytes)
         self._metrics.backlog("facts", facts_rows, facts_bytes)
         engine = pipeline.engine
+        self._grow(self._metrics.candles, self._candles)
         self._grow(self._metrics.flagged_ticks, engine.counts.flagged)
         late = {(timeframe,): count for timeframe, count in engine.late_by_timeframe.items()}
         self._grow(self._metrics.late_trades, late)

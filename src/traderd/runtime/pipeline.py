@@ -207,10 +207,10 @@ class Pipeline:
         """Record the facts; with an order among the effects they are on the disk before it leaves."""
         orders = []
         for effect in effects:
-            if isinstance(effect, Approved):
-                orders.append(effect)
-            else:
+            if isinstance(effect, Candle) or not isinstance(effect, Approved):  # most by far are candles
                 self.record(effect)
+            else:
+                orders.append(effect)
         if orders and self.flush_facts(durable=True):
             for approved in orders:
                 self.send(approved)
