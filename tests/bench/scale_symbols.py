@@ -53,6 +53,7 @@ class Exchange:
 
     def __init__(self, symbols: int, rate: float) -> None:
         self._market = Market(Sim(symbols=symbols), time.time_ns() // 1000)
+        self._begun = time.monotonic()
         self._streams = [Stream(listing, int(time.time() * 1000)) for listing in listings(symbols)]
         self._place = {listing.venue_symbol.lower(): n for n, listing in enumerate(listings(symbols))}
         self._owner: list[ServerConnection | None] = [None] * symbols
@@ -76,6 +77,7 @@ class Exchange:
         """REST before the handshake; None lets a websocket in."""
         if request.path.startswith(("/stream", "/ws")):
             return None
+        self._market.elapsed_us = int((time.monotonic() - self._begun) * 1e6)  # or its clock would stand still
         return http_response(*rest.answer(self._market, request.path))
 
     async def converse(self, connection: ServerConnection) -> None:

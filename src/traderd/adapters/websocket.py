@@ -24,6 +24,8 @@ from picows import (
 
 from traderd.core.errors import REFUSALS, VenueRefusalError, retry_after_s
 
+_TEXT, _CONTINUATION, _BINARY = WSMsgType.TEXT, WSMsgType.CONTINUATION, WSMsgType.BINARY
+_time_ns = time.time_ns
 _READ_BYTES = 64 * 1024
 _FRAMES_A_TURN = 400
 """About two milliseconds of work, after which orders, drains and the watchdog have their turn: one read of a link that
@@ -115,13 +117,13 @@ class _Listener(WSListener):
         if transport.is_close_frame_sent:  # by us, or by the library that goes on reading what it refused
             return
         if self._fresh:
-            self._stamp = max(self._stamp + 1, time.time_ns())
+            self._stamp = max(self._stamp + 1, _time_ns())
             self._turn = 0
         else:
             self._stamp += 1
         self._fresh = frame.last_in_buffer
         kind = frame.msg_type
-        if kind is WSMsgType.TEXT or kind is WSMsgType.CONTINUATION or kind is WSMsgType.BINARY:
+        if kind is _TEXT or kind is _CONTINUATION or kind is _BINARY:
             body = frame.get_payload_as_bytes()
             if frame.fin and not self._parts:
                 self._take(transport, body)
@@ -148,8 +150,11 @@ class _Listener(WSListener):
     def _take(self, transport: WSTransport, message: bytes) -> None:
         """Hand over at once, but no more in one turn of the loop than others can wait for."""
         self._turn += 1
-        if self._turn <= _FRAMES_A_TURN and not self.waiting:
-            self._hand_over(transport, message, self._stamp)
+        if self._turn <= _FRAMES_A_TURN and not self.waiting and self.mistake is None:
+            try:
+                self._on_frame(message, self._stamp)
+            except BaseException as error:
+                self._err(transport, error)
             return
         if not self.waiting:
             transport.underlying_transport.pause_reading()
@@ -170,10 +175,14 @@ class _Listener(WSListener):
             return
         try:
             self._on_frame(message, received_ns)
-        except BaseException as error:  # our own mistake: ends the link, and through wait_closed the process
-            self.mistake = error
-            transport.send_close(WSCloseCode.GOING_AWAY)
-            transport.disconnect()
+        except BaseException as error:
+            self._err(transport, error)
+
+    def _err(self, transport: WSTransport, error: BaseException) -> None:
+        """Our own mistake: ends the link, and through wait_closed the process."""
+        self.mistake = error
+        transport.send_close(WSCloseCode.GOING_AWAY)
+        transport.disconnect()
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         while self.waiting:  # received is received

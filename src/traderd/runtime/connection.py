@@ -187,13 +187,13 @@ class Connection:
             return
         if kind is Trade and self._trade_ids:
             self._follow_trades(events, received_ns)
-        whole = True
-        slots = self._streams.slots[kind]
+        slots, whole = self._streams.slots[kind], True
         for event in events:
             at = slots[event.instrument.index] if type(event) is kind else UNASKED
-            whole = whole and heard[at] > 0
-            if at >= 0:
-                heard[at] = heard[at] and received_ns
+            if heard[at] > 0:  # never so of UNASKED, whose place is the last one
+                heard[at] = received_ns
+            else:
+                whole = False
         if whole:
             self.deliver(events)
         else:
