@@ -1,11 +1,13 @@
 """Time that passes only when nothing else can happen: minutes of a session in as long as its work takes.
 
-Sockets are real. What this machine sends to itself has arrived before the next look at the sockets, so that no timer
-overtakes it; what takes a thread or another process its time has no place in here.
+Sockets are real. Before a timer may have its turn a byte is sent over one more connection of this machine to itself and
+waited for: what was sent before has arrived by then, so that no timer overtakes it. What takes a thread or another
+process its time has no place in here.
 """
 
 import asyncio
 import selectors
+import socket
 import time
 from collections.abc import Callable
 
@@ -17,14 +19,29 @@ class _Selector(selectors.DefaultSelector):
 
     passes: Callable[[float], None]
 
+    def __init__(self) -> None:
+        super().__init__()
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            self._near = socket.create_connection(server.getsockname())
+            self._far, _ = server.accept()
+        self._near.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         ready = super().select(0)
         if ready or timeout == 0:
             return ready
         if timeout is None:  # only a socket can go on from here
             return super().select(None)
-        self.passes(timeout)
-        return []
+        self._near.send(b"?")
+        self._far.recv(1)
+        if not (ready := super().select(0)):
+            self.passes(timeout)
+        return ready
+
+    def close(self) -> None:
+        self._near.close()
+        self._far.close()
+        super().close()
 
 
 class DrivenLoop(asyncio.SelectorEventLoop):

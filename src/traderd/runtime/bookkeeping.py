@@ -113,14 +113,17 @@ class Bookkeeping:
         self.books.setdefault(instrument.index, Book())
         self.lose(instrument, now_ns)
 
-    def look(self, now_ns: int, parked: Container[int]) -> None:
-        """Now and then: a snapshot that should have come by itself, and didn't, is asked for."""
+    def look(self, now_ns: int, seen: Container[int], parked: Container[int]) -> None:
+        """Now and then: a snapshot that should have come by itself, and didn't, is asked for.
+
+        Not for a stream that says nothing: a book that nobody keeps up to date isn't whole for long.
+        """
         self._parked = parked
         if not self._unwhole or now_ns - self._since_ns < _SNAPSHOT_DUE_S * 1e9:
             return
         self._since_ns = now_ns
         for instrument in self._streams.wanted:
-            if instrument.index in self._unwhole and self._place(instrument) not in parked:
+            if instrument.index in self._unwhole and self._place(instrument) in seen:
                 self._start_resync(instrument)
 
     def _judge(self, at: int, instrument: Instrument, verdict: Verdict, received_ns: int) -> None:

@@ -144,7 +144,7 @@ class Connection:
         if len(self._outbox) < _QUEUE_MAX:
             for at in self.subscriptions.due(now_ns, _REMADE_AT_ONCE):
                 self._remake(at)
-        self.bookkeeping.look(now_ns, self.subscriptions.parked)
+        self.bookkeeping.look(now_ns, self.subscriptions.seen, self.subscriptions.parked)
 
     def lose(self, places: Sequence[int], now_ns: int) -> None:
         """These streams fell silent: ask for them again, and tell when they are back."""

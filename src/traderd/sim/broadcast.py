@@ -92,7 +92,9 @@ class Broadcast:
         """A stream that doesn't exist is taken without a word, as Binance does, and stays silent."""
         for stream in streams:
             listener.streams[stream] = None
-            if not listener.deaf and not (names(self.faults.unsent, stream) and self._lie()):
+            if listener.deaf or names(self.faults.delisted, stream):
+                continue
+            if not (names(self.faults.unsent, stream) and self._lie()):
                 self._audience.setdefault(stream, {})[listener] = None
 
     def unsubscribe(self, listener: Listener, streams: Iterable[str]) -> None:
@@ -107,7 +109,7 @@ class Broadcast:
         self.lies = 0
         for listener in list(self._listeners):
             for stream in list(listener.streams):
-                if faults.stall or faults.half_open or names(faults.drop, stream):
+                if faults.stall or faults.half_open or names((*faults.drop, *faults.delisted), stream):
                     self._silence(listener, stream)
             listener.deaf = listener.deaf or faults.stall or faults.half_open
             if faults.half_open:

@@ -4,6 +4,7 @@ The sequence of events is a function of the settings and of simulated time, not 
 called. Ticks are quotes and trades; depth diffs and candles come on top. It has no clock and waits for nothing.
 """
 
+from collections.abc import Collection
 from random import Random
 
 from traderd.config import Sim
@@ -25,6 +26,8 @@ class Market:
         self.elapsed_us = 0
         self.ahead_ms = 0
         """How far its clock is ahead of ours."""
+        self.delisted: Collection[str] = ()
+        """What isn't traded any more, though its prices move on unseen."""
         trades_max = max(TRADES_MIN, TRADES_MAX // settings.symbols)
         self.pits = {
             listing.venue_symbol: Pit(settings.seed, listing, epoch_us // 1000, trades_max)

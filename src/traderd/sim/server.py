@@ -93,7 +93,7 @@ class SimulatedExchange:
 
     def inflict(self, faults: Faults) -> None:
         """Something goes wrong, or with `Faults()` nothing any more; also at /sim/faults?set=JSON."""
-        self.market.ahead_ms = faults.clock_ahead_ms
+        self.market.ahead_ms, self.market.delisted = faults.clock_ahead_ms, faults.delisted
         self._door.mind(faults)
         self.broadcast.inflict(faults)
 
