@@ -25,7 +25,7 @@ Refuses to show anything of a book that broke: it is empty until a snapshot make
 import zlib
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Context, Decimal
 from enum import Enum
 from itertools import chain, zip_longest
@@ -96,12 +96,13 @@ class Book:
         rule = snapshot.rule
         if self._usable and rule.from_rest and snapshot.sequence < self._last:
             return Verdict.STALE
-        bids, asks = _keyed(snapshot.bids), _keyed(snapshot.asks)
+        bids, asks = _keys(snapshot.bids), _keys(snapshot.asks)
         self._clear()
         if not rule.from_rest:
             self._pending.clear()  # what was kept came before it in the same stream
-        self._bids.change(sorted(bids, key=itemgetter(0)))  # best first, each of 19,000 would move all before it
-        self._asks.change(asks)
+        # Best first, each of 19,000 bids would move all before it.
+        self._bids.change(sorted(zip(bids, snapshot.bids, strict=True), key=itemgetter(0)))
+        self._asks.change(zip(asks, snapshot.asks, strict=True))
         self._depth = snapshot.depth
         self._last = snapshot.sequence
         self._usable, self._chained = True, not rule.from_rest
@@ -226,9 +227,9 @@ class Book:
         return verdict
 
     def _apply(self, delta: BookDelta) -> Verdict:
-        bids, asks = _keyed(delta.bids), _keyed(delta.asks)
-        self._bids.change(bids)
-        self._asks.change(asks)
+        bids, asks = _keys(delta.bids), _keys(delta.asks)
+        self._bids.change(zip(bids, delta.bids, strict=True))
+        self._asks.change(zip(asks, delta.asks, strict=True))
         verdict = self._verified(delta)
         if verdict is not Verdict.APPLIED:
             return self._break(verdict)
@@ -268,28 +269,30 @@ class _Half:
         self.keys: list[Decimal] = []
         self.levels: list[Level] = []
 
-    def change(self, changes: Sequence[tuple[Decimal, Level]]) -> None:
+    def change(self, changes: Iterable[tuple[Decimal, Level]]) -> None:
         keys, levels = self.keys, self.levels
+        size = len(keys)
         for key, level in changes:
             at = bisect_left(keys, key)
-            known = at < len(keys) and keys[at] == key
-            if not level[1].strip("0."):
-                if known:
+            if at < size and keys[at] == key:
+                if level[1].strip("0."):
+                    levels[at] = level
+                else:
                     del keys[at], levels[at]
-            elif known:
-                levels[at] = level
-            else:
+                    size -= 1
+            elif level[1].strip("0."):
                 keys.insert(at, key)
                 levels.insert(at, level)
+                size += 1
 
     def cut(self, excess: int, at: int) -> None:
         if excess > 0:
             del self.keys[at : at + excess], self.levels[at : at + excess]
 
 
-def _keyed(levels: Sequence[Level]) -> list[tuple[Decimal, Level]]:
+def _keys(levels: Sequence[Level]) -> list[Decimal]:
     """Read before anything is changed, so that a text that is no number leaves the book as it was."""
-    return [(Decimal(level[0]), level) for level in levels]
+    return [Decimal(price) for price, _ in levels]
 
 
 def checksum_of(bids: Sequence[Level], asks: Sequence[Level]) -> int:
