@@ -257,7 +257,10 @@ class Engine:
                 continue
             self._told[key] = candle.open_time_ns
             self.counts.candles += 1
-            slots = self._slots.get(key, ())
+            slots = self._slots.get(key)
+            if slots is None:
+                effects.append(candle)
+                continue
             show_top(self.board.books[index], [slot.strategy for slot in slots])
             opinions = [(slot, slot.strategy.on_candle(candle)) for slot in slots]
             effects += [candle, *measured(candle, slots)]

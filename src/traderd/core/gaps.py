@@ -113,11 +113,14 @@ class GapLedger:
         self, exchange: str, symbol: str, from_ns: int, to_ns: int, channels: tuple[str, ...] = _TRADES
     ) -> bool:
         """Whether trades of this symbol from [from_ns, to_ns) may be missing, as far as this run knows."""
-        return any(
-            gap.channel in channels and gap.from_ns - _TRANSIT_NS < to_ns and (not gap.to_ns or gap.to_ns >= from_ns)
-            for at in ((exchange, symbol), (exchange, ""))
-            for gap in (*self._standing.get(at, {}).values(), *self._ended.get(at, ()))
-        )
+        for at in ((exchange, symbol), (exchange, "")):
+            if at not in self._standing and at not in self._ended:
+                continue
+            for gap in (*self._standing.get(at, {}).values(), *self._ended.get(at, ())):
+                reaches = gap.from_ns - _TRANSIT_NS < to_ns and (not gap.to_ns or gap.to_ns >= from_ns)
+                if reaches and gap.channel in channels:
+                    return True
+        return False
 
     def covers(self, exchange: str, symbol: str, from_ns: int, to_ns: int) -> bool:
         """Whether this symbol's trades flowed by `from_ns` and none of this time may be missing, nor its candles."""
