@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lines import ALL, PLENTY, SECOND, Line, Venue, closed_gaps, depth_answer, depth_frame, now_s, quote_frame, until
 
 from driven import DrivenClock, DrivenLoops
+from lines import ALL, PLENTY, SECOND, Line, Venue, closed_gaps, depth_answer, depth_frame, now_s, quote_frame, until
 from traderd.adapters.capture import Capture
 from traderd.config import Sim
 from traderd.core.backoff import Backoff
@@ -411,6 +411,32 @@ async def test_a_link_without_data_is_left_though_it_answers(tmp_path: Path, exc
     }
     for gap in closed_gaps(line):
         assert gap.from_ns < stalled_ns + SECOND // 5 and gap.to_ns > stalled_ns + 2 * SECOND
+
+
+async def test_a_link_that_stalls_again_is_left_as_soon_as_the_first_time(
+    tmp_path: Path, exchange: SimulatedExchange
+) -> None:
+    """What silence there was while it was down is not taken for a habit; nor is that of a stream that was repaired."""
+    line = on_sim(tmp_path, exchange)
+
+    def asked() -> int:
+        return line.seen.remakes.count(("quote", "BTC/USDT"))
+
+    async with line.running():
+        await streaming(line)
+        for number in range(1, 4):
+            exchange.inflict(Faults(stall=True))
+            stalled_s = now_s()
+            await until(lambda number=number: len(line.seen.disconnects) == number)  # type: ignore[misc]  # see above
+            assert now_s() - stalled_s < 5
+            await streaming(line, 3.0)
+        for number in range(1, 4):
+            exchange.inflict(Faults(drop=("BTCUSDT",)))
+            dropped_s = now_s()
+            await until(lambda number=number: asked() >= number)  # type: ignore[misc]  # see above
+            assert now_s() - dropped_s < 6
+            await streaming(line, 3.0)
+    assert len(line.seen.disconnects) == 3
 
 
 async def test_a_link_that_only_ever_answers_is_left_before_any_habit_is_known(
