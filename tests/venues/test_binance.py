@@ -121,6 +121,17 @@ def test_a_kline_is_the_venue_s_candle_so_far(binance: Binance, shape) -> None:
     assert closed.closed
 
 
+@pytest.mark.parametrize("side", ["b", "a"])
+def test_a_market_with_an_empty_side_has_no_quote_and_no_fault(binance: Binance, side: str) -> None:
+    """A halted one, say: neither price nor quantity. A quantity without a price is a fault."""
+    told = json.loads(TICKER)
+    told["data"] |= {side: "0.00000000", side.upper(): "0.00000000"}
+    assert list(binance.decode(json.dumps(told).encode(), NOW)) == []
+    told["data"][side.upper()] = "1.00000000"
+    with pytest.raises(BadFrameError, match="bad_number"):
+        binance.decode(json.dumps(told).encode(), NOW)
+
+
 def test_a_book_told_at_two_speeds_is_read_once(binance: Binance) -> None:
     """The slower stream's messages are the faster one's put together: after one of those nothing would follow."""
     slow = DEPTH.replace(b"@depth@100ms", b"@depth")

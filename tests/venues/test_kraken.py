@@ -74,6 +74,13 @@ def test_a_ticker_is_a_quote_with_the_digits_as_sent(kraken: Kraken) -> None:
     ]
 
 
+def test_a_market_with_an_empty_side_has_no_quote_and_no_fault(kraken: Kraken) -> None:
+    """Neither price nor quantity; a quantity without a price is a fault."""
+    assert list(kraken.decode(TICKER.replace(b"1877.29,", b"0.00,").replace(b"2.41130000", b"0.0"), NOW)) == []
+    with pytest.raises(BadFrameError, match="bad_number"):
+        kraken.decode(TICKER.replace(b"1877.29,", b"0.00,"), NOW)
+
+
 def test_a_ticker_without_a_time_has_none(kraken: Kraken) -> None:
     """Older servers send no timestamp there."""
     (quote,) = kraken.decode(TICKER.replace(b',"timestamp":"2026-08-02T04:23:43.217117Z"', b""), NOW)

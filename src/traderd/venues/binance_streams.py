@@ -47,7 +47,7 @@ from traderd.venues.binance_frames import (
 from traderd.venues.bindings import Bindings
 from traderd.venues.dialect import AnyChannel, Limits
 from traderd.venues.numbers import check_levels
-from traderd.venues.told import candle_of, liquidation_of, price_of, quote_of, rate_of, trade_of
+from traderd.venues.told import candle_of, has_empty_side, liquidation_of, price_of, quote_of, rate_of, trade_of
 
 TIMEFRAMES = {
     **{"1s": 1_000, "1m": 60_000, "3m": 180_000, "5m": 300_000, "15m": 900_000, "30m": 1_800_000, "1h": 3_600_000},
@@ -123,7 +123,7 @@ class BinanceStreams:
         kind = frame[at : at + 1]
         try:
             if kind == b"b":
-                return (self._quote(decode_book_ticker(frame).payload, received_ns),)
+                return self._quote(decode_book_ticker(frame).payload, received_ns)
             if kind == b"d":
                 return self._book(decode_tagged(frame).payload, frame[at : frame.find(b'"', at)], received_ns)
             if kind in TAGGED:
@@ -151,17 +151,16 @@ class BinanceStreams:
         request = {"method": method, "params": names, "id": number}
         return json.dumps(request, separators=(",", ":"), ensure_ascii=False)
 
-    def _quote(self, ticker: BookTicker, received_ns: int) -> Quote:
-        return quote_of(
-            self._bound[ticker.symbol],
-            ticker.bid,
-            ticker.bid_size,
-            ticker.ask,
-            ticker.ask_size,
-            ticker.update_id,
-            ticker.time_ms * 1_000_000,
-            received_ns,
-        )
+    def _quote(self, ticker: BookTicker, received_ns: int) -> Sequence[Quote]:
+        """A market with an empty side has no quote."""
+        instrument, update_id, time_ns = self._bound[ticker.symbol], ticker.update_id, ticker.time_ms * 1_000_000
+        bid, bid_size, ask, ask_size = ticker.bid, ticker.bid_size, ticker.ask, ticker.ask_size
+        try:
+            return (quote_of(instrument, bid, bid_size, ask, ask_size, update_id, time_ns, received_ns),)
+        except BadFrameError:
+            if has_empty_side(bid, bid_size, ask, ask_size):
+                return ()
+            raise
 
     def _book(self, payload: Tagged, stream: bytes, received_ns: int) -> Sequence[VenueEvent]:
         """`depth20@100ms` tells twenty levels, which the futures number as if they were changes: not the book."""
@@ -264,7 +263,7 @@ class BinanceStreams:
         if shape.event not in (None, "bookTicker"):
             return self._tagged(decode_bare_tagged(frame), received_ns)
         if shape.update_id is not None:
-            return (self._quote(decode_bare_book_ticker(frame), received_ns),)
+            return self._quote(decode_bare_book_ticker(frame), received_ns)
         if shape.error is not None or shape.code is not None:
             return self._answered(shape, False, shape.error.msg if shape.error else shape.msg)
         if shape.request_id is not None:

@@ -34,7 +34,7 @@ from traderd.venues.bindings import Bindings
 from traderd.venues.dialect import AnyChannel, Endpoint, Heartbeating, Limits
 from traderd.venues.kraken_rest import MINUTES, UNREADABLE, KrakenRest
 from traderd.venues.numbers import Rfc3339, check_levels, is_quote, without_exponent
-from traderd.venues.told import candle_of, quote_of, side_of, trade_of
+from traderd.venues.told import candle_of, has_empty_side, quote_of, side_of, trade_of
 
 _Checksum = Annotated[int, Meta(ge=0, le=2**32 - 1)]
 _Depth = Annotated[int, Meta(ge=1, le=10_000)]
@@ -239,7 +239,7 @@ class Kraken(KrakenRest):
     def _events(self, frame: Any, received_ns: int) -> Sequence[VenueEvent]:
         match frame:
             case _TickerFrame():
-                return [self._quote(ticker, received_ns) for ticker in frame.data]
+                return [quote for ticker in frame.data for quote in self._quote(ticker, received_ns)]
             case _BookFrame(kind="update"):
                 return [self._delta(book, received_ns) for book in frame.data]
             case _TradeFrame():
@@ -251,15 +251,17 @@ class Kraken(KrakenRest):
             case _:
                 return (Heartbeat(),) if isinstance(frame, _HeartbeatFrame) else ()
 
-    def _quote(self, ticker: _Ticker, received_ns: int) -> Quote:
-        """The venue numbers no quotes; what the receive time has below a microsecond tells neighbours apart."""
+    def _quote(self, ticker: _Ticker, received_ns: int) -> Sequence[Quote]:
+        """None while a side is empty. The venue numbers no quotes."""
         bid, bid_size = str(ticker.bid, "ascii"), str(ticker.bid_qty, "ascii")
         ask, ask_size = str(ticker.ask, "ascii"), str(ticker.ask_qty, "ascii")
         if not is_quote(f"{bid},{bid_size},{ask},{ask_size}"):
             bid, bid_size = without_exponent(bid), without_exponent(bid_size)
             ask, ask_size = without_exponent(ask), without_exponent(ask_size)
+            if has_empty_side(bid, bid_size, ask, ask_size):
+                return ()
         time_ns = self._clock.ns(ticker.timestamp)
-        return quote_of(self._bound[ticker.symbol], bid, bid_size, ask, ask_size, -1, time_ns, received_ns)
+        return (quote_of(self._bound[ticker.symbol], bid, bid_size, ask, ask_size, -1, time_ns, received_ns),)
 
     def _trade(self, trade: _Trade, received_ns: int) -> Trade:
         price, quantity = without_exponent(str(trade.price, "ascii")), without_exponent(str(trade.qty, "ascii"))

@@ -41,6 +41,11 @@ def quote_of(
     )
 
 
+def has_empty_side(bid: str, bid_size: str, ask: str, ask_size: str) -> bool:
+    """Whether a side has neither price nor quantity: a market that has no quote now, which is no fault of a frame."""
+    return not (bid + bid_size).strip("0.") or not (ask + ask_size).strip("0.")
+
+
 def trade_of(
     instrument: Instrument, trade_id: str, side: Side, price: str, quantity: str, time_ns: int, received_ns: int
 ) -> Trade:
