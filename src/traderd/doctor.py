@@ -29,6 +29,7 @@ from traderd.adapters.migrations import pending
 from traderd.adapters.postgres import connect
 from traderd.adapters.rest import HttpRest
 from traderd.config import Config, Venue, endpoint, redacted, seats_of, state_path
+from traderd.core.clock_offset import ClockOffset
 from traderd.core.errors import BadFrameError, MigrationError, TraderdError
 from traderd.venues.roster import Seat
 
@@ -277,11 +278,12 @@ async def _clock(check: str, venue: Venue, seat: Seat) -> Finding:
         )
     finally:
         await rest.close()
-    ahead_s = ((sent_ns + received_ns) / 2 - theirs_ns) / 1e9
+    offset = ClockOffset().observe(sent_ns, theirs_ns, received_ns)
+    ahead_s = -offset.offset_ns / 1e9
     side = "ahead of" if ahead_s > 0 else "behind"
     round_trip_ms = (received_ns - sent_ns) / 1e6
     seen = f"ours is {abs(ahead_s) * 1000:.0f} ms {side} theirs, round trip {round_trip_ms:.0f} ms"
-    if abs(ahead_s) > CLOCK_SKEW_S_MAX:
+    if abs(offset.correction_ns) > CLOCK_SKEW_S_MAX * 1e9:  # some venues tell whole seconds: what is certain counts
         return Finding(check, "problem", seen, "set this machine's clock: let chrony or systemd-timesyncd run")
     return Finding(check, "ok", seen)
 
