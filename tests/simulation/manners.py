@@ -106,6 +106,11 @@ class Manners:
         """How many levels a side this book keeps; 0: all."""
         return 0
 
+    def unified(self, place: str, symbol: str) -> str:
+        """ccxt's name; the place tells the market where the venue has an address for each."""
+        names = [ours for ours, theirs in self.symbols.items() if theirs == symbol]
+        return next(ours for ours in names if place not in ("spot", "linear") or market_of(ours) == place)
+
     def printed(self, place: str, symbol: str) -> list[Print]:
         """One instrument's trades so far."""
         return [each for each in self.prints if (each.place, each.symbol) == (place, symbol)]

@@ -10,6 +10,7 @@ span is whole five minutes, so that candles begin where candles begin; the rest 
 
 import asyncio
 import gzip
+import heapq
 import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -34,6 +35,7 @@ _START = re.compile(r'(?<="start":")\d{10}(?=")')
 class Record(NamedTuple):
     """One line of a capture: `market` is what the header or the address says, "" where neither does."""
 
+    at_ns: int
     market: str
     text: str
 
@@ -57,7 +59,7 @@ def recording(name: str, market: str = "") -> Recording:
     behind_ns = time.time_ns() - sent[-1][0]
     shift_ns = behind_ns - behind_ns % _GRID_NS
     around_ms = sent[0][0] // 10**6 - _AROUND_MS, sent[-1][0] // 10**6 + _AROUND_MS
-    records = [Record(market, _redated(text, shift_ns // 10**9, around_ms)) for _, text in sent]
+    records = [Record(at_ns, market, _redated(text, shift_ns // 10**9, around_ms)) for at_ns, text in sent]
     return Recording(records, bodies, behind_ns % _GRID_NS)
 
 
@@ -95,18 +97,19 @@ class RecordedVenue:
         if self._runner is not None:
             await self._runner.cleanup()
 
-    async def play(self, records: Iterable[Record], seconds: float = 0.0) -> None:
-        """Play a tape evenly in so many seconds, or as fast as it goes."""
-        tape = [told for record in records if (told := self.manners.read(record.market, record.text))]
-        began_s, position = time.monotonic(), 0
-        while position < len(tape):
-            share = (time.monotonic() - began_s) / seconds if seconds else 1.0
-            goal = min(len(tape), int(len(tape) * share) + 1, position + _BATCH)
-            for place, stream, text in tape[position:goal]:
-                self.manners.take(place, stream, text)
-                await self._send([each for each in self._callers if each.hears(place, stream)], text)
-            position = goal
-            await asyncio.sleep(_TICK_S if seconds else 0)
+    async def play(self, *tapes: Iterable[Record], paced: bool = False) -> None:
+        """Play them together: each frame at its time, or all as fast as it goes."""
+        for number, record in enumerate(heapq.merge(*tapes, key=lambda record: record.at_ns)):
+            if number % _BATCH == 0:
+                await asyncio.sleep(0)  # others have their turn, and hearts beat
+            while paced and time.time_ns() < record.at_ns:
+                await asyncio.sleep(_TICK_S)
+            told = self.manners.read(record.market, record.text)
+            if told is None:
+                continue
+            place, stream, text = told
+            self.manners.take(place, stream, text)
+            await self._send([each for each in self._callers if each.hears(place, stream)], text)
 
     def cut(self, refuse_s: float = 0.0) -> None:
         """End every connection without a word, and let nobody in for so long."""

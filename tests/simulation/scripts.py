@@ -1,29 +1,33 @@
-"""What five venues might say in some seconds: made-up tapes in each venue's own format, small and without an end.
+"""What five venues might say: made-up tapes in each venue's own format, small and without an end.
 
-Every symbol has quotes, trades and a book that move twenty times a second, and contracts what contracts have besides.
+Every symbol has quotes and a book that move twenty times a second, five trades a second, and contracts what contracts
+have besides. Trades are fewer because Bybit's spot market serves the last sixty only: more couldn't be healed there.
 The forms are those of the captures and of the venues' documentation.
 """
 
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import count
 from typing import Any
 
 from ladder import Ladder, Level
 from recorded import Record
 
 STEPS_PER_S = 20
+_STEPS_PER_TRADE = 4
+_LEVELS = 10
 _MS = 10**6
 
 
-def script(venue: str, symbols: dict[str, str], start_ns: int, seconds: float) -> Iterator[Record]:
+def script(venue: str, symbols: dict[str, str], start_ns: int) -> Iterator[Record]:
     """A tape of this venue, in the order of time; `symbols` are the venue's names by ccxt's."""
     speakers = [_SPEAKERS[venue](ours, theirs) for ours, theirs in symbols.items()]
-    for step in range(int(seconds * STEPS_PER_S)):
+    for step in count():
         at_ns = start_ns + step * 10**9 // STEPS_PER_S
         for speaker in speakers:
             for frame in speaker.say(step, at_ns):
-                yield Record("linear" if ":" in speaker.ours else "spot", _json(frame))
+                yield Record(at_ns, "linear" if ":" in speaker.ours else "spot", _json(frame))
 
 
 class _Speaker:
@@ -41,17 +45,20 @@ class _Speaker:
         self.ladder.put(bids, asks)
         yield self.book(step, at_ns, bids, asks)
         yield self.quote(step, at_ns, self.ladder.bids[0], self.ladder.asks[0])
-        side = "buy" if step % 3 else "sell"
-        yield self.trade(step, at_ns, f"{self.base + step % 7}.50", f"0.{step % 9 + 1}0", side)
+        if step % _STEPS_PER_TRADE == 0:
+            number = step // _STEPS_PER_TRADE
+            side = "buy" if number % 3 else "sell"
+            yield self.trade(number, at_ns, f"{self.base + number % 7}.50", f"0.{number % 9 + 1}0", side)
         if step % STEPS_PER_S == 0:
             yield from self.rest(step, at_ns)
 
     def _changes(self, step: int) -> tuple[list[Level], list[Level]]:
-        """Twelve levels a side at first; then one of each side changes, and now and then goes and comes."""
+        """All levels at first; then one of each side changes, and now and then one goes, to come back later."""
         if step == 0:
-            bids = [(f"{self.base - each}.10", f"{each + 1}.00") for each in range(12)]
-            return bids, [(f"{self.base + 10 + each}.20", f"{each + 1}.50") for each in range(12)]
-        each, quantity = step % 12, "0.00" if step % 5 == 4 and step % 12 else f"{step % 50 + 1}.25"
+            bids = [(f"{self.base - each}.10", f"{each + 1}.00") for each in range(_LEVELS)]
+            return bids, [(f"{self.base + 10 + each}.20", f"{each + 1}.50") for each in range(_LEVELS)]
+        each = step % _LEVELS
+        quantity = "0.00" if each == 3 and step % 4 else f"{step % 50 + 1}.25"
         return [(f"{self.base - each}.10", quantity)], [(f"{self.base + 10 + each}.20", quantity)]
 
     def book(self, step: int, at_ns: int, bids: list[Level], asks: list[Level]) -> Any:
@@ -60,7 +67,7 @@ class _Speaker:
     def quote(self, step: int, at_ns: int, bid: Level, ask: Level) -> Any:
         raise NotImplementedError
 
-    def trade(self, step: int, at_ns: int, price: str, quantity: str, side: str) -> Any:
+    def trade(self, number: int, at_ns: int, price: str, quantity: str, side: str) -> Any:
         raise NotImplementedError
 
     def rest(self, step: int, at_ns: int) -> Iterator[Any]:
@@ -82,9 +89,9 @@ class _Binance(_Speaker):
         best = {"b": bid[0], "B": bid[1], "a": ask[0], "A": ask[1]}
         return self._frame("bookTicker", {**times, "u": step * 2 + 2, "s": self.theirs, **best})
 
-    def trade(self, step: int, at_ns: int, price: str, quantity: str, side: str) -> Any:
+    def trade(self, number: int, at_ns: int, price: str, quantity: str, side: str) -> Any:
         kind, name = ("aggTrade", "a") if self.contract else ("trade", "t")
-        told = {"e": kind, "E": at_ns // _MS, "s": self.theirs, name: 1_000 + step, "p": price, "q": quantity}
+        told = {"e": kind, "E": at_ns // _MS, "s": self.theirs, name: 1_000 + number, "p": price, "q": quantity}
         return self._frame(kind, {**told, "T": at_ns // _MS, "m": side == "sell"})
 
     def rest(self, step: int, at_ns: int) -> Iterator[Any]:
@@ -112,9 +119,9 @@ class _Kraken(_Speaker):
         best = {"bid": _Number(bid[0]), "bid_qty": _Number(bid[1]), "ask": _Number(ask[0]), "ask_qty": _Number(ask[1])}
         return self._frame("ticker", {**best, "timestamp": _iso(at_ns)})
 
-    def trade(self, step: int, at_ns: int, price: str, quantity: str, side: str) -> Any:
+    def trade(self, number: int, at_ns: int, price: str, quantity: str, side: str) -> Any:
         told = {"side": side, "price": _Number(price), "qty": _Number(quantity), "ord_type": "market"}
-        return self._frame("trade", {**told, "trade_id": 1_000 + step, "timestamp": _iso(at_ns)})
+        return self._frame("trade", {**told, "trade_id": 1_000 + number, "timestamp": _iso(at_ns)})
 
     def rest(self, step: int, at_ns: int) -> Iterator[Any]:
         prices = dict.fromkeys(("open", "high", "low", "close", "vwap"), _Number(f"{self.base}.50"))
@@ -141,8 +148,8 @@ class _Coinbase(_Speaker):
         told = {"type": "ticker", "product_id": self.theirs, "price": f"{self.base}.50", **best}
         return self._frame("ticker", {"type": "update", "tickers": [told]}, at_ns)
 
-    def trade(self, step: int, at_ns: int, price: str, quantity: str, side: str) -> Any:
-        told = {"product_id": self.theirs, "trade_id": str(1_000 + step), "price": price, "size": quantity}
+    def trade(self, number: int, at_ns: int, price: str, quantity: str, side: str) -> Any:
+        told = {"product_id": self.theirs, "trade_id": str(1_000 + number), "price": price, "size": quantity}
         told |= {"time": _iso(at_ns), "side": "SELL" if side == "buy" else "BUY"}  # the maker's
         return self._frame("market_trades", {"type": "update", "trades": [told]}, at_ns)
 
@@ -164,9 +171,9 @@ class _Bybit(_Speaker):
         told = {"s": self.theirs, "b": [bid], "a": [ask], "u": step + 100, "seq": step}
         return self._frame("orderbook.1", told, at_ns, cts=at_ns // _MS)
 
-    def trade(self, step: int, at_ns: int, price: str, quantity: str, side: str) -> Any:
+    def trade(self, number: int, at_ns: int, price: str, quantity: str, side: str) -> Any:
         """A contract's trades are named by UUIDs, spot's by digits."""
-        name = f"a9188a0a-82bc-50de-be60-{step:012x}" if self.contract else str(2290000000090712222 + step)
+        name = f"a9188a0a-82bc-50de-be60-{number:012x}" if self.contract else str(2290000000090712222 + number)
         told = {
             "T": at_ns // _MS,
             "s": self.theirs,
@@ -204,8 +211,8 @@ class _Okx(_Speaker):
         told = {"asks": _counted([ask]), "bids": _counted([bid]), "ts": str(at_ns // _MS), "seqId": step * 3}
         return self._frame("bbo-tbt", told)
 
-    def trade(self, step: int, at_ns: int, price: str, quantity: str, side: str) -> Any:
-        told = {"instId": self.theirs, "tradeId": str(1_000 + step), "px": price, "sz": quantity, "side": side}
+    def trade(self, number: int, at_ns: int, price: str, quantity: str, side: str) -> Any:
+        told = {"instId": self.theirs, "tradeId": str(1_000 + number), "px": price, "sz": quantity, "side": side}
         return self._frame("trades-all", {**told, "ts": str(at_ns // _MS)})
 
     def rest(self, step: int, at_ns: int) -> Iterator[Any]:
