@@ -117,6 +117,7 @@ def _beside(connection: ServerConnection) -> socket.socket:
     own = connection.transport.get_extra_info("socket")
     again = socket.socket(fileno=os.dup(own.fileno()))
     again.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    again.settimeout(30.0)  # it never blocks by itself, as the other doesn't: one that falls behind is waited for
     return again
 
 
@@ -189,6 +190,7 @@ async def count(folder: Path, daemon: subprocess.Popen[bytes], seconds: float) -
     cpu, ticks, began = cpu_s(daemon.pid), status(folder)["ticks"]["received"], time.monotonic()
     await asyncio.sleep(seconds)
     used, heard, took = cpu_s(daemon.pid) - cpu, status(folder)["ticks"]["received"] - ticks, time.monotonic() - began
+    assert heard, "the exchange sends nothing any more"
     return {"us": used / heard * 1e6, "ticks": heard, "rate": heard / took}
 
 
