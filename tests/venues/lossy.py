@@ -112,11 +112,31 @@ class Traffic:
             return frame.connection in self._connections_of[key]
         return key in frame.keys and not (key[1] == "book" and at in self.passed_over)
 
+    @property
+    def begun(self) -> int:
+        """Where every book is there."""
+        return self._truth[0]
+
     @cached_property
+    def able(self) -> list[Frame]:
+        """Those that can get lost."""
+        return [frame for frame in self.frames if frame.recorded and frame.at > self.begun]
+
+    @property
     def passed_over(self) -> set[int]:
         """The places of book messages that are older than the snapshot they come after."""
-        truth = Truth()
-        return {frame.at for frame in self.frames if Verdict.STALE in truth.hear(frame)}
+        return self._truth[1]
+
+    @cached_property
+    def _truth(self) -> tuple[int, set[int]]:
+        truth, begun, passed_over = Truth(), dict[str, int](), set[int]()
+        for frame in self.frames:
+            if Verdict.STALE in truth.hear(frame):
+                passed_over.add(frame.at)
+            for event in frame.books:
+                if truth.books[event.instrument.symbol].usable:
+                    begun.setdefault(event.instrument.symbol, frame.at)
+        return max(begun.values()), passed_over
 
     @cached_property
     def _by_place(self) -> dict[int, Frame]:
@@ -160,21 +180,10 @@ def lost_from(traffic: Traffic, seed: int, share: float = 0.001) -> set[int]:
 
     Nothing gets lost before every book is there: what has not begun can't be interrupted.
     """
-    dice, begun = random.Random(seed), _all_begun(traffic.frames)
-    able = [frame for frame in traffic.frames if frame.recorded and frame.at > begun]
-    lost = {frame.at for frame in able if dice.random() < share}
-    books = [frame.at for frame in able if frame.books and frame.at not in traffic.passed_over]
+    dice = random.Random(seed)
+    lost = {frame.at for frame in traffic.able if dice.random() < share}
+    books = [frame.at for frame in traffic.able if frame.books and frame.at not in traffic.passed_over]
     return lost if lost.intersection(books) else lost | {dice.choice(books)}
-
-
-def _all_begun(frames: Sequence[Frame]) -> int:
-    truth, begun = Truth(), dict[str, int]()
-    for frame in frames:
-        truth.hear(frame)
-        for event in frame.books:
-            if truth.books[event.instrument.symbol].usable:
-                begun.setdefault(event.instrument.symbol, frame.at)
-    return max(begun.values())
 
 
 class Truth:
