@@ -13,7 +13,7 @@ import gzip
 import heapq
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -186,8 +186,10 @@ def _redated(text: str, shift_s: int, around_ms: tuple[int, int]) -> str:
         told = int(match[0])
         return str(told + shift_s * 1000) if around_ms[0] < told < around_ms[1] else match[0]
 
-    later: Callable[[re.Match[str]], str] = lambda match: _later(match[0], shift_s)  # noqa: E731
-    return _START.sub(lambda match: str(int(match[0]) + shift_s), _ISO.sub(later, _MS.sub(milliseconds, text)))
+    text = _MS.sub(milliseconds, text)
+    if 'Z"' in text:
+        text = _ISO.sub(lambda match: _later(match[0], shift_s), text)
+    return _START.sub(lambda match: str(int(match[0]) + shift_s), text) if '"start":"' in text else text
 
 
 def _later(second: str, shift_s: int) -> str:
