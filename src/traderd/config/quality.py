@@ -25,7 +25,7 @@ class Quality(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     warmup: _Count = 30
     """Samples before anything is called a jump."""
     sample_ms: _Milliseconds = 100
-    """Returns are measured over this, or over the longer time until the next tick."""
+    """Returns are measured over this, or over a longer time where ticks are seldom."""
     halflife: _Count = 600
     """Samples after which a return weighs half."""
     confirmations: _Count = 3
