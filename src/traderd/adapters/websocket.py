@@ -149,12 +149,14 @@ class _Listener(WSListener):
 
     def _take(self, transport: WSTransport, message: bytes) -> None:
         """Hand over at once, but no more in one turn of the loop than others can wait for."""
+        if self.mistake is not None:
+            return
         self._turn += 1
-        if self._turn <= _FRAMES_A_TURN and not self.waiting and self.mistake is None:
+        if self._turn <= _FRAMES_A_TURN and not self.waiting:
             try:
                 self._on_frame(message, self._stamp)
             except BaseException as error:
-                self._err(transport, error)
+                self._fail(transport, error)
             return
         if not self.waiting:
             transport.underlying_transport.pause_reading()
@@ -163,30 +165,30 @@ class _Listener(WSListener):
 
     def _catch_up(self, transport: WSTransport) -> None:
         """What one read brought too much of, a turn's worth at a time; only then is more read."""
-        for _ in range(min(_FRAMES_A_TURN, len(self.waiting))):
-            self._hand_over(transport, *self.waiting.popleft())
+        self._hand_over(transport, _FRAMES_A_TURN)
         if self.waiting:
             self._loop.call_soon(self._catch_up, transport)
         elif not transport.is_disconnected:
             transport.underlying_transport.resume_reading()
 
-    def _hand_over(self, transport: WSTransport, message: bytes, received_ns: int) -> None:
-        if self.mistake is not None:
-            return
+    def _hand_over(self, transport: WSTransport, most: int) -> None:
+        waiting, on_frame = self.waiting, self._on_frame
         try:
-            self._on_frame(message, received_ns)
+            while waiting and most:
+                most -= 1
+                on_frame(*waiting.popleft())
         except BaseException as error:
-            self._err(transport, error)
+            self._fail(transport, error)
 
-    def _err(self, transport: WSTransport, error: BaseException) -> None:
+    def _fail(self, transport: WSTransport, error: BaseException) -> None:
         """Our own mistake: ends the link, and through wait_closed the process."""
         self.mistake = error
+        self.waiting.clear()
         transport.send_close(WSCloseCode.GOING_AWAY)
         transport.disconnect()
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
-        while self.waiting:  # received is received
-            self._hand_over(transport, *self.waiting.popleft())
+        self._hand_over(transport, len(self.waiting))  # received is received
         if not self.closed.done():
             self.reason = self.reason or "connection lost"
             self.closed.set_result(None)
