@@ -142,7 +142,7 @@ class Line:
             "ws1",
             speak,
             endpoint,
-            Streams(self.instruments, channels),
+            Streams(self.instruments, channels, dialect.offers),
             self.stream,
             self.pipeline,
             backoff or Backoff(0.01, 0.05, 60.0),

@@ -86,3 +86,23 @@ async def test_a_symbol_that_the_venue_drops_is_left_told_once_and_heard_again_w
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
         await line.rest.close()
+
+
+async def test_after_a_restart_only_what_the_venue_offers_is_taken_for_missing(
+    tmp_path: Path, exchange: SimulatedExchange
+) -> None:
+    """A dated contract has no funding: a gap in it would never end."""
+    line = Line(tmp_path, Binance, Endpoint(exchange.url, exchange.rest_url), exchange.symbols)
+    symbols = ["BTC/USDT:USDT", "BTC/USDT:USDT-261225"]
+    (seat,) = seats([("okx", symbols, ("funding", "mark"), 10)])
+    settings = {"okx": Venue(name="okx", symbols=tuple(symbols))}
+    telemetry = Telemetry(Metrics(), logger("test"), 0)
+    feeds = Feeds(settings, line.pipeline, line.rest, line.clock, telemetry, Recordings(None, 0))  # type: ignore[arg-type]  # driven time
+    nowhere = Endpoint("ws://127.0.0.1:1", "http://127.0.0.1:1")
+    running = asyncio.create_task(feeds.run(seat, nowhere, 1_700_000_000 * 10**9, lambda listed: None))
+    await until(line.gaps.open_gaps)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    await line.rest.close()
+    opened = {(gap.symbol, gap.channel, gap.reason) for gap in line.gaps.open_gaps()}
+    assert opened == {(symbols[0], "funding", "restart"), *((each, "mark", "restart") for each in symbols)}

@@ -340,7 +340,7 @@ class Reader:
                 name,
                 lambda name=name: cast(Dialect, _AsRead(self.traffic.spoken[name], name, self.told)),  # type: ignore[misc]  # mypy can't infer a lambda's defaults
                 Endpoint("", ""),
-                Streams(instruments[name], CHANNELS),
+                Streams(instruments[name], CHANNELS, lambda instrument, channel: True),
                 stream,
                 pipeline,
                 Backoff(1.0, 1.0, 1.0),

@@ -93,8 +93,9 @@ class Feeds:
         stream = self._pipeline.stream(seat.exchange, symbols)
         if away_since_ns:
             for channel in chain.from_iterable(seat.dialect.by_connection(seat.channels)):
-                for symbol in symbols:
-                    self._pipeline.gap_opened(seat.exchange, symbol, channel, "restart", away_since_ns)
+                for instrument in seat.instruments:
+                    if seat.dialect.offers(instrument, channel):
+                        self._pipeline.gap_opened(seat.exchange, instrument.symbol, channel, "restart", away_since_ns)
         backoff = Backoff(0.25, 30.0, 60.0)
         instruments = await listed(
             seat.dialect, endpoint, seat.instruments, self._rest, backoff, random.random, self._telemetry

@@ -1,5 +1,6 @@
 """The streams of one session, by number: which event belongs to which, and when each was last heard.
 
+An instrument has only those channels that its venue offers of it: nobody waits for a dated contract's funding.
 Made once, so that a tick costs two list look-ups and one store, however many streams there are. What a venue ceases to
 trade keeps its numbers, but nobody asks for it and what may still come of it is nobody's.
 """
@@ -42,10 +43,18 @@ UNASKED: Final = -1
 class Streams:
     """Numbered by channel and then by instrument, from 0."""
 
-    def __init__(self, instruments: Sequence[Instrument], channels: Sequence[AnyChannel]) -> None:
+    def __init__(
+        self,
+        instruments: Sequence[Instrument],
+        channels: Sequence[AnyChannel],
+        offers: Callable[[Instrument, AnyChannel], bool],
+    ) -> None:
+        """`offers` says whether the venue has a channel of an instrument: see Dialect."""
         self.instruments = instruments
         self.channels = channels
-        self.of = [(instrument, channel) for channel in channels for instrument in instruments]
+        self.of = [
+            (instrument, channel) for channel in channels for instrument in instruments if offers(instrument, channel)
+        ]
         self.names = [(instrument.venue_symbol, str(channel)) for instrument, channel in self.of]
         self.floors_s = [_FLOORS_S[channel] for _, channel in self.of]
         size = max((instrument.index for instrument in instruments), default=-1) + 1
@@ -55,7 +64,9 @@ class Streams:
         """Instruments, by their index."""
         self.refused: set[int] = set()
         """Places of which the venue wouldn't hear, on this link or an earlier one."""
-        for at in range(len(self.of)):
+        self._places: dict[int, list[int]] = {instrument.index: [] for instrument in instruments}
+        for at, (instrument, _) in enumerate(self.of):
+            self._places[instrument.index].append(at)
             self._place(at, at)
 
     def __len__(self) -> int:
@@ -92,7 +103,7 @@ class Streams:
         return self._turn(instrument, self.retired.remove) if instrument.index in self.retired else []
 
     def _turn(self, instrument: Instrument, turn: Callable[[int], None]) -> list[int]:
-        places = [at for at, (each, _) in enumerate(self.of) if each.index == instrument.index]
+        places = self._places.get(instrument.index, [])
         if places:
             turn(instrument.index)
         for at in places:
@@ -106,5 +117,4 @@ class Streams:
 
     def siblings(self, at: int) -> list[int]:
         """All streams of the same instrument, this one too."""
-        place, count = at % len(self.instruments), len(self.instruments)
-        return [place + count * row for row in range(len(self.channels))]
+        return self._places[self.of[at][0].index]

@@ -50,19 +50,20 @@ class VenueSessions:
         """`name` is the seat's; 0 leaves a limit to the venue."""
         self.name = name
         self.stream = stream
+        dialect = speak()
         self.sessions = [
             Session(
                 f"ws{number}",
                 speak,
                 endpoint,
-                Streams(shard.instruments, shard.channels),
+                Streams(shard.instruments, shard.channels, dialect.offers),
                 stream,
                 pipeline,
                 Backoff(_BASE_S, _CAP_S, _HEALTHY_AFTER_S),
                 world,
                 connection_age_max_s,
             )
-            for number, shard in enumerate(shards(speak(), instruments, channels, streams_per_connection_max), 1)
+            for number, shard in enumerate(shards(dialect, instruments, channels, streams_per_connection_max), 1)
         ]
 
     async def run(self) -> None:

@@ -68,6 +68,7 @@ class BinanceStreams:
 
     exchange = "binance"
     limits: Limits
+    channels: frozenset[AnyChannel]
 
     def __init__(
         self, make: Callable[[str, int], Instrument], rule: BookRule, streams: Mapping[AnyChannel, str]
@@ -93,12 +94,16 @@ class BinanceStreams:
         """See Dialect."""
         return self._bound[venue_symbol]
 
+    def offers(self, instrument: Instrument, channel: AnyChannel) -> bool:
+        """See Dialect. What is delivered at its date pays no funding."""
+        return channel in self.channels and not (channel == "funding" and instrument.dated)
+
     def subscribe_frames(self, instruments: Sequence[Instrument], channels: Sequence[AnyChannel]) -> list[str]:
         """Numbered; each names at most `limits.streams_per_frame` streams. Funding and mark price share a stream."""
         streams: dict[str, list[tuple[AnyChannel, str]]] = {}
         for instrument in instruments:
             for channel in channels:
-                if channel in self._streams:
+                if channel in self._streams and self.offers(instrument, channel):
                     stream = self._stream(instrument, channel)
                     streams.setdefault(stream, []).append((channel, instrument.venue_symbol))
         names, size = list(streams), self.limits.streams_per_frame
@@ -109,7 +114,7 @@ class BinanceStreams:
 
     def resubscribe_frames(self, instrument: Instrument, channel: AnyChannel) -> list[str]:
         """Leave one stream and join it again, for one that stays silent. A broken book is mended by REST instead."""
-        if channel not in self._streams:
+        if channel not in self._streams or not self.offers(instrument, channel):
             return []
         name = self._stream(instrument, channel)
         return [

@@ -133,6 +133,10 @@ class Bybit(BybitRest):
         """`BTC/USDT:USDT` → `BTCUSDT`; see `bybit_symbols`."""
         return venue_symbol_of(symbol, self.market)
 
+    def offers(self, instrument: Instrument, channel: AnyChannel) -> bool:
+        """See Dialect. What is delivered at its date pays no funding."""
+        return channel in self.channels and not (channel == "funding" and instrument.dated)
+
     def by_connection(self, channels: Sequence[AnyChannel]) -> list[list[AnyChannel]]:
         """One connection carries everything."""
         return [list(channels)]
@@ -148,7 +152,7 @@ class Bybit(BybitRest):
         topics: dict[str, list[tuple[AnyChannel, str]]] = {}
         for instrument in instruments:
             for channel in channels:
-                if channel in self.channels:
+                if self.offers(instrument, channel):
                     topic = self._topic(instrument, channel)
                     topics.setdefault(topic, []).append((channel, instrument.venue_symbol))
         names, size = list(topics), self.limits.streams_per_frame
@@ -157,7 +161,7 @@ class Bybit(BybitRest):
 
     def resubscribe_frames(self, instrument: Instrument, channel: AnyChannel) -> list[str]:
         """Unsubscribe and subscribe: the venue answers the second with a snapshot."""
-        if channel not in self.channels:
+        if not self.offers(instrument, channel):
             return []
         topic = {self._topic(instrument, channel): [(channel, instrument.venue_symbol)]}
         return [self._requests.frame(op, topic) for op in ("unsubscribe", "subscribe")]

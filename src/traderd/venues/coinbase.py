@@ -185,6 +185,10 @@ class Coinbase(CoinbaseRest):
         """`BTC/USD` → `BTC-USD`."""
         return product_id_of(symbol)
 
+    def offers(self, instrument: Instrument, channel: AnyChannel) -> bool:
+        """See Dialect."""
+        return channel in self.channels
+
     def by_connection(self, channels: Sequence[AnyChannel]) -> list[list[AnyChannel]]:
         """Books go apart: megabytes of snapshot hold up no quote, and a lost quote breaks no book."""
         others: list[AnyChannel] = [channel for channel in channels if channel in _CHANNELS and channel != "book"]

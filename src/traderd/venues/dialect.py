@@ -122,6 +122,10 @@ class Dialect(Protocol):
         """`BTC/USDT` → the venue's spelling on its websocket."""
         ...
 
+    def offers(self, instrument: Instrument, channel: AnyChannel) -> bool:
+        """Whether the venue has this of this instrument: a dated contract has no funding, spot has no mark price."""
+        ...
+
     def by_connection(self, channels: Sequence[AnyChannel]) -> list[list[AnyChannel]]:
         """Which of these channels can share a connection; those that aren't streamed are left out."""
         ...

@@ -170,6 +170,10 @@ class Kraken(KrakenRest):
         """The same: `BTC/USD`."""
         return symbol
 
+    def offers(self, instrument: Instrument, channel: AnyChannel) -> bool:
+        """See Dialect."""
+        return channel in self.channels
+
     def by_connection(self, channels: Sequence[AnyChannel]) -> list[list[AnyChannel]]:
         """One connection carries everything."""
         return [list(channels)]

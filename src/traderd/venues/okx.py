@@ -147,6 +147,11 @@ class Okx(OkxRest):
         """`BTC/USDT:USDT` → `BTC-USDT-SWAP`."""
         return venue_symbol_of(symbol)
 
+    def offers(self, instrument: Instrument, channel: AnyChannel) -> bool:
+        """See Dialect. By the instrument's own market; what is delivered at its date pays no funding."""
+        offered = _SPOT if instrument.market == "spot" else _CHANNELS
+        return channel in offered and not (channel == "funding" and instrument.dated)
+
     def by_connection(self, channels: Sequence[AnyChannel]) -> list[list[AnyChannel]]:
         """Which channels can share a connection: those of /public and those of /business."""
         public = [channel for channel in channels if channel not in _BUSINESS]
@@ -163,14 +168,17 @@ class Okx(OkxRest):
 
     def subscribe_frames(self, instruments: Sequence[Instrument], channels: Sequence[AnyChannel]) -> list[str]:
         """Numbered; each names at most a hundred streams. An index and the liquidations are many contracts' stream."""
-        streams = [stream for each in instruments for channel in channels for stream in _streams(each, channel)]
-        names, size = list(dict.fromkeys(streams)), _STREAMS_PER_FRAME
+        asked = ((each, channel) for each in instruments for channel in channels if self.offers(each, channel))
+        names = list(dict.fromkeys(stream for each, channel in asked for stream in _streams(each, channel)))
+        size = _STREAMS_PER_FRAME
         return [self._request("subscribe", names[at : at + size]) for at in range(0, len(names), size)]
 
     def resubscribe_frames(self, instrument: Instrument, channel: AnyChannel) -> list[str]:
         """Leave a stream and join it again: a book begins with a snapshot then."""
+        if not self.offers(instrument, channel):
+            return []
         names = _streams(instrument, channel)
-        return [self._request(operation, names) for operation in ("unsubscribe", "subscribe")] if names else []
+        return [self._request(operation, names) for operation in ("unsubscribe", "subscribe")]
 
     def bind(self, instruments: Sequence[Instrument]) -> None:
         """See Dialect."""
@@ -356,13 +364,9 @@ def _best_of(ticker: Ticker) -> tuple[str, str, str, str]:
 
 
 def _streams(instrument: Instrument, channel: AnyChannel) -> list[str]:
-    """The arguments by which one channel of one instrument is asked for, as JSON; none where it has no such channel."""
+    """The arguments by which one channel of one instrument is asked for, as JSON."""
     arg: dict[str, Any] = {"channel": _CHANNELS[channel], "instId": instrument.venue_symbol}
     args = [arg]
-    if channel in ("funding", "mark", "open_interest", "liquidation") and instrument.market == "spot":
-        return []
-    if channel == "funding" and instrument.expiry_ns:
-        return []
     if channel == "mark":
         args.append({"channel": _INDEX, "instId": index_of(instrument)})
     if channel == "liquidation":
