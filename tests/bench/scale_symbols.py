@@ -46,7 +46,8 @@ TRADES_SHARE = 0.2
 WARM_S = 15.0
 """Before anything is counted: what a start costs is not the ticks', and the quality gate's first thirty samples of each
 symbol's prices belong to it."""
-SPARE_S = 6.0
+SPARE_S = 30.0
+"""Beyond what is counted: a busy machine takes long to start a daemon."""
 
 
 class Exchange:
