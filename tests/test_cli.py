@@ -123,7 +123,7 @@ def test_without_an_argument_the_file_here_is_taken_and_without_that_the_default
     assert execute(["check", "--json"]) == 0
     outline = json.loads(capsys.readouterr().out)
     assert outline["config"] == str(here / "config.yaml")
-    assert outline["venues"][0]["streams"] == 3
+    assert outline["venues"][0]["streams"] == 4
 
 
 def test_check_says_what_a_start_would_do(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -61,7 +61,7 @@ def test_a_small_file_is_enough(file: Path) -> None:
     """Everything but the venues has a default."""
     config = loaded(file, "venues: [{name: binance, endpoint: sim, symbols: [BTC/USDT]}]")
     assert config == Config(venues=config.venues)
-    assert config.venues[0].channels == ("quote", "trade", "book")
+    assert config.venues[0].channels == ("quote", "trade", "book", "candle")
 
 
 def test_every_mistake_is_told_at_once_in_the_files_order(file: Path) -> None:
@@ -98,7 +98,8 @@ engine: 5
         "8: venues[1].symbols[2]: 'BTC/USD' is there twice",
         "10: strategies[0].slow: expected a whole number, got 'abc'",
         "11: strategies[1].type: expected one of ema_cross, got 'ema_cros'",
-        "11: strategies[1].timeframe: expected a timeframe: a number and s, m, h or d, like 1s, 5m or 4h, got '5x'",
+        "11: strategies[1].timeframe: expected a timeframe like 1s, 5m or 4h, or bars like 500-ticks, 10-units or "
+        "100000-dollars, got '5x'",
         "11: strategies[1].name: 'a' is there twice",
         "11: strategies[1].fast: 30 must be below slow, which is 3",
         "13: risk.order_notional_max: must be above 0, got -1",
@@ -384,6 +385,19 @@ def test_a_venues_addresses_follow_from_its_endpoint(file: Path) -> None:
     assert live is not None
     assert "binance" in live.rest
     assert endpoint(loaded(file, text.format("sim", "")).venues[0]) is None
+
+
+def test_each_market_of_a_venue_is_told_with_its_own_address(file: Path) -> None:
+    """By the names that a running daemon's status has, with the channels that the market offers."""
+    symbols, channels = "[BTC/USDT, ETH/USDT, 'BTC/USDT:USDT', 'BTC/USD:BTC']", "[quote, trade, funding]"
+    config = loaded(file, f"venues: [{{name: binance, endpoint: live, symbols: {symbols}, channels: {channels}}}]")
+    told = {entry["name"]: entry for entry in plan(config, file)["venues"]}
+    streams = {"binance": 4, "binance:linear": 3, "binance:inverse": 3}
+    assert {name: entry["streams"] for name, entry in told.items()} == streams
+    assert told["binance"]["rest"] == "https://api.binance.com"
+    assert told["binance:linear"]["rest"] == "https://fapi.binance.com"
+    assert told["binance:inverse"]["websocket"] == "wss://dstream.binance.com"
+    assert told["binance:linear"]["symbols"] == ["BTC/USDT:USDT"]
 
 
 def test_the_default_file_holds_the_defaults() -> None:

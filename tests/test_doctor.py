@@ -1,5 +1,6 @@
 """The doctor: finds what is wrong, says what to do, changes nothing and never hangs."""
 
+import asyncio
 import io
 import os
 import resource
@@ -199,6 +200,26 @@ async def test_a_clock_that_agrees_with_the_venues_is_ok(tmp_path: Path) -> None
         await exchange.stop()
     assert found.state == "ok", found
     assert "round trip" in found.text
+
+
+async def test_a_venue_that_tells_whole_seconds_is_not_late_by_what_it_cuts_off(tmp_path: Path) -> None:
+    """Kraken does: asked late in a second it seems to be behind by nearly as much."""
+
+    async def answer(_request: web.Request) -> web.Response:
+        await asyncio.sleep(1.85 - time.time() % 1 if time.time() % 1 > 0.85 else 0.85 - time.time() % 1)
+        return web.json_response({"error": [], "result": {"unixtime": int(time.time())}})
+
+    app = web.Application()
+    app.router.add_get("/0/public/Time", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    kraken = "venues: [{name: kraken, endpoint: 'ws://127.0.0.1:%d', symbols: [BTC/USD]}]\n"
+    try:
+        found = (await findings(tmp_path, kraken % runner.addresses[0][1] + QUIET))["clock of kraken"]
+    finally:
+        await runner.cleanup()
+    assert found.state == "ok", found
 
 
 async def test_a_venue_that_cannot_be_reached_is_a_problem(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import pytest
 
 from traderd.config import load_config
 from traderd.config.engine import engine_settings
+from traderd.core.engine import Engine
 from traderd.core.errors import ConfigError
 
 VENUES = "venues:\n  - {name: binance, endpoint: sim, symbols: [BTC/USDT]}\n"
@@ -37,6 +38,34 @@ def test_bars_and_quality_reach_the_engine(file: Path) -> None:
 def test_bars_that_cannot_be_meant_are_refused(file: Path, bars: str, told: str) -> None:
     """One line that says where and why."""
     file.write_text(f"{VENUES}engine: {{bars: [{bars}]}}\n")
+    with pytest.raises(ConfigError) as caught:
+        load_config(file)
+    assert any(told in line for line in caught.value.lines)
+
+
+STRATEGY = "strategies: [{type: ema_cross, name: a, exchange: binance, symbol: BTC/USDT, timeframe: 500-ticks}]\n"
+
+
+def test_a_strategy_names_bars_as_they_are_stored(file: Path) -> None:
+    """And the engine takes them."""
+    file.write_text(f"{VENUES}engine: {{bars: [{{kind: tick, size: 500}}]}}\n{STRATEGY}")
+    settings = engine_settings(load_config(file), "r")
+    assert [each.timeframe for each in settings.strategies] == [each.timeframe for each in settings.bars]
+    Engine(settings, [])
+
+
+@pytest.mark.parametrize(
+    ("bars", "told"),
+    [
+        ("{kind: tick, size: 50}", "1m; nor among engine.bars of BTC/USDT: 50-ticks"),
+        ("{kind: tick, size: 500, symbols: [ETH/USDT]}", "'500-ticks' isn't in engine.timeframes: 1s, 1m"),
+        ("{kind: tik, size: 500}", "engine.bars[0].kind"),
+        ("{kind: tick, size: x}", "engine.bars[0].size"),
+    ],
+)
+def test_a_strategy_on_bars_that_nobody_makes_is_refused(file: Path, bars: str, told: str) -> None:
+    """With those that there are; a mistake in the bars themselves is told, too."""
+    file.write_text(f"{VENUES.replace('[BTC', '[ETH/USDT, BTC')}engine: {{bars: [{bars}]}}\n{STRATEGY}")
     with pytest.raises(ConfigError) as caught:
         load_config(file)
     assert any(told in line for line in caught.value.lines)

@@ -169,7 +169,7 @@ async def test_without_json_a_person_reads_what_was_there_and_what_was_stored(
     file = capture(tmp_path / "made.frames.gz", [*some(), "{", quoted(31)])
     first = await asyncio.to_thread(played, tmp_path, file, dsn=plain_database.dsn)
     assert first.code == 0, first.err
-    assert "made.frames.gz: 62 frames, bad: {'malformed': 1}" in first.out
+    assert "made.frames.gz: 62 frames; not read: 1 malformed" in first.out
     assert "stored 61 rows, 0 were there already" in first.out
     second = await asyncio.to_thread(played, tmp_path, file, dsn=plain_database.dsn)
     assert "stored 0 rows, 61 were there already" in second.out
@@ -237,6 +237,35 @@ async def test_two_markets_that_spell_a_symbol_alike_are_kept_apart(tmp_path: Pa
     refused = await asyncio.to_thread(played, tmp_path, options, "--json", "--no-store")
     assert (refused.code, refused.out) == (1, "")
     assert refused.err.strip() == f"traderd: {options}: {address}option isn't spoken here"
+
+
+def test_a_market_that_is_not_spoken_takes_nothing_from_the_others(tmp_path: Path) -> None:
+    """Its frames are counted as what they are; a recording of it alone is refused."""
+    address, deal = "wss://stream.bybit.com/v5/public/", {"T": 1, "s": "BTCUSDT", "S": "Buy", "v": "1", "p": "2"}
+    told = json.dumps({"topic": "publicTrade.BTCUSDT", "type": "snapshot", "ts": 1, "data": [{**deal, "i": "7"}]})
+    said = [("ws1:connect", address + "option"), ("ws2:connect", address + "linear"), ("ws1", told), ("ws2", told)]
+    lines = [f"{T0 + at * MS} {connection} {text}" for at, (connection, text) in enumerate(said)]
+    file = tmp_path / "mixed.frames.gz"
+    file.write_bytes(gzip.compress("\n".join(['{"capture":1,"venue":"bybit"}', *lines]).encode() + b"\n"))
+    assert played(tmp_path, file, "--json", "--no-store").report[str(file)]["trades"]["BTCUSDT"]["trades"] == 1
+    told_people = played(tmp_path, file, "--no-store").out.splitlines()
+    assert told_people[:2] == ["mixed.frames.gz: 2 frames; not read: 1 unspoken", "BTCUSDT"]
+    assert told_people[2].split() == ["trades", "1,", "quantity", "1,", "notional", "2"]
+
+
+def test_a_book_without_a_snapshot_is_told_so_and_is_no_gap(tmp_path: Path) -> None:
+    """However its messages follow each other: there is nothing that they could be applied to."""
+
+    def change(number: int) -> Any:
+        told = {"e": "depthUpdate", "E": 1, "T": 1, "s": "BTCUSD_PERP", "ps": "BTCUSD"}
+        numbers = {"U": number, "u": number, "pu": number - 1}
+        return {"stream": "btcusd_perp@depth", "data": {**told, **numbers, "b": [["1.5", "2"]], "a": []}}
+
+    file = capture(tmp_path / "later.frames.gz", [change(number) for number in (7, 8, 10)], market="coinm")
+    (book,) = played(tmp_path, file, "--json", "--no-store").report[str(file)]["books"].values()
+    nothing = dict.fromkeys(("book_msgs", "snapshots", "seq_gaps", "final_bid_levels", "final_ask_levels"), 0)
+    assert book == {**nothing, "best_bid": None, "best_ask": None, "sum_bid_qty": "0", "sum_ask_qty": "0"}
+    assert "no snapshot of it" in played(tmp_path, file, "--no-store").out
 
 
 async def test_a_torn_file_is_read_as_far_as_it_goes(tmp_path: Path, plain_database: Database) -> None:

@@ -29,9 +29,10 @@ from traderd.adapters.migrations import pending
 from traderd.adapters.postgres import connect
 from traderd.adapters.redis_link import parts
 from traderd.adapters.rest import HttpRest
-from traderd.config import Config, Venue, endpoint, redacted, state_path
+from traderd.config import Config, Venue, endpoint, redacted, seats_of, state_path
+from traderd.core.clock_offset import ClockOffset
 from traderd.core.errors import BadFrameError, MigrationError, TraderdError
-from traderd.venues.registry import dialect
+from traderd.venues.roster import Seat
 
 TIMEOUT_S = 5.0
 CLOCK_SKEW_S_MAX = 0.5
@@ -78,7 +79,7 @@ async def examine(config: Config, config_path: Path) -> list[Finding]:
         "redis": _redis(config, state_dir),
         "http port": _port(config, state_dir),
         "open files": _open_files(),
-        **{f"clock of {venue.name}": _clock(venue) for venue in config.venues},
+        **{check: look for venue in config.venues for check, look in _clocks(venue).items()},
     }
     return list(await asyncio.gather(*(_in_time(check, look) for check, look in looks.items())))
 
@@ -248,14 +249,21 @@ async def _redis(config: Config, state_dir: Path) -> Finding:
     return Finding(check, "ok", f"Redis {version}, round trip {milliseconds:.1f} ms")
 
 
-async def _clock(venue: Venue) -> Finding:
-    check = f"clock of {venue.name}"
+def _clocks(venue: Venue) -> dict[str, Awaitable[Finding]]:
+    """Each market may have another address."""
     if venue.through_ccxt:
-        return Finding(check, "skipped", "heard through ccxt: its clock isn't asked")
-    address = endpoint(venue)
+        return {f"clock of {venue.name}": _unasked_clock(venue)}
+    return {f"clock of {seat.name}": _clock(f"clock of {seat.name}", venue, seat) for seat in seats_of(venue)}
+
+
+async def _unasked_clock(venue: Venue) -> Finding:
+    return Finding(f"clock of {venue.name}", "skipped", "heard through ccxt: its clock isn't asked")
+
+
+async def _clock(check: str, venue: Venue, seat: Seat) -> Finding:
+    address, speech = endpoint(venue, seat.market), seat.dialect
     if address is None:
         return Finding(check, "skipped", "simulated in the daemon: it is this machine's clock")
-    speech = dialect(venue.name, venue.book_depth)
     rest = HttpRest()
     try:
         await rest.get(speech.time_url(address), TIMEOUT_S)  # the first answer pays for the handshakes
@@ -272,11 +280,12 @@ async def _clock(venue: Venue) -> Finding:
         )
     finally:
         await rest.close()
-    ahead_s = ((sent_ns + received_ns) / 2 - theirs_ns) / 1e9
+    offset = ClockOffset().observe(sent_ns, theirs_ns, received_ns)
+    ahead_s = -offset.offset_ns / 1e9
     side = "ahead of" if ahead_s > 0 else "behind"
     round_trip_ms = (received_ns - sent_ns) / 1e6
     seen = f"ours is {abs(ahead_s) * 1000:.0f} ms {side} theirs, round trip {round_trip_ms:.0f} ms"
-    if abs(ahead_s) > CLOCK_SKEW_S_MAX:
+    if abs(offset.correction_ns) > CLOCK_SKEW_S_MAX * 1e9:  # some venues tell whole seconds: what is certain counts
         return Finding(check, "problem", seen, "set this machine's clock: let chrony or systemd-timesyncd run")
     return Finding(check, "ok", seen)
 

@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,6 @@ import uvloop
 from msgspec import Struct, structs
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
 from traderd.adapters.capture import Capture, CaptureError
 from traderd.adapters.clock import SystemClock
@@ -41,6 +41,7 @@ from traderd.adapters.tick_store import CopyTickStore
 from traderd.config import Config, resolved, state_path
 from traderd.config.engine import engine_settings, paper_settings
 from traderd.core.backoff import Backoff
+from traderd.core.book import Book
 from traderd.core.engine import Engine
 from traderd.core.errors import BadFrameError
 from traderd.core.gaps import GapLedger
@@ -54,6 +55,9 @@ from traderd.runtime.ports import PortfolioState
 from traderd.venues.playback import Playback, Recorded, UnspokenError
 
 _BEAT_NS = 100_000_000
+_UNSPOKEN = "unspoken"
+_BEGINNING = 1_000
+"""So many records are looked at for what their market is."""
 _BACKLOG_BYTES_MAX = 32 * 1024 * 1024
 
 
@@ -137,20 +141,31 @@ def _survey(file: Path) -> Survey:
 def _decoded(
     capture: Capture, bad: dict[str, int], instruments: list[Instrument] | None = None
 ) -> Iterator[tuple[Recorded, list[VenueEvent]]]:
-    """Every record with its events, of these instruments or of whatever comes; bad frames are counted by reason."""
+    """Every record with its events, of these instruments or of whatever comes; bad frames are counted by reason.
+
+    A connection of a market that isn't spoken is passed over, and refused only where the recording has no other.
+    """
     header = capture.header
+    records = iter(capture)
+    beginning = list(islice(records, _BEGINNING))
     try:
-        playback = Playback(header.venue, header.market, instruments)
+        playback = Playback(header.venue, header.market, instruments, beginning)
     except UnspokenError as error:
         raise CaptureError(f"{capture.path}:1: {error}") from None
-    for record in capture:
+    unspoken, heard = "", False
+    for record in chain(beginning, records):
+        events: list[VenueEvent] = []
         try:
-            yield record, list(playback.events(record))
+            events = list(playback.events(record))
+            heard = heard or record.kind == "frame"
         except BadFrameError as error:
             bad[error.reason] = bad.get(error.reason, 0) + 1
-            yield record, []
+            heard = heard or error.reason != _UNSPOKEN
         except UnspokenError as error:
-            raise CaptureError(f"{capture.path}: {error}") from None
+            unspoken = unspoken or str(error)
+        yield record, events
+    if unspoken and not heard:
+        raise CaptureError(f"{capture.path}: {unspoken}")
 
 
 async def _store(file: Path, survey: Survey, config: Config, config_path: Path, speed: float | None) -> Kept:
@@ -274,47 +289,42 @@ class _Run:
 
 
 def _print(file: Path, survey: Survey, kept: Kept | None) -> None:
-    """The report for people."""
-    console = Console()
-    report = survey.tally.report()
-    table = Table(title=f"{file.name}: {survey.records:,} frames, bad: {survey.bad_frames or 'none'}")
-    for heading in (
-        "symbol",
-        "quotes",
-        "trades",
-        "quantity",
-        "notional",
-        "OHLC",
-        "book",
-        "gaps",
-        "checksums",
-        "bid / ask",
-    ):
-        table.add_column(heading)
+    """The report for people: a few lines for each symbol, however narrow the terminal is."""
+    report, books = survey.tally.report(), survey.tally.books
+    bad = ", ".join(f"{count:,} {reason}" for reason, count in sorted(survey.bad_frames.items()))
+    lines = [f"{file.name}: {survey.records:,} frames; not read: {bad or 'none'}"]
     for symbol in sorted({*report["books"], *report["trades"], *report["bookTicker"]}):
-        table.add_row(symbol, *_cells(report, symbol))
-    console.print(table)
+        lines.append(symbol)
+        lines += [f"  {line}" for line in _lines(report, symbol, books.get(symbol))]
     for name, counts in report.get("connections", {}).items():
-        console.print(f"{name}: " + ", ".join(f"{key} {count:,}" for key, count in counts.items()))
+        lines.append(f"{name}: " + ", ".join(f"{key} {count:,}" for key, count in counts.items()))
     if kept is not None:
-        console.print(
+        lines.append(
             f"stored {kept.stored:,} rows, {kept.already_there:,} were there already;"
             f" {kept.signals} signals, {kept.orders} paper orders, {kept.fills} fills"
         )
+    print("\n".join(lines))
 
 
-def _cells(report: dict[str, Any], symbol: str) -> list[str]:
-    trades, book = report["trades"].get(symbol), report["books"].get(symbol)
-    cells = [str(report["bookTicker"].get(symbol, 0))]
-    if trades:
-        cells += [str(trades["trades"]), trades["qty"], trades["notional"]]
-        cells.append(" ".join(trades[key] for key in ("first", "high", "low", "last")))
+def _lines(report: dict[str, Any], symbol: str, book: Book | None) -> Iterator[str]:
+    """Quotes, trades and book of one symbol, as far as it has them."""
+    if quotes := report["bookTicker"].get(symbol):
+        bid, _, ask, _ = report["last_bookTicker"][symbol]
+        yield f"quotes  {quotes:,}, the last {bid} / {ask}"
+    if trades := report["trades"].get(symbol):
+        ids = f", {trades['id_gaps']} breaks of the ids" if trades["id_gaps"] else ""
+        yield f"trades  {trades['trades']:,}, quantity {trades['qty']}, notional {trades['notional']}{ids}"
+        yield "        " + ", ".join(f"{key} {trades[key]}" for key in ("first", "high", "low", "last"))
+    if book is None:
+        return
+    told = report["books"][symbol]
+    if not told["snapshots"]:
+        yield "book    no snapshot of it, so there is nothing to apply its changes to"
+        return
+    sums = f", {told['checksums_bad']} of {book.checksums_ok + book.checksums_bad} checksums bad" if book.summed else ""
+    yield f"book    {told['book_msgs']:,} messages, {told['snapshots']} snapshots, {told['seq_gaps']} gaps{sums}"
+    if book.usable:
+        best = f"{(told['best_bid'] or '-')[0]} / {(told['best_ask'] or '-')[0]}"
+        yield f"        {told['final_bid_levels']:,} bids and {told['final_ask_levels']:,} asks, {best}"
     else:
-        cells += ["0", "", "", ""]
-    if not book:
-        return [*cells, "", "", "", ""]
-    cells.append(f"{book['book_msgs']} messages, {book['final_bid_levels']}+{book['final_ask_levels']} levels")
-    cells.append(str(book["seq_gaps"]))
-    cells.append(f"{book.get('checksums_ok', '-')}/{book.get('checksums_bad', '-')}")
-    cells.append(f"{(book['best_bid'] or ['-'])[0]} / {(book['best_ask'] or ['-'])[0]}")
-    return cells
+        yield "        broken at the end"

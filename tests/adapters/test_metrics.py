@@ -8,7 +8,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from traderd.adapters.metrics import Metrics, watch_loop_lag
-from traderd.core.facts import Alert, Candle, Equity, Execution, Gap, Order, Signal
+from traderd.core.facts import Alert, Equity, Execution, Gap, Order, Signal
 
 D = Decimal
 
@@ -41,7 +41,6 @@ def test_facts_are_counted_by_what_they_are() -> None:
     one = D(1)
     order = Order("r-o1", "paper", "s", "r-s1", "binance", "A/B", "buy", "market", one, None, "filled", "paper", 1, 2)
     for fact in (
-        Candle("binance", "A/B", "1s", 1, one, one, one, one, one, one, 1),
         Signal("r-s1", 1, "s", "binance", "A/B", "LONG", 1.0, 1.0, 1.0, "because"),
         order,
         order,
@@ -52,7 +51,6 @@ def test_facts_are_counted_by_what_they_are() -> None:
         Gap("g", "binance", "", "", "disconnect", 1, 2),
     ):
         metrics.fact(fact)
-    assert _value(metrics, "traderd_candles_total", timeframe="1s") == 1
     assert _value(metrics, "traderd_signals_total", strategy="s", signal_type="LONG") == 1
     assert _value(metrics, "traderd_orders_total", status="filled") == 2
     assert _value(metrics, "traderd_fills_total", venue="binance", side="buy") == 1

@@ -4,6 +4,7 @@ import json
 from decimal import Decimal
 
 import asyncpg
+from msgspec.structs import replace
 
 from conftest import Database
 from made_up import BTC, ETH, START, quote, trade
@@ -49,7 +50,7 @@ async def test_flags_arrive_with_their_rows_and_a_trade_from_2099_is_stored_toda
 
 
 async def test_book_levels_and_bars_of_trades_are_stored_once(database: Database) -> None:
-    """Levels as the venue sent them; a bar that comes again with more trades replaces the smaller one."""
+    """Levels as the venue sent them; a bar that comes again, marked or with more trades, replaces the other."""
     levels = BookLevels(
         "binance", "BTC/USDT", START, 7, [("10.10", "1")], [("10.20", "3.0")], -0.5, 10.125, Decimal("0.10")
     )
@@ -69,7 +70,15 @@ async def test_book_levels_and_bars_of_trades_are_stored_once(database: Database
             10.125,
             Decimal("0.10"),
         )
-        (candle,) = await connection.fetch("SELECT timeframe, trades_count FROM ohlcv")
-        assert tuple(candle) == ("500-ticks", 3)
+        (candle,) = await connection.fetch("SELECT timeframe, trades_count, differs FROM ohlcv")
+        assert tuple(candle) == ("500-ticks", 3, False)
+        await _store(database, 3, replace(amended, differs=True))
+        assert await connection.fetchval("SELECT differs FROM ohlcv") is True
     finally:
         await connection.close()
+
+
+async def _store(database: Database, position: int, fact: Candle) -> None:
+    store = PostgresFactStore(database.dsn, 30)
+    assert await store.store("f", position, [fact]) == 0
+    await store.close()

@@ -104,6 +104,20 @@ def test_a_gap_is_a_line_when_it_opens_and_when_it_closes(to_ns: int, event: str
     assert [(line["event"], line["venue"], line["reason"]) for line in lines] == [(event, "binance", "gap")]
 
 
+def test_a_lost_link_of_a_thousand_streams_is_a_few_lines_and_hides_nothing_else() -> None:
+    """One gap each, all in the ledger; what else is told of the venue is told all the same."""
+    heard = telemetry()
+    with capture_logs() as lines:
+        for number in range(1_000):
+            heard.fact(Gap(f"r-g{number}", "binance", f"SYM{number}/USDT", "quote", "disconnect", START, 0))
+        heard.disconnected("binance", "connection lost", 0.5)
+        heard.refused("binance", "quote", "OLD/USDT", "no such symbol")
+    events = [line["event"] for line in lines]
+    assert 1 <= events.count("gap opened") <= 3
+    assert events.count("disconnected") == events.count("refused") == 1
+    assert lines[0]["channel"] == "quote"
+
+
 def test_an_alert_is_a_line_with_its_message() -> None:
     """Whoever reads the log alone misses none."""
     with capture_logs() as lines:

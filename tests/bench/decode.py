@@ -49,9 +49,9 @@ async def main(paths: list[Path]) -> None:
         measure_capture(venue, getattr(spoken, "market", market or "spot"), spoken, records)
     for each in ALL:
         print(f"{each.name}: samples")
-        made = each.make()
         rival = Rival(each.venue, each.market, [each.instrument])
         for frame in each.frames:
+            made = each.make()  # of two streams that tell the same only the first is read
             kind = kind_of(made.decode(frame, NOW))
             if kind:
                 print_cost(kind, [frame] * 1_000, made, rival)

@@ -85,3 +85,27 @@ def test_bars_are_made_of_the_symbols_that_are_named() -> None:
     """None named: of all."""
     some, every = BarSettings("tick", Decimal(1), frozenset({"ETH/USDT"})), BarSettings("tick", Decimal(2))
     assert len(builders_of([some, every], BTC)) == 1
+
+
+@given(rows, kinds, st.integers(1, 50))
+def test_every_trade_is_in_one_bar_or_in_the_one_in_progress(
+    rows: list[tuple[Decimal, Decimal, int]], kind: str, size: int
+) -> None:
+    """Volumes, values and counts of the bars and of what follows them are those of all the trades."""
+    trades = [trade(str(price), str(quantity), START + number) for number, (price, quantity, _) in enumerate(rows)]
+    builder = BarBuilder(BTC, BarSettings(kind, Decimal(size)))  # type: ignore[arg-type]  # a kind
+    bars = [bar for each in trades if (bar := builder.on_trade(each))]
+    inside = sum(bar.trades_count for bar in bars)
+    rest = trades[inside:]
+    assert sum(bar.volume for bar in bars) == sum(Decimal(each.quantity_text) for each in trades[:inside])
+    assert len(plainly(rest, kind, Decimal(size))) == 0, "what is in progress would have filled a bar"
+
+
+def test_a_trade_larger_than_a_bar_is_one_bar_and_what_is_over_counts_for_no_other() -> None:
+    """Whole in the bar that it fills, as the module says; the next bar begins empty."""
+    builder = BarBuilder(BTC, BarSettings("volume", Decimal(10)))
+    made = [
+        builder.on_trade(trade("5", quantity, START + n)) for n, quantity in enumerate(["9", "35", "9.999", "0.001"])
+    ]
+    assert [bar and bar.volume for bar in made] == [None, Decimal(44), None, Decimal("10.000")]
+    assert [bar.trades_count for bar in made if bar] == [2, 2]

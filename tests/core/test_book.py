@@ -183,13 +183,25 @@ def test_a_crossed_book_is_shown_to_nobody_and_can_be_mended() -> None:
     assert book.best_bid() == ("99.7", "1")
 
 
-def test_a_text_that_is_no_number_changes_neither_side() -> None:
-    """The dialects let none through; should one come all the same, the book stays whole."""
+def test_a_text_that_is_no_number_leaves_no_half_changed_book() -> None:
+    """The dialects let none through; should one come all the same, nothing is shown."""
     book = Book()
     book.snapshot(snapshot(100))
-    with pytest.raises(ArithmeticError):
+    with pytest.raises(ValueError, match="x"):
         book.delta(delta(101, 101, [("99.9", "1")], [("x", "1")]))
-    assert (book.bids(), book.asks()) == (BIDS, ASKS)
+    assert (book.usable, book.bids(), book.asks()) == (False, [], [])
+
+
+def test_a_price_with_more_decimals_than_any_before_finds_its_place() -> None:
+    """And a level is the same level under `100`, `100.0` and `100.00`; what is told last is shown."""
+    book = Book()
+    book.snapshot(snapshot(100))
+    whole = [(f"{Decimal(price):.0f}" if Decimal(price) == int(Decimal(price)) else price) for price, _ in BIDS]
+    told = [(f"{Decimal(price):.4f}", "7") for price in whole]
+    assert book.delta(delta(101, 101, [("1.23456", "2"), *told], [])) is Verdict.APPLIED
+    assert book.bids() == [*told, ("1.23456", "2")]
+    assert book.delta(delta(102, 102, [("1.2345600", "0"), (whole[0], "0.00")], [])) is Verdict.APPLIED
+    assert book.bids() == told[1:]
 
 
 def test_a_reset_forgets_the_book_and_what_was_kept_but_not_the_counters() -> None:

@@ -228,3 +228,19 @@ def test_a_minute_is_the_sum_of_its_seconds(trades: list[Trade]) -> None:
         with localcontext(Context(prec=80)):  # the sum expected must not be rounded either
             assert minute.volume == sum(each.volume for each in inside)
             assert minute.quote_volume == sum(each.quote_volume for each in inside)
+
+
+@pytest.mark.parametrize("ahead_ns", [-1_500_000_000, 0, 1_500_000_000])
+def test_a_bar_ends_by_the_venues_clock(ahead_ns: int) -> None:
+    """Known to be ahead or behind: no trade is late for that, and none is waited for longer than the grace."""
+    builder = CandleBuilder(BTC, ["1s"], 500 * MS)
+    builder.set_clock_offset(ahead_ns)
+    opened = START - START % SECOND
+    builder.on_trade(trade("10", "1", opened + 1, received_ns=opened + 1 - ahead_ns))
+    ours = opened + SECOND - ahead_ns
+    assert builder.on_beat(ours + 499 * MS) == ()
+    (closed,) = builder.on_beat(ours + 500 * MS)
+    (amended,) = builder.on_trade(trade("11", "1", opened + 2, received_ns=ours + 500 * MS))
+    assert (closed.trades_count, amended.trades_count, builder.late_trades) == (1, 2, 0)
+    assert not builder.on_trade(trade("12", "1", opened + 3, received_ns=ours + 501 * MS))
+    assert builder.late_trades == 1

@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 
 from traderd.core.continuity import ConnectionSequence, Continuity, Step
 
-OK, REPEATED, RESTARTED = Step(Continuity.OK), Step(Continuity.REPEATED), Step(Continuity.RESTARTED)
+OK, REPEATED, RESTARTED = Step(Continuity.OK), Step(Continuity.REPEATED), Step(Continuity.RESTARTED, breaks=True)
 
 
 def gap(missing: int) -> Step:
-    return Step(Continuity.GAP, missing)
+    return Step(Continuity.GAP, missing, breaks=True)
 
 
 def steps_of(*numbers: int) -> list[Step]:

@@ -657,6 +657,66 @@ def test_a_venues_clock_that_is_off_by_an_hour_is_read_by_its_offset() -> None:
     assert (first.flags, second.flags) == (CLOCK, 0)
 
 
+@pytest.mark.parametrize(
+    ("bars", "timeframe", "times"),
+    [
+        (BarSettings("tick", Decimal(3)), "3-ticks", [0, 3, 6]),
+        (BarSettings("volume", Decimal("2"), frozenset({"BTC/USDT"})), "2-units", [0, 2, 4, 6]),
+        (BarSettings("dollar", Decimal(400)), "400-dollars", [0, 4]),
+    ],
+)
+def test_a_strategy_on_bars_of_trades_hears_and_orders_like_one_on_seconds(
+    bars: BarSettings, timeframe: str, times: list[int]
+) -> None:
+    """Each bar once, as it fills; its signal has no known end; the order leaves, and the bar is told as a fact."""
+    heard: list[Candle] = []
+
+    class Listening(Scripted):
+        def on_candle(self, candle: Candle) -> Opinion | None:
+            heard.append(candle)
+            return super().on_candle(candle)
+
+    settings = structs.replace(
+        configured(structs.replace(slot(Listening(["LONG"])), timeframe=timeframe)), bars=(bars,)
+    )
+    market = Market(Engine(settings, [BTC, ETH])).steps(*["100"] * 9)
+    began = market.now_ns - 8 * SECOND + 5 * MS
+    full = [each for each in heard if each.timeframe == timeframe]
+    assert [each.open_time_ns for each in full] == [began + n * SECOND for n in times][: len(full)] and len(full) > 1
+    assert (
+        full == [each for each in market.effects if isinstance(each, Candle) and each.timeframe == timeframe] == heard
+    )
+    (signal,) = market.all(Signal)
+    assert isinstance(signal, Signal) and signal.expires_ns == 0
+    assert market.orders()[-1].status == "filled"
+
+
+def test_a_strategy_on_bars_that_are_not_made_of_its_symbol_is_our_own_mistake() -> None:
+    """As one on a timeframe that isn't built."""
+    bars = BarSettings("tick", Decimal(3), frozenset({"ETH/USDT"}))
+    strategy = structs.replace(slot(Scripted([])), timeframe="3-ticks")
+    with pytest.raises(ValueError, match="3-ticks, which aren't made"):
+        Engine(structs.replace(configured(strategy), bars=(bars,)), [BTC, ETH])
+
+
+@pytest.mark.parametrize("ahead_ns", [-2 * SECOND, 2 * SECOND])
+def test_bars_end_by_the_venues_clock(ahead_ns: int) -> None:
+    """Each venue's by its own, half a second after the bar's end there."""
+    kraken = structs.replace(ETH, exchange="kraken")
+    engine = Engine(configured(), [BTC, kraken])
+    engine.set_clock_offset("kraken", ahead_ns)
+    opened = START - START % SECOND
+    engine.on_trade(trade("100", "1", opened))
+    engine.on_trade(trade("100", "1", opened, kraken, received_ns=opened - ahead_ns))
+    closed: dict[str, int] = {}
+    for step in range(-15, 40):
+        for effect in engine.on_beat(Beat(opened + SECOND + step * 100 * MS)):
+            if isinstance(effect, Candle):
+                closed.setdefault(effect.exchange, step * 100 * MS)
+    assert closed == {"binance": 500 * MS, "kraken": 500 * MS - ahead_ns}
+    assert engine.late_trades == 0
+
+
 class ReadingBooks(Scripted):
     """A strategy that looks at books."""
 

@@ -119,3 +119,22 @@ def test_a_bar_is_concerned_by_the_holes_in_its_time_that_trades_may_be_missing_
     ledger.opened("binance", "", "", "disconnect", 200 * second)
     assert ask("ETH/USDT", 200, 201)
     assert not ledger.concerns("kraken", "ETH/USDT", 200 * second, 201 * second)
+
+
+def test_what_a_venue_trades_no_more_has_no_open_gap_and_no_price() -> None:
+    """This run's and those of earlier ones end as unhealable, other symbols' go on; listed again it is as any other."""
+    ledger = GapLedger("r")
+    ledger.inherit([Gap("q-g1", "binance", "BTC/USDT", "trade", "disconnect", 5, 0)])
+    ledger.opened("binance", "BTC/USDT", "quote", "stale", 10)
+    ledger.opened("binance", "ETH/USDT", "quote", "stale", 10)
+    ended = ledger.delisted("binance", "BTC/USDT", 20)
+    assert {(gap.gap_id, gap.from_ns, gap.to_ns, gap.status) for gap in ended} == {
+        ("r-g1", 10, 20, "unhealable"),
+        ("q-g1", 5, 20, "unhealable"),
+    }
+    assert {gap.why_not for gap in ended} == {"the venue trades it no more"}
+    assert [gap.symbol for gap in ledger.open_gaps()] == ["ETH/USDT"]
+    assert ledger.hindrance("binance", "BTC/USDT") == "BTC/USDT is delisted: binance trades it no more"
+    assert ledger.hindrance("kraken", "BTC/USDT") == ""
+    ledger.listed("binance", "BTC/USDT")
+    assert ledger.hindrance("binance", "BTC/USDT") == ""

@@ -88,8 +88,8 @@ def test_what_is_doubted_is_what_the_formula_says(seed: int) -> None:
             assert believed == (move <= limit) or abs(move - limit) < 1e-9
         else:
             assert believed
-        if believed:
-            price, since = told, number
+        price = told if believed else price
+        since = number if watch.reference == told else since
 
 
 def test_a_new_level_is_believed_when_it_stands() -> None:

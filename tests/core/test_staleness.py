@@ -77,3 +77,21 @@ def test_one_silent_stream_is_told_from_the_others() -> None:
         silent = habits.look(now, heard)
     assert silent == [1]
     assert habits.look(now + LOOK_NS, [now, 0, now]) == [], "who was told asks for it anew"
+
+
+def test_an_interruption_is_nobodys_habit() -> None:
+    """The silence of a link that was down, or of a stream that was asked for anew, isn't learnt as usual."""
+    habits, now = Habits([2.5, 2.5]), SECOND
+    for _ in range(40):
+        now += LOOK_NS
+        habits.look(now, [now - 1, now - 2])
+    usual = habits.limit_ns(0)
+    last = now
+    for _ in range(10):
+        now += LOOK_NS
+        habits.look(now, [last, now - 1])
+    habits.interrupted([0])
+    for _ in range(4):
+        now += LOOK_NS
+        assert habits.look(now, [now - 1, now - 2]) == []
+    assert habits.limit_ns(0) <= usual

@@ -80,3 +80,23 @@ def test_an_answer_that_names_nothing_or_a_stranger_changes_nothing() -> None:
     assert subscriptions.refuse("", "quote", "no", 0) == []
     assert subscriptions.acknowledged == set()
     assert due_over(subscriptions, 5) == []
+
+
+def test_what_the_venue_has_no_more_is_not_asked_for_until_it_has_it_again() -> None:
+    """Then at once."""
+    subscriptions = Subscriptions(NAMES[:2], 0)
+    subscriptions.see(0)
+    subscriptions.see(1)
+    subscriptions.retire([1], "delisted")
+    assert (subscriptions.census.seen, subscriptions.census.parked) == (1, 1)
+    assert due_over(subscriptions, 10_000) == []
+    subscriptions.revive([1], 10_000 * SECOND)
+    assert subscriptions.due(10_000 * SECOND, 4) == [1] and subscriptions.census.parked == 0
+
+
+def test_a_refusal_among_others_costs_no_patience() -> None:
+    """Alone it is asked for a second later, and once more after as long as it would have been without."""
+    refused, unheard = Subscriptions(NAMES[:1], 0), Subscriptions(NAMES[:1], 0)
+    refused.refuse("BTCUSDT", "quote", "invalid symbol", 0)
+    (first, again), (late, later) = due_over(refused, 30)[:2], due_over(unheard, 30)[:2]
+    assert again[0] - first[0] <= later[0] - late[0]

@@ -77,12 +77,23 @@ def test_every_break_of_the_ids_counts_once() -> None:
 
 
 def test_ids_that_may_be_left_out_are_not_judged() -> None:
-    """OKX tells several fills in one message, under the id of the last."""
-    instrument = Instrument(0, "okx", "BTC/USDT", "BTC-USDT", "BTC", "USDT")
+    """OKX tells several fills in one message, under the id of the last; Bybit's spot pairs skip some."""
+    for exchange in ("okx", "bybit"):
+        instrument = Instrument(0, exchange, "BTC/USDT", "BTC-USDT", "BTC", "USDT")
+        tally = Tally()
+        for trade_id in ("5", "9"):
+            tally.add(Trade(instrument, trade_id, "buy", 1.0, 1.0, "1", "1", 0, 0))
+        assert tally.report()["trades"]["BTC-USDT"]["id_gaps"] is None
+
+
+def test_a_trade_that_two_connections_told_counts_once() -> None:
+    """As where one is made before the other is broken off; what one of them repeats itself is the venue's own."""
     tally = Tally()
-    for trade_id in ("5", "9"):
-        tally.add(Trade(instrument, trade_id, "buy", 1.0, 1.0, "1", "1", 0, 0))
-    assert tally.report()["trades"]["BTC-USDT"]["id_gaps"] is None
+    for connection, trade_id in (("ws1", "7"), ("ws1", "8"), ("ws2", "8"), ("ws2", "9"), ("ws1", "9"), ("ws2", "10")):
+        tally.add(trade(trade_id, "buy", "2", "1"), connection)
+    tally.add(trade("10", "buy", "2", "1"), "ws2")
+    told = tally.report()["trades"]["ETHUSDT"]
+    assert (told["trades"], told["qty"], told["id_gaps"]) == (5, "5", 1)
 
 
 _TEXTS = st.decimals(min_value="0.00000001", max_value=10**12, places=8).map(lambda number: format(number, "f"))
@@ -173,3 +184,53 @@ def test_a_frame_that_came_before_is_passed_over() -> None:
         "repeated": 1,
         "restarts": 2,
     }
+
+
+SPOKEN, ASKED = BookRule("ranges"), BookRule("ranges", from_rest=True)
+
+
+def whole(rule: BookRule, sequence: int, bid: str) -> BookSnapshot:
+    return BookSnapshot(ETH, [(bid, "1")], [("200", "1")], sequence, None, 0, 0, rule=rule)
+
+
+def change(rule: BookRule, number: int, bid: str) -> BookDelta:
+    return BookDelta(ETH, [(bid, "1")], [], number, number, None, 0, 0, rule=rule)
+
+
+def figures_of(*told: tuple[str, BookSnapshot | BookDelta]) -> tuple[Any, ...]:
+    """Messages, snapshots, gaps and the best bid."""
+    tally = Tally()
+    for connection, event in told:
+        tally.add(event, connection)
+    report = tally.report()["books"]["ETHUSDT"]
+    return tuple(report[key] for key in ("book_msgs", "snapshots", "seq_gaps", "best_bid"))
+
+
+def test_each_connection_keeps_a_book_of_its_own_and_the_living_one_is_shown() -> None:
+    """The second one's messages don't break the first one's, and after a reconnect the old book is not the book."""
+    beside = [("ws1", whole(SPOKEN, 5, "100")), ("ws2", whole(SPOKEN, 5, "100")), ("ws1", change(SPOKEN, 6, "101"))]
+    assert figures_of(*beside, ("ws2", change(SPOKEN, 6, "101"))) == (4, 2, 0, ["101", "1"])
+    lost = [("ws2", change(SPOKEN, 8, "103")), ("ws1", change(SPOKEN, 7, "102")), ("ws2", change(SPOKEN, 9, "104"))]
+    assert figures_of(*beside, *lost) == (4, 2, 1, ["102", "1"]), "the whole one is shown"
+    later = [("ws2", change(SPOKEN, number, "101")) for number in range(90, 190)]
+    assert figures_of(("ws1", whole(SPOKEN, 5, "100")), *later) == (1, 1, 0, None)
+
+
+def test_a_snapshot_from_rest_is_every_connections_whenever_it_comes() -> None:
+    """Before the first message, between them, or before the second connection is there."""
+    first, second = ("ws1", change(ASKED, 6, "101")), ("ws2", change(ASKED, 6, "101"))
+    asked = ("https://x/depth", whole(ASKED, 5, "100"))
+    assert figures_of(asked) == (0, 1, 0, ["100", "1"])
+    for told in ([asked, first, second], [first, asked, second], [first, second, asked]):
+        assert figures_of(*told)[1:] == (1, 0, ["101", "1"])
+    assert figures_of(first, second) == (0, 0, 0, None), "without one there is no book, and no gap"
+
+
+def test_a_connection_that_takes_over_goes_on_where_the_other_one_is() -> None:
+    """With or without an overlap; where something is missing between them there is no book, not the old one."""
+    asked, before = ("https://x/depth", whole(ASKED, 5, "100")), ("ws1", change(ASKED, 6, "101"))
+    after = [("ws2", change(ASKED, number, f"10{number - 5}")) for number in (6, 7, 8)]
+    assert figures_of(asked, before, *after) == (3, 1, 0, ["103", "1"])
+    assert figures_of(asked, before, *after[1:]) == (3, 1, 0, ["103", "1"])
+    later = [("ws2", change(ASKED, number, "150")) for number in range(9, 120)]
+    assert figures_of(asked, before, *later) == (1, 1, 0, None)

@@ -375,6 +375,7 @@ async def test_bars_made_over_a_gap_are_made_anew_from_all_trades(database: Data
                     one,
                     count,
                     has_gap=marked,
+                    differs=marked,
                 )
             )
         home.pipeline.gap_opened("binance", "ETH/USDT", "trade", "disconnect", trades[69].time_received_ns)
@@ -389,6 +390,7 @@ async def test_bars_made_over_a_gap_are_made_anew_from_all_trades(database: Data
         )  # fmt: skip
         assert bars[1]["volume"] == 120 and bars[1]["quote_volume"] == sum(2 * price for price in prices)
         assert bars[0]["close"] == bars[2]["close"] == 1
+        assert not bars[1]["differs"], "it is another bar than the one that differed"
         gap = next(gap for gap in await ledger(database) if gap.symbol == "BTC/USDT")
         home.pipeline.gap_opened("binance", "BTC/USDT", "trade", "stale", trades[79].time_received_ns)
         await home.stored()

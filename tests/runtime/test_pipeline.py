@@ -32,7 +32,7 @@ from traderd.core.facts import (
     decode_fact,
 )
 from traderd.core.gaps import GapLedger
-from traderd.core.market import Quote, Trade
+from traderd.core.market import Quote, Trade, VenueCandle
 from traderd.core.matching import PaperSettings
 from traderd.core.orders import Approved
 from traderd.core.risk import RiskSettings
@@ -518,6 +518,29 @@ def test_a_beat_journals_what_gathered_and_a_full_batch_does_not_wait_for_it(tmp
     assert [record.rows for record in rig.ticks.read(0, MIB)] == [3, 3, 1]
     assert rig.pipeline.beaten_ns == rig.clock.now_ns
     assert rig.stream.newest_ns == rig.clock.now_ns - SECOND + 6 * MS
+
+
+def test_a_venues_candle_that_differs_is_told_and_the_bar_is_journalled_once_more_with_its_mark(tmp_path: Path) -> None:
+    """From the stream to the journal: the bar, the bar marked, one alert; the candle itself is no row."""
+    rig = Rig(tmp_path)
+    began = rig.clock.now_ns
+    rig.pipeline.whole("binance", "BTC/USDT", "trade", began)
+    opened = (began // SECOND + 10) * SECOND
+    for at_ns, volume in ((opened - SECOND, "0"), (opened, "2")):
+        rig.clock.now_ns = at_ns + SECOND
+        figures = ("100", "100", "100", "100", volume)
+        rig.stream.on_events([trade("100", "1", opened)] if volume == "2" else [])
+        rig.stream.on_events([VenueCandle(BTC, "1s", at_ns, *figures, True, rig.clock.now_ns, rig.clock.now_ns)])
+    for _ in range(4):
+        rig.clock.now_ns += SECOND
+        rig.pipeline.on_beat()
+    facts = rig.journalled_facts()
+    bars = [fact for fact in facts if isinstance(fact, Candle)]
+    assert [(bar.open_time_ns, bar.differs) for bar in bars] == [(opened, False), (opened, True)]
+    (alert,) = [fact for fact in facts if isinstance(fact, Alert)]
+    assert alert.alert_type == "candle_differs" and "volume 1, the venue's 2" in alert.message
+    assert rig.engine.candle_check.by_verdict()["binance", "BTC/USDT", "differing"] == 1
+    assert rig.observer.gathered_rows["received"] == 1
 
 
 def test_of_a_flood_of_bad_frames_few_keep_their_bytes_and_all_are_counted(tmp_path: Path) -> None:

@@ -2,265 +2,44 @@
 
 import asyncio
 import json
-import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
-from decimal import Decimal
-from http import HTTPStatus
+from collections.abc import AsyncIterator, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
-from websockets.asyncio.server import ServerConnection, serve
-from websockets.http11 import Request, Response
 
-from traderd.adapters.capture import Capture, Header, Recorder
-from traderd.adapters.clock import SystemClock
-from traderd.adapters.journal import FileJournal
-from traderd.adapters.paper_exchange import PaperExchange
-from traderd.adapters.redis_feed import NoFeed
-from traderd.adapters.rest import HttpRest
-from traderd.adapters.tick_rows import TickRows
-from traderd.adapters.websocket import PicowsConnector
+from driven import DrivenClock, DrivenLoops
+from lines import ALL, PLENTY, SECOND, Line, Venue, closed_gaps, depth_answer, depth_frame, now_s, quote_frame, until
+from traderd.adapters.capture import Capture
 from traderd.config import Sim
 from traderd.core.backoff import Backoff
-from traderd.core.engine import Engine
-from traderd.core.engine_settings import EngineSettings
-from traderd.core.facts import Fact, Gap, decode_fact
-from traderd.core.gaps import GapLedger
-from traderd.core.market import Instrument, Quote, Trade
-from traderd.core.matching import PaperSettings
-from traderd.core.risk import RiskSettings
+from traderd.core.market import Quote, Trade
 from traderd.core.tally import Tally
 from traderd.runtime.admission import Admission
-from traderd.runtime.pipeline import Pipeline
-from traderd.runtime.ports import Rest
-from traderd.runtime.session import Session
-from traderd.runtime.streams import Streams
-from traderd.runtime.surroundings import Surroundings
 from traderd.sim.faults import Faults
 from traderd.sim.pit import DepthChanged
 from traderd.sim.server import SimulatedExchange
 from traderd.sim.wire import level_texts
 from traderd.venues.binance import Binance
-from traderd.venues.dialect import AnyChannel, Channel, Dialect, Endpoint, Heartbeating, Limits
+from traderd.venues.dialect import Endpoint, Heartbeating
 from traderd.venues.kraken import Kraken
 from traderd.venues.playback import events_of
 
+pytestmark = pytest.mark.filterwarnings("ignore:Overriding the .event_loop_policy. fixture")
 CAPTURES = Path(__file__).parents[2].parent / "shared" / "captures"
-SECOND = 10**9
-ALL: tuple[Channel, ...] = ("quote", "trade", "book")
-PLENTY = Limits(1_000, 1_000.0, 100, 0.0, 30.0)
-
-
-class Seen:
-    """Observer of session and pipeline."""
-
-    def __init__(self) -> None:
-        self.connects = 0
-        self.disconnects: list[tuple[str, float]] = []
-        self.bad: list[str] = []
-        self.refusals: list[tuple[str, str, str]] = []
-        self.resyncs: list[tuple[str, str]] = []
-        self.remakes: list[tuple[str, str]] = []
-
-    def connected(self, exchange: str) -> None:
-        self.connects += 1
-
-    def disconnected(self, exchange: str, reason: str, delay_s: float) -> None:
-        self.disconnects.append((reason, delay_s))
-
-    def bad_frame(self, exchange: str, reason: str, frame: bytes) -> None:
-        self.bad.append(reason)
-
-    def refused(self, exchange: str, channel: str, symbol: str, reason: str) -> None:
-        self.refusals.append((channel, symbol, reason))
-
-    def resync(self, exchange: str, symbol: str, verdict: str) -> None:
-        self.resyncs.append((symbol, verdict))
-
-    def remade(self, exchange: str, channel: str, symbol: str, reason: str) -> None:
-        self.remakes.append((channel, symbol))
-
-    def gathered(self, exchange: str, channel: str, received: int, journalled: int, quarantined: int) -> None: ...
-
-    def lost(self, exchange: str, channel: str, rows: int, reason: str) -> None: ...
-
-    def latency(self, exchange: str, seconds: float) -> None: ...
-
-    def tick_to_order(self, seconds: float) -> None: ...
-
-    def fact(self, fact: Fact) -> None: ...
-
-
-def instruments_of(dialect: Dialect, *symbols: str) -> list[Instrument]:
-    return [
-        Instrument(at, dialect.exchange, symbol, dialect.symbol_to_venue(symbol), *symbol.split("/"))
-        for at, symbol in enumerate(symbols)
-    ]
-
-
-class Line:
-    """A session on a pipeline with real journals; run it with `running`."""
-
-    def __init__(
-        self,
-        folder: Path,
-        speak: Callable[[], Dialect],
-        endpoint: Endpoint,
-        symbols: Sequence[str],
-        *,
-        channels: Sequence[AnyChannel] = ALL,
-        backoff: Backoff | None = None,
-        uniform: Callable[[], float] = lambda: 0.5,
-        rest: Rest | None = None,
-        record: bool = False,
-        age_max_s: float = 0.0,
-        admission: Admission | None = None,
-    ) -> None:
-        dialect = speak()
-        self.instruments = instruments_of(dialect, *symbols)
-        clock = SystemClock()
-        risk = RiskSettings(Decimal(5_000), Decimal(20_000), Decimal(100), 2_000, Decimal(10))
-        engine = Engine(
-            EngineSettings("r", "paper", "USDT", Decimal(1), ("1s",), 500, 1.0, Decimal(10), risk), self.instruments
-        )
-        self.ticks = FileJournal(folder / "ticks", 2**24, 2**30)
-        self.facts = FileJournal(folder / "facts", 2**24, 2**30)
-        self.seen = Seen()
-        self.gaps = GapLedger("r")
-        self.pipeline = Pipeline(
-            engine,
-            TickRows(self.instruments),
-            self.ticks,
-            self.facts,
-            NoFeed(),
-            PaperExchange(PaperSettings(Decimal(0), Decimal(0), 0, 2_000), engine.board, clock),
-            self.seen,
-            clock,
-            self.gaps,
-            1_000,
-            lambda: None,
-        )
-        self.stream = self.pipeline.stream(dialect.exchange, symbols)
-        self.rest = HttpRest()
-        self.recorder: Recorder | None = None
-        if record:
-            header = Header(1, dialect.exchange, "spot", tuple(each.venue_symbol for each in self.instruments))
-            self.recorder = Recorder(folder / "record", header, clock.time_ns())
-        self.admission = admission or Admission(PLENTY, clock)
-        world = Surroundings(
-            PicowsConnector(), rest or self.rest, clock, uniform, self.seen, self.admission, self.recorder
-        )
-        self.session = Session(
-            "ws1",
-            speak,
-            endpoint,
-            Streams(self.instruments, channels),
-            self.stream,
-            self.pipeline,
-            backoff or Backoff(0.01, 0.05, 60.0),
-            world,
-            age_max_s,
-        )
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator["asyncio.Task[None]"]:
-        """The session at work; its own mistake is the test's failure."""
-        task = asyncio.create_task(self.session.run())
-        try:
-            yield task
-            assert not task.done() or task.result()
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-            await self.rest.close()
-            if self.recorder is not None:
-                self.recorder.close()
-
-    def received(self, channel: str) -> int:
-        """Rows handed over so far."""
-        pending = {"quote": self.stream.quotes, "trade": self.stream.trades, "": self.stream.bad}[channel]
-        return self.stream.counts[channel].received + len(pending)
-
-    def recorded_gaps(self) -> list[Gap]:
-        self.pipeline.flush()
-        facts = [decode_fact(line) for record in self.facts.read(0, 2**24) for line in record.payload.split(b"\n")]
-        return [fact for fact in facts if isinstance(fact, Gap)]
-
-    def whole(self) -> bool:
-        books = self.session.books
-        return len(books) == len(self.instruments) and all(book.usable for book in books.values())
-
-
-async def until(condition: Callable[[], object], timeout_s: float = 10.0) -> None:
-    """Wait until it holds; the assertion tells what didn't."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        await asyncio.sleep(0.005)
-
-
-class Venue:
-    """A server that does what the test says: frames by `tell`, REST answers by path."""
-
-    def __init__(self) -> None:
-        self.connections: list[ServerConnection] = []
-        self.heard: list[str] = []
-        self.asked: list[str] = []
-        self.answer: Callable[[str], tuple[int, bytes]] = lambda path: (404, b"nothing here")
-
-    @asynccontextmanager
-    async def open(self) -> AsyncIterator[Endpoint]:
-        async with serve(
-            self._converse, "127.0.0.1", 0, process_request=self._request, compression=None, close_timeout=0.2
-        ) as server:
-            port = next(iter(server.sockets)).getsockname()[1]
-            yield Endpoint(f"ws://127.0.0.1:{port}", f"http://127.0.0.1:{port}")
-
-    async def tell(self, *frames: str | bytes) -> None:
-        for frame in frames:
-            await self.connections[-1].send(frame if isinstance(frame, str) else frame.decode())
-
-    async def _converse(self, connection: ServerConnection) -> None:
-        self.connections.append(connection)
-        async for message in connection:
-            assert isinstance(message, str)
-            self.heard.append(message)
-
-    def _request(self, connection: ServerConnection, request: Request) -> Response | None:
-        if "Upgrade" in request.headers:
-            return None
-        self.asked.append(request.path)
-        status, body = self.answer(request.path)
-        response = connection.respond(HTTPStatus(status), "")
-        response.body = body
-        del response.headers["Content-Length"]
-        response.headers["Content-Length"] = str(len(body))
-        return response
-
-
-def quote_frame(update_id: int, bid: str = "100.1", symbol: str = "BTCUSDT") -> str:
-    payload = {"u": update_id, "s": symbol, "b": bid, "B": "1", "a": "200.5", "A": "2"}
-    return json.dumps({"stream": f"{symbol.lower()}@bookTicker", "data": payload})
-
-
-def depth_frame(first: int, last: int, bid: str = "100.0", quantity: str = "1") -> str:
-    changes = {"U": first, "u": last, "b": [[bid, quantity]], "a": []}
-    payload = {"e": "depthUpdate", "E": 1_700_000_000_000, "s": "BTCUSDT", **changes}
-    return json.dumps({"stream": "btcusdt@depth@100ms", "data": payload})
-
-
-def depth_answer(update_id: int) -> tuple[int, bytes]:
-    body = {"lastUpdateId": update_id, "bids": [["99.0", "5"]], "asks": [["101.0", "7"]]}
-    return 200, json.dumps(body).encode()
 
 
 class Impatient(Binance):
     """Binance with a limit of silence that a test can wait for."""
 
     heartbeat = Heartbeating(frame="", interval_s=20.0, silence_max_s=0.2)
+
+
+@pytest.fixture
+def event_loop_policy() -> DrivenLoops:
+    """Nobody waits for a clock."""
+    return DrivenLoops()
 
 
 @pytest.fixture
@@ -330,7 +109,7 @@ async def test_a_closed_connection_is_a_gap_from_the_last_frame_to_the_next(
     async with line.running():
         for number in range(1, 3):
             await until(lambda: line.whole() and line.session.live and not line.gaps.open_gaps())
-            closed_ns = time.time_ns()
+            closed_ns = line.clock.time_ns()
             for listener in list(exchange.broadcast._listeners):
                 await listener.connection.close(1012, "restart")
             await until(lambda number=number: line.seen.connects == number + 1)  # type: ignore[misc]  # see above
@@ -341,7 +120,7 @@ async def test_a_closed_connection_is_a_gap_from_the_last_frame_to_the_next(
             assert {(gap.symbol, gap.channel) for gap in ours} == streams
             for gap in ours:
                 assert gap.reason == "disconnect" and "1012 restart" in gap.detail
-                assert closed_ns - 5 * SECOND < gap.from_ns < gap.to_ns < time.time_ns()
+                assert closed_ns - 5 * SECOND < gap.from_ns < gap.to_ns < line.clock.time_ns()
     assert line.gaps.count == 2 * len(streams)
     assert [reason for reason, _ in line.seen.disconnects] == ["closed by the venue: 1012 restart"] * 2
 
@@ -358,10 +137,10 @@ async def test_a_venue_that_is_not_there_is_asked_ever_more_rarely(tmp_path: Pat
         backoff=Backoff(0.02, 0.1, 60.0),
         uniform=lambda: next(drawn),
     )
-    begun = time.monotonic()
+    begun = now_s()
     async with line.running():
         await until(lambda: len(line.seen.disconnects) > len(shares))
-        waited_s = time.monotonic() - begun
+        waited_s = now_s() - begun
     delays = [delay for _, delay in line.seen.disconnects[: len(shares)]]
     ceilings = [0.02, 0.04, 0.08, 0.1, 0.1, 0.1]
     assert delays == pytest.approx([share * ceiling for share, ceiling in zip(shares, ceilings, strict=True)])
@@ -614,21 +393,17 @@ async def streaming(line: Line, seconds: float = 5.5) -> None:
     await asyncio.sleep(seconds)
 
 
-def closed_gaps(line: Line) -> list[Gap]:
-    return [gap for gap in line.recorded_gaps() if gap.to_ns]
-
-
 async def test_a_link_without_data_is_left_though_it_answers(tmp_path: Path, exchange: SimulatedExchange) -> None:
     """Found by the age of its data within five seconds, fresh within eight, and every stream has its gap."""
     line = on_sim(tmp_path, exchange)
     async with line.running():
         await streaming(line)
         exchange.inflict(Faults(stall=True))
-        stalled_s, stalled_ns = time.monotonic(), time.time_ns()
+        stalled_s, stalled_ns = now_s(), line.clock.time_ns()
         await until(lambda: line.seen.disconnects)
-        assert time.monotonic() - stalled_s < 5
+        assert now_s() - stalled_s < 5
         await until(lambda: line.whole() and len(closed_gaps(line)) >= 9)
-        assert time.monotonic() - stalled_s < 8
+        assert now_s() - stalled_s < 8
     ((reason, _),) = line.seen.disconnects
     assert reason.startswith("no data for")
     assert {(gap.symbol, gap.channel) for gap in closed_gaps(line)} == {
@@ -636,6 +411,32 @@ async def test_a_link_without_data_is_left_though_it_answers(tmp_path: Path, exc
     }
     for gap in closed_gaps(line):
         assert gap.from_ns < stalled_ns + SECOND // 5 and gap.to_ns > stalled_ns + 2 * SECOND
+
+
+async def test_a_link_that_stalls_again_is_left_as_soon_as_the_first_time(
+    tmp_path: Path, exchange: SimulatedExchange
+) -> None:
+    """What silence there was while it was down is not taken for a habit; nor is that of a stream that was repaired."""
+    line = on_sim(tmp_path, exchange)
+
+    def asked() -> int:
+        return line.seen.remakes.count(("quote", "BTC/USDT"))
+
+    async with line.running():
+        await streaming(line)
+        for number in range(1, 4):
+            exchange.inflict(Faults(stall=True))
+            stalled_s = now_s()
+            await until(lambda number=number: len(line.seen.disconnects) == number)  # type: ignore[misc]  # see above
+            assert now_s() - stalled_s < 5
+            await streaming(line, 3.0)
+        for number in range(1, 4):
+            exchange.inflict(Faults(drop=("BTCUSDT",)))
+            dropped_s = now_s()
+            await until(lambda number=number: asked() >= number)  # type: ignore[misc]  # see above
+            assert now_s() - dropped_s < 6
+            await streaming(line, 3.0)
+    assert len(line.seen.disconnects) == 3
 
 
 async def test_a_link_that_only_ever_answers_is_left_before_any_habit_is_known(
@@ -664,7 +465,7 @@ async def test_frames_that_cannot_be_read_are_one_hole_in_the_trades_until_a_sec
         await until(lambda: len(line.seen.bad) > 20)
         assert {(gap.channel, gap.reason) for gap in line.gaps.open_gaps()} == {("trade", "sequence")}
         exchange.inflict(Faults())
-        ended_ns = time.time_ns()
+        ended_ns = line.clock.time_ns()
         await until(lambda: not line.gaps.open_gaps())
     assert sorted(gap.symbol for gap in closed_gaps(line)) == sorted(exchange.symbols)
     assert all(gap.from_ns < ended_ns < gap.to_ns for gap in closed_gaps(line))
@@ -680,10 +481,10 @@ async def test_one_silent_symbol_is_repaired_and_no_other_has_a_gap(
     async with line.running():
         await streaming(line)
         exchange.inflict(Faults(drop=(silent.venue_symbol,)))
-        dropped_s = time.monotonic()
+        dropped_s = now_s()
         await until(line.gaps.open_gaps)
         await until(lambda: not [gap for gap in line.gaps.open_gaps() if gap.channel in ("quote", "book")])
-        assert time.monotonic() - dropped_s < 6
+        assert now_s() - dropped_s < 6
         assert line.whole()
     assert line.seen.connects == 1 and line.seen.disconnects == []
     assert {gap.symbol for gap in line.recorded_gaps()} == {silent.symbol}
@@ -736,14 +537,14 @@ async def test_an_acknowledgement_that_nothing_follows_is_found_and_mended(
 async def test_a_ban_is_heeded_by_everybody_who_would_connect(tmp_path: Path, exchange: SimulatedExchange) -> None:
     """A 429 with Retry-After: nobody knocks before, whatever the own backoff says."""
     exchange.inflict(Faults(refuse_s=0.5, refuse_status=429, retry_after_s=2))
-    admission = Admission(PLENTY, SystemClock())
+    admission = Admission(PLENTY, DrivenClock())
     first = on_sim(tmp_path / "a", exchange, channels=("quote",), admission=admission)
     second = on_sim(tmp_path / "b", exchange, channels=("quote",), admission=admission)
-    begun = time.monotonic()
+    begun = now_s()
     async with first.running():
         await until(lambda: first.seen.disconnects)
         async with second.running():
             await until(lambda: second.received("quote") and first.received("quote"))
-            assert time.monotonic() - begun >= 2
+            assert now_s() - begun >= 2
     assert "429" in first.seen.disconnects[0][0]
     assert len(first.seen.disconnects) == 1 and second.seen.disconnects == []

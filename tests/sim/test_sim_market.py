@@ -1,6 +1,7 @@
 """The simulated market is believable, deterministic and consistent with its own messages."""
 
 from collections import Counter
+from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
@@ -9,10 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from traderd.config import Sim
+from traderd.core.market import Instrument, Trade, VenueCandle
 from traderd.sim import rest
 from traderd.sim.market import Market
 from traderd.sim.pit import LEVELS_MAX, LEVELS_MIN, DepthChanged, Event, Pit, Quoted, Traded
-from traderd.sim.wire import encode
+from traderd.sim.wire import combined, encode
+from traderd.venues.binance import Binance
 
 EPOCH_US = 1_700_000_000_000_000
 
@@ -230,3 +233,26 @@ def test_what_is_remembered_is_bounded() -> None:
     for klines in pit.klines.values():
         klines.roll(market.time_ms + 10**9)
         assert klines.bars.maxlen == len(klines.bars)
+
+
+def test_candles_are_told_while_they_change_and_once_as_closed() -> None:
+    """Read by the dialect, they are what REST tells of the same minute, and add up to the trades."""
+    market, venue = _market(rate=60.0), Binance()
+    venue.bind([venue_instrument := Instrument(0, "binance", "BTC/USDT", "BTCUSDT", "BTC", "USDT")])
+    told: list[VenueCandle] = []
+    trades: list[Trade] = []
+    for event in market.advance(130_000_000):
+        if event.stream not in ("btcusdt@kline_1m", "btcusdt@trade"):
+            continue
+        for each in venue.decode(combined(event.stream, encode(event)), event.time_ms * 10**6):  # type: ignore[union-attr]  # both have one
+            (told if isinstance(each, VenueCandle) else trades).append(each)  # type: ignore[arg-type]  # one or the other
+    assert {each.instrument for each in told} == {venue_instrument}
+    closed = [each for each in told if each.closed]
+    assert [each.open_time_ns for each in closed] == sorted({each.open_time_ns for each in told})[:-1]
+    assert len(closed) == 2 and len(told) > 60
+    served = msgspec.json.decode(rest.answer(market, "/api/v3/klines?symbol=BTCUSDT&interval=1m")[1])
+    figures = [[each.open, each.high, each.low, each.close, each.volume] for each in closed]
+    assert figures == [row[1:6] for row in served[:2]]
+    within = [each for each in trades if each.time_venue_ns // (60 * 10**9) * 60 * 10**9 == closed[1].open_time_ns]
+    assert sum(Decimal(each.quantity_text) for each in within) == Decimal(closed[1].volume)
+    assert told[-1].open_time_ns == closed[-1].open_time_ns + 60 * 10**9

@@ -1,30 +1,54 @@
-"""A reader of recorded books that loses frames, side by side with one that hears everything.
+"""Sessions that hear recorded traffic with frames missing, side by side with books that hear everything.
 
-The lossy reader does what a session does with verdicts: what breaks is written into the ledger, a whole book is asked
-for and comes some messages later. Its clock counts frames, so that a gap's bounds name the very messages.
+Session, connection, bookkeeping, pipeline and gap ledger are the daemon's own; the test is the link and the venue's
+REST. A broken book's session asks for a whole one, as it would ask the venue, and is answered some messages later.
+Every frame is read by its dialect once, for all readers. Clocks count frames, so that a gap's bounds name the very
+messages.
 """
 
+import asyncio
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
+from functools import cached_property
 from pathlib import Path
+from typing import Any, cast
 
 from msgspec.structs import replace
 
 from traderd.adapters.capture import Capture
+from traderd.adapters.journal import FileJournal
+from traderd.adapters.paper_exchange import PaperExchange
+from traderd.adapters.redis_feed import NoFeed
+from traderd.adapters.tick_rows import TickRows
+from traderd.core.backoff import Backoff
 from traderd.core.book import Book, Verdict
-from traderd.core.continuity import ConnectionSequence, Continuity
-from traderd.core.facts import Gap
+from traderd.core.engine import Engine
+from traderd.core.engine_settings import EngineSettings
+from traderd.core.facts import Fact, Gap
 from traderd.core.gaps import GapLedger
-from traderd.core.market import BookDelta, BookSnapshot, Level, Numbered, Trade
-from traderd.venues.dialect import Dialect
-from traderd.venues.playback import events_of
+from traderd.core.market import BookDelta, BookSnapshot, Instrument, Level, Numbered, Trade, VenueEvent
+from traderd.core.matching import PaperSettings
+from traderd.core.risk import RiskSettings
+from traderd.runtime.admission import Admission
+from traderd.runtime.pipeline import Pipeline, Stream
+from traderd.runtime.session import Session
+from traderd.runtime.streams import Streams
+from traderd.runtime.surroundings import SessionObserver, Surroundings
+from traderd.venues.dialect import AnyChannel, Dialect, Endpoint, Heartbeating, Limits
+from traderd.venues.playback import Recorded, events_of
 from traderd.venues.registry import dialect
 
 ANSWER_AFTER = 3
-"""Messages of a connection's books between a break and the whole book that was asked for."""
-BookKey = tuple[str, str]
-"""Connection and venue symbol."""
+"""Messages between a break and the whole book that was asked for."""
+FRAME_NS = 1_000
+"""From one frame to the next, by the clock that dates them."""
+SLEPT_S = 2.0
+"""Longer than a session waits before it asks for the same book again."""
+CHANNELS: tuple[AnyChannel, ...] = ("trade", "book")
+StreamKey = tuple[str, str]
+"""Symbol and channel."""
 BookMessage = BookSnapshot | BookDelta
 Sides = tuple[list[Level], list[Level]]
 """Bids and asks."""
@@ -38,177 +62,434 @@ class Frame:
     connection: str
     recorded: bool
     """A frame of the websocket, which can get lost; an answer of REST can't."""
-    number: int | None
-    books: list[BookMessage]
-    trades: list[Trade]
+    events: Sequence[VenueEvent]
+
+    @cached_property
+    def numbered(self) -> bool:
+        """Whether the venue numbers the connection's frames."""
+        return bool(self.events) and isinstance(self.events[0], Numbered)
+
+    @cached_property
+    def books(self) -> list[BookMessage]:
+        """Its messages about books."""
+        return [event for event in self.events if isinstance(event, BookMessage)]
+
+    @cached_property
+    def keys(self) -> frozenset[StreamKey]:
+        """The streams that it is of."""
+        trades = {(event.instrument.symbol, "trade") for event in self.events if isinstance(event, Trade)}
+        return frozenset(trades | {(event.instrument.symbol, "book") for event in self.books})
 
     @property
-    def keys(self) -> list[BookKey]:
-        """The books that it is about. A snapshot by REST is about the book of the venue's one connection."""
-        return [(self.connection, event.instrument.venue_symbol) for event in self.books]
+    def token(self) -> bytes:
+        """What stands for its bytes."""
+        return b"%d" % self.at
 
 
-def frames_of(path: Path) -> list[Frame]:
+@dataclass(frozen=True)
+class Traffic:
+    """A capture's frames, and the dialect of each of its connections."""
+
+    frames: list[Frame]
+    spoken: dict[str, Dialect]
+
+    def instruments(self, connection: str) -> list[Instrument]:
+        """Those that its frames are about, by their index."""
+        found: dict[int, Instrument] = {}
+        for frame in self.frames:
+            if frame.recorded and frame.connection == connection:
+                of = (each.instrument for each in frame.events if isinstance(each, BookMessage | Trade))
+                found.update((instrument.index, instrument) for instrument in of)
+        return [found[index] for index in sorted(found)]
+
+    def concerns(self, key: StreamKey, at: int) -> bool:
+        """Whether the loss of this frame is one of this stream: on a numbered connection that of any frame is.
+
+        A message about a book that the snapshot was ahead of is no loss: whoever heard it passed it over.
+        """
+        frame = self._by_place[at]
+        if frame.numbered:
+            return frame.connection in self._connections_of[key]
+        return key in frame.keys and not (key[1] == "book" and at in self.passed_over)
+
+    @property
+    def begun(self) -> int:
+        """Where every book is there."""
+        return self._truth[0]
+
+    @cached_property
+    def able(self) -> list[Frame]:
+        """Those that can get lost."""
+        return [frame for frame in self.frames if frame.recorded and frame.at > self.begun]
+
+    @property
+    def passed_over(self) -> set[int]:
+        """The places of book messages that are older than the snapshot they come after."""
+        return self._truth[1]
+
+    @cached_property
+    def _truth(self) -> tuple[int, set[int]]:
+        truth, begun, passed_over = Truth(), dict[str, int](), set[int]()
+        for frame in self.frames:
+            if Verdict.STALE in truth.hear(frame):
+                passed_over.add(frame.at)
+            for event in frame.books:
+                if truth.books[event.instrument.symbol].usable:
+                    begun.setdefault(event.instrument.symbol, frame.at)
+        return max(begun.values()), passed_over
+
+    @cached_property
+    def _by_place(self) -> dict[int, Frame]:
+        return {frame.at: frame for frame in self.frames}
+
+    @cached_property
+    def _connections_of(self) -> dict[StreamKey, set[str]]:
+        found: dict[StreamKey, set[str]] = {}
+        for frame in self.frames:
+            for key in frame.keys:
+                found.setdefault(key, set()).add(frame.connection)
+        return found
+
+    def judged(self, channel: str) -> bool:
+        """Whether the venue's numbering tells what is missing in this channel."""
+        numbered = any(frame.numbered for frame in self.frames)
+        return numbered or channel == "book" or any(each.trades_numbered for each in self.spoken.values())
+
+
+def traffic_of(path: Path) -> Traffic:
     """All frames of a capture that say anything about books or trades, or are numbered. Raises KeyError."""
     frames: list[Frame] = []
+    spoken: dict[str, Dialect] = {}
     with Capture(path) as capture:
         venue, market = capture.header.venue, capture.header.market
-        spoken: dict[str, Dialect] = {}
-        for at, record in enumerate(capture):
-            connection = "ws1" if record.kind == "http" else record.connection
-            speaker = "" if record.kind == "http" else connection
-            if record.kind == "connect" or speaker not in spoken:
+        for at, record in enumerate(capture, 1):
+            connection = "" if record.kind == "http" else record.connection
+            if record.kind == "connect" or connection not in spoken:
                 told = record.text.decode().rpartition("/")[2] if venue == "bybit" and record.kind == "connect" else ""
-                spoken[speaker] = dialect(venue, 10, told or market)
-                spoken[speaker].discover()
-            events = events_of(spoken[speaker], record)
-            number = events[0].number if events and isinstance(events[0], Numbered) else None
-            books = [event for event in events if isinstance(event, BookMessage)]
-            trades = [event for event in events if isinstance(event, Trade)]
-            if books or trades or number is not None:
-                frames.append(Frame(at, connection, record.kind == "frame", number, books, trades))
-    return frames
+                spoken[connection] = dialect(venue, 10, told or market)
+                spoken[connection].discover()
+            dated = Recorded(at * FRAME_NS, record.kind, record.connection, record.text)
+            frame = Frame(at, connection, record.kind == "frame", events_of(spoken[connection], dated))
+            if frame.keys or frame.numbered:
+                frames.append(frame)
+    return Traffic(frames, spoken)
 
 
-def lost_from(frames: Sequence[Frame], seed: int, share: float = 0.001) -> set[int]:
+def lost_from(traffic: Traffic, seed: int, share: float = 0.001) -> set[int]:
     """The places of the lost frames: each with this chance, and one at least of those that can be missed at all.
 
     Nothing gets lost before every book is there: what has not begun can't be interrupted.
     """
-    dice, begun = random.Random(seed), _all_begun(frames)
-    able = [frame for frame in frames if frame.recorded and frame.at > begun]
-    lost = {frame.at for frame in able if dice.random() < share}
-    books = [frame.at for frame in able if frame.books]
+    dice = random.Random(seed)
+    lost = {frame.at for frame in traffic.able if dice.random() < share}
+    books = [frame.at for frame in traffic.able if frame.books and frame.at not in traffic.passed_over]
     return lost if lost.intersection(books) else lost | {dice.choice(books)}
 
 
-def _all_begun(frames: Sequence[Frame]) -> int:
-    books: dict[BookKey, Book] = {}
-    begun: dict[BookKey, int] = {}
-    for frame in frames:
-        for key, event in zip(frame.keys, frame.books, strict=True):
-            _hear(books.setdefault(key, Book()), event)
-            if books[key].usable:
-                begun.setdefault(key, frame.at)
-    return max(begun.values())
+class Truth:
+    """The books of who hears everything."""
+
+    def __init__(self) -> None:
+        self.books: dict[str, Book] = {}
+        self._begun: dict[str, BookSnapshot] = {}
+        self._newest: dict[str, BookMessage] = {}
+
+    def hear(self, frame: Frame) -> list[Verdict]:
+        """Take one frame; what became of its messages."""
+        verdicts = []
+        for event in frame.books:
+            symbol = event.instrument.symbol
+            book = self.books.setdefault(symbol, Book())
+            self._newest[symbol] = event
+            if isinstance(event, BookSnapshot):
+                self._begun[symbol] = event
+                verdicts.append(book.snapshot(event))
+            else:
+                verdicts.append(book.delta(event))
+        return verdicts
+
+    def whole(self, symbol: str) -> BookSnapshot | None:
+        """What the venue would say if it were asked now; None while it isn't known."""
+        book = self.books.get(symbol)
+        if book is None or not book.usable:
+            return None
+        newest = self._newest[symbol]
+        sequence = newest.last if isinstance(newest, BookDelta) else newest.sequence
+        return replace(self._begun[symbol], bids=book.bids(), asks=book.asks(), sequence=sequence, checksum=None)
+
+    def sides(self, symbol: str) -> Sides:
+        """All levels of a book."""
+        return self.books[symbol].bids(), self.books[symbol].asks()
 
 
-def _hear(book: Book, event: BookMessage) -> Verdict:
-    return book.snapshot(event) if isinstance(event, BookSnapshot) else book.delta(event)
+class _FrameClock:
+    """Dates by frames; what only waits goes by the loop's time. Between the two no session judges any silence."""
+
+    now_ns = 0
+
+    def time_ns(self) -> int:
+        return self.now_ns
+
+    def monotonic_ns(self) -> int:
+        return int(asyncio.get_running_loop().time() * 1e9)
+
+
+class _AsRead:
+    """A connection's dialect, whose frames have been read already."""
+
+    limits = Limits(1_000, 1e9, 100, 0.0, 1_000.0)
+    heartbeat = Heartbeating("", 1e9, 1e9)
+
+    def __init__(self, spoken: Dialect, connection: str, told: dict[bytes, Sequence[VenueEvent]]) -> None:
+        self._spoken = spoken
+        self._connection = connection
+        self._told = told
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._spoken, name)
+
+    def bind(self, instruments: Sequence[Instrument]) -> None:
+        """It knows them."""
+
+    def websocket_url(self, *asked: object) -> str:
+        return self._connection
+
+    def subscribe_frames(self, *asked: object) -> list[str]:
+        return []
+
+    def resubscribe_frames(self, instrument: Instrument, channel: AnyChannel) -> list[str]:
+        return [instrument.symbol]
+
+    def snapshot_url(self, endpoint: Endpoint, instrument: Instrument) -> str:
+        return instrument.symbol
+
+    def decode(self, frame: bytes, received_ns: int) -> Sequence[VenueEvent]:
+        return self._told[frame]
+
+    def decode_snapshot(self, body: bytes, instrument: Instrument, received_ns: int) -> BookSnapshot:
+        (snapshot,) = self._told[body]
+        return replace(cast(BookSnapshot, snapshot), instrument=instrument, time_received_ns=received_ns)
+
+
+class _Unhurried(Admission):
+    """A venue that may be asked as often as a book breaks."""
+
+    async def ask(self) -> None:
+        return
+
+
+class _Deaf(Stream):
+    """What becomes of trades isn't asked here."""
+
+    def on_events(self, events: Sequence[VenueEvent]) -> None:
+        return
+
+
+class _Link:
+    """A connection's open end: what is sent over it asks for a book."""
+
+    def __init__(self, asked: Callable[[str], None]) -> None:
+        self.send = asked
+        self.closed = asyncio.Event()
+
+    def close(self) -> None:
+        self.closed.set()
+
+    async def wait_closed(self) -> str:
+        await self.closed.wait()
+        return "closed"
 
 
 @dataclass
 class Reader:
-    """Hears frames and keeps books, and a ledger of what it missed."""
+    """A seat's sessions on one capture, what they asked for, and what their ledger says."""
 
-    books: dict[BookKey, Book] = field(default_factory=dict)
-    gaps: dict[BookKey, list[Gap]] = field(default_factory=dict)
-    found: dict[BookKey, list[int]] = field(default_factory=dict)
+    traffic: Traffic
+    told: dict[bytes, Sequence[VenueEvent]]
+    """What each frame says, and each answer, which is added: at one moment it is the same for every reader."""
+    journal: FileJournal
+    gaps: dict[StreamKey, list[Gap]] = field(default_factory=dict)
+    found: dict[StreamKey, list[int]] = field(default_factory=dict)
     """Where it noticed that something is missing."""
-    _ledger: GapLedger = field(default_factory=lambda: GapLedger("run"))
-    _sequences: dict[str, ConnectionSequence] = field(default_factory=dict)
-    _whole_at: dict[BookKey, int] = field(default_factory=dict)
-    _due: dict[BookKey, int] = field(default_factory=dict)
+    heard: dict[StreamKey, list[int]] = field(default_factory=dict)
+    disconnects: list[str] = field(default_factory=list)
+    _hear: dict[str, Callable[[bytes, int], None]] = field(default_factory=dict)
+    _asked: dict[str, tuple[asyncio.Future[bytes] | None, int]] = field(default_factory=dict)
+    """By symbol: who waits for the answer (nobody, if it comes in the stream), and after how many messages it comes."""
 
-    def hear(self, frame: Frame) -> list[BookKey]:
-        """Take one frame; returns the books that it changed and that are usable."""
-        if frame.number is not None:
-            step = self._sequences.setdefault(frame.connection, ConnectionSequence()).follow(frame.number)
-            if step.continuity is Continuity.REPEATED:
-                return []
-            if step.breaks:
-                self._break_all(frame)
-        changed = []
-        for key, event in zip(frame.keys, frame.books, strict=True):
-            book = self.books.setdefault(key, Book())
-            verdict = _hear(book, event)
-            if verdict.needs_snapshot:
-                self._broken(key, frame.at)
-            elif verdict is Verdict.APPLIED:
-                self._whole(key, frame.at)
-                changed.append(key)
-        if frame.number is not None:
-            for key in self.books:
-                if key[0] == frame.connection and self.books[key].usable:
-                    self._whole_at[key] = frame.at
-        return changed
+    def __post_init__(self) -> None:
+        self.clock, self.ledger = _FrameClock(), GapLedger("run")
+        connections = sorted(name for name in self.traffic.spoken if name)
+        instruments = {name: self.traffic.instruments(name) for name in connections}
+        everything = max(instruments.values(), key=len)
+        risk = RiskSettings(Decimal(1), Decimal(1), Decimal(1), 1, Decimal(1))
+        settings = EngineSettings("run", "paper", "USDT", Decimal(1), ("1m",), 500, 1.0, Decimal(10), risk)
+        engine = Engine(settings, everything)
+        paper = PaperExchange(PaperSettings(Decimal(0), Decimal(0), 0, 2_000), engine.board, self.clock)
+        rows = TickRows(everything)
+        pipeline = Pipeline(
+            *(engine, rows, self.journal, self.journal, NoFeed(), paper),
+            *(cast(Any, self), self.clock, self.ledger, 1_000, lambda: None),
+        )
+        admission = _Unhurried(_AsRead.limits, self.clock)
+        observer = cast(SessionObserver, self)
+        world = Surroundings(cast(Any, self), cast(Any, self), self.clock, lambda: 0.0, observer, admission)
+        stream = _Deaf(pipeline, everything[0].exchange, [])
+        self.sessions = [
+            Session(
+                name,
+                lambda name=name: cast(Dialect, _AsRead(self.traffic.spoken[name], name, self.told)),  # type: ignore[misc]  # mypy can't infer a lambda's defaults
+                Endpoint("", ""),
+                Streams(instruments[name], CHANNELS, lambda instrument, channel: True),
+                stream,
+                pipeline,
+                Backoff(1.0, 1.0, 1.0),
+                world,
+            )
+            for name in connections
+            if instruments[name]
+        ]
+        self._session_of = {
+            each.symbol: (session, each)
+            for name, session in zip((name for name in connections if instruments[name]), self.sessions, strict=True)
+            for each in instruments[name]
+        }
 
-    def answers_due(self, frame: Frame) -> list[BookKey]:
-        """Broken books whose whole one comes now, after this frame."""
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        """What else observers are told is nothing to us."""
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return lambda *told: None
+
+    def disconnected(self, exchange: str, reason: str, delay_s: float) -> None:
+        """Nobody hangs up here."""
+        self.disconnects.append(reason)
+
+    def fact(self, fact: Fact) -> None:
+        """What the pipeline records."""
+        if isinstance(fact, Gap):
+            key = (fact.symbol, fact.channel)
+            if fact.to_ns:
+                self.gaps.setdefault(key, []).append(fact)
+            else:
+                self.found.setdefault(key, []).append(self.clock.now_ns // FRAME_NS)
+
+    async def connect(self, url: str, on_frame: Callable[[bytes, int], None], *limits: object) -> _Link:
+        """See Connector."""
+        self._hear[url] = on_frame
+        return _Link(lambda symbol: self._ask(symbol, None))
+
+    async def get(self, url: str, timeout_s: float) -> bytes:
+        """See Rest."""
+        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._ask(url, answer)
+        return await answer
+
+    def hear(self, frame: Frame) -> None:
+        """One frame comes, or an answer of REST, if somebody waits for it."""
+        self.clock.now_ns = frame.at * FRAME_NS
+        keys = frame.keys
+        if frame.recorded:
+            self._hear[frame.connection](frame.token, self.clock.now_ns)
+        else:
+            keys = frozenset((symbol, "book") for symbol, _ in keys if self._answer_with(frame.token, symbol))
+        for key in keys:
+            self.heard.setdefault(key, []).append(frame.at)
+        if frame.numbered:
+            for key in self.heard.keys() - keys:
+                if self._session_of[key[0]][0] is self._session_of_connection(frame.connection):
+                    self.heard[key].append(frame.at)
+
+    def _session_of_connection(self, connection: str) -> Session:
+        return next(session for session in self.sessions if session._name == connection)
+
+    def due(self, frame: Frame) -> list[str]:
+        """The broken books whose whole one comes now, after this frame."""
         due = []
-        for key in list(self._due):
-            if key in frame.keys or (key[0] == frame.connection and frame.number is not None):
-                self._due[key] -= 1
-                if self._due[key] <= 0:
-                    due.append(key)
+        for symbol, (future, left) in list(self._asked.items()):
+            if not self.book(symbol).usable and ((symbol, "book") in frame.keys or frame.numbered):
+                self._asked[symbol] = (future, left - 1)
+                if left <= 1:
+                    due.append(symbol)
         return due
 
-    def answer(self, key: BookKey, snapshot: BookSnapshot, at: int) -> bool:
+    def answer(self, symbol: str, whole: BookSnapshot) -> None:
         """The whole book that was asked for."""
-        del self._due[key]
-        verdict = self.books[key].snapshot(snapshot)
-        if verdict is Verdict.APPLIED:
-            self._whole(key, at)
-        elif verdict.needs_snapshot:
-            self._broken(key, at)
-        return verdict is Verdict.APPLIED
+        token = b"%s of %d" % (symbol.encode(), self.clock.now_ns)
+        instrument = self._session_of[symbol][1]
+        self.told[token] = [replace(whole, instrument=instrument, time_received_ns=self.clock.now_ns)]
+        self._answer_with(token, symbol)
 
-    def _break_all(self, frame: Frame) -> None:
-        """A numbered connection lost a frame, nobody knows whose."""
-        for key, book in self.books.items():
-            if key[0] == frame.connection:
-                book.reset()
-                self._broken(key, frame.at)
+    def _answer_with(self, token: bytes, symbol: str) -> bool:
+        if symbol not in self._asked:
+            return False
+        future, _ = self._asked.pop(symbol)
+        if future is not None and not future.done():
+            future.set_result(token)
+        elif future is None:
+            self._hear[self._session_of[symbol][0]._name](token, self.clock.now_ns)
+        return True
 
-    def _broken(self, key: BookKey, at: int) -> None:
-        self.found.setdefault(key, []).append(at)
-        self._ledger.opened(*key, "book", "sequence", self._whole_at[key])
-        self._due[key] = ANSWER_AFTER
-
-    def _whole(self, key: BookKey, at: int) -> None:
-        self._whole_at[key] = at
-        self._due.pop(key, None)
-        if (gap := self._ledger.closed(*key, "book", "sequence", at)) is not None:
-            self.gaps.setdefault(key, []).append(gap)
+    def book(self, symbol: str) -> Book:
+        """As strategies see it."""
+        session, instrument = self._session_of[symbol]
+        return session.books[instrument.index]
 
     @property
-    def open_gaps(self) -> list[Gap]:
-        """Those that the recording's end left open."""
-        return self._ledger.open_gaps()
+    def broken(self) -> bool:
+        """Whether somebody is about to ask, or has asked, or was just answered."""
+        return any(not book.usable for session in self.sessions for book in session.books.values())
+
+    def _ask(self, symbol: str, future: asyncio.Future[bytes] | None) -> None:
+        left = self._asked[symbol][1] if symbol in self._asked else ANSWER_AFTER
+        self._asked[symbol] = (future, left)
 
 
-def side_by_side(frames: Sequence[Frame], losses: Sequence[set[int]]) -> Iterator[tuple[int, BookKey, Reader, Sides]]:
-    """Whenever a lossy reader (with its place in `losses`) shows a book that just changed: it, and the true levels.
+async def side_by_side(
+    traffic: Traffic, losses: Sequence[set[int]], journal: FileJournal
+) -> AsyncIterator[tuple[int, str, Reader, Sides]]:
+    """Whenever a lossy reader (with its place in `losses`) may show a book anew: it, its symbol, and the true levels.
 
     At the end every reader is given once more, with an empty name, to be asked for its ledger.
     """
-    truth, readers = Reader(), [Reader() for _ in losses]
-    begun: dict[BookKey, BookSnapshot] = {}
-    last: dict[BookKey, BookMessage] = {}
-    for frame in frames:
-        truth.hear(frame)
-        for key, event in zip(frame.keys, frame.books, strict=True):
-            last[key] = event
-            if isinstance(event, BookSnapshot):
-                begun[key] = event
-        true: dict[BookKey, Sides] = {}
+    told = {frame.token: frame.events for frame in traffic.frames}
+    truth, readers = Truth(), [Reader(traffic, told, journal) for _ in losses]
+    async with asyncio.TaskGroup() as group:
+        running = [group.create_task(session.run()) for reader in readers for session in reader.sessions]
+        await _settle()
+        for frame in traffic.frames:
+            truth.hear(frame)
+            true = {event.instrument.symbol: truth.sides(event.instrument.symbol) for event in frame.books}
+            for place, reader in enumerate(readers):
+                if frame.at in losses[place]:
+                    continue
+                async for symbol in _heard(reader, frame, truth):
+                    yield place, symbol, reader, true.get(symbol) or truth.sides(symbol)
         for place, reader in enumerate(readers):
-            if frame.at in losses[place]:
-                continue
-            changed = reader.hear(frame)
-            for key in reader.answers_due(frame):
-                whole = _whole_book(truth.books[key], begun[key], last[key])
-                if truth.books[key].usable and reader.answer(key, whole, frame.at) and key not in changed:
-                    changed.append(key)
-            for key in changed:
-                if key not in true:
-                    true[key] = (truth.books[key].bids(), truth.books[key].asks())
-                yield place, key, reader, true[key]
-    for place, reader in enumerate(readers):
-        yield place, ("", ""), reader, ([], [])
+            assert reader.disconnects == []
+            yield place, "", reader, ([], [])
+        for task in running:
+            task.cancel()
 
 
-def _whole_book(book: Book, begun: BookSnapshot, newest: BookMessage) -> BookSnapshot:
-    """What the venue would say if it were asked now."""
-    sequence = newest.last if isinstance(newest, BookDelta) else newest.sequence
-    return replace(begun, bids=book.bids(), asks=book.asks(), sequence=sequence, checksum=None)
+async def _heard(reader: Reader, frame: Frame, truth: Truth) -> AsyncIterator[str]:
+    """The symbols whose books are whole after this frame."""
+    reader.hear(frame)
+    if not frame.recorded or reader.broken:
+        await _settle()
+        for symbol in reader.due(frame):
+            if (whole := truth.whole(symbol)) is not None:
+                reader.answer(symbol, whole)
+                await asyncio.sleep(SLEPT_S)
+                if reader.book(symbol).usable:
+                    yield symbol
+    for event in frame.books:
+        symbol = event.instrument.symbol
+        if reader.book(symbol).usable and truth.books[symbol].usable:
+            yield symbol
+
+
+async def _settle() -> None:
+    """Whoever can go on does."""
+    for _ in range(6):
+        await asyncio.sleep(0)

@@ -2,6 +2,8 @@
 
 import random
 import re
+from math import inf, nan
+from typing import Any
 
 VALUES = [
     *(
@@ -132,3 +134,42 @@ _WAYS = (
     _crossed,
     _unknown,
 )
+
+
+def _deep(depth: int) -> list[Any]:
+    nested: list[Any] = []
+    for _ in range(depth):
+        nested = [nested]
+    return nested
+
+
+STRANGE: list[Any] = [
+    *(None, True, 0, -1, 1.5, inf, -inf, nan, 1e308, 5e-324, 10**400, 2**63, -(2**63)),
+    *("", "NaN", "1e400", "-1", "1_0", " 1", "0x10", "\u0663", "\ud800", "9" * 5_000, "\x00", "x" * 100_000),
+    *([], {}, [[]], [None], [[1]], [[1, 2, 3]], {"price": 1}, {"min": nan}, _deep(50_000), b"1", object()),
+]
+"""What may stand in a structure where something else should."""
+
+
+def misshapen(structure: Any, dice: random.Random) -> Any:
+    """A copy in which one or two places hold something else, or are gone; or something else altogether."""
+    if dice.random() < 0.02:
+        return dice.choice(STRANGE)
+    for _ in range(dice.choice((1, 1, 2))):
+        structure = _changed(structure, dice)
+    return structure
+
+
+def _changed(structure: Any, dice: random.Random) -> Any:
+    if not isinstance(structure, dict | list) or not structure or dice.random() < 0.1:
+        return dice.choice(STRANGE)
+    copy = structure.copy()
+    at = dice.choice(list(structure)) if isinstance(structure, dict) else dice.randrange(len(structure))
+    match dice.randrange(4):
+        case 0:
+            del copy[at]
+        case 1:
+            copy[at] = dice.choice(list(structure.values()) if isinstance(structure, dict) else structure)
+        case _:
+            copy[at] = _changed(copy[at], dice)
+    return copy

@@ -121,6 +121,33 @@ def test_a_kline_is_the_venue_s_candle_so_far(binance: Binance, shape) -> None:
     assert closed.closed
 
 
+@pytest.mark.parametrize("side", ["b", "a"])
+def test_a_market_with_an_empty_side_has_no_quote_and_no_fault(binance: Binance, side: str) -> None:
+    """A halted one, say: neither price nor quantity. A quantity without a price is a fault."""
+    told = json.loads(TICKER)
+    told["data"] |= {side: "0.00000000", side.upper(): "0.00000000"}
+    assert list(binance.decode(json.dumps(told).encode(), NOW)) == []
+    told["data"][side.upper()] = "1.00000000"
+    with pytest.raises(BadFrameError, match="bad_number"):
+        binance.decode(json.dumps(told).encode(), NOW)
+
+
+def test_a_book_told_at_two_speeds_is_read_once(binance: Binance) -> None:
+    """The slower stream's messages are the faster one's put together: after one of those nothing would follow."""
+    slow = DEPTH.replace(b"@depth@100ms", b"@depth")
+    assert [len(binance.decode(sent, NOW)) for sent in (DEPTH, slow, DEPTH)] == [1, 0, 1]
+    assert [len(binance.decode(sent.replace(b"ETH", b"BTC"), NOW)) for sent in (slow, DEPTH, slow)] == [1, 0, 1]
+    binance.bind([ETH, BTC])
+    assert [len(binance.decode(sent, NOW)) for sent in (slow, DEPTH)] == [1, 0]
+
+
+def test_trades_told_singly_and_aggregated_are_read_once(binance: Binance) -> None:
+    """Added up, they would count twice, under ids of two kinds."""
+    assert [len(binance.decode(sent, NOW)) for sent in (TRADE, AGG_TRADE, TRADE)] == [1, 0, 1]
+    binance.bind([ETH, BTC])
+    assert [len(binance.decode(sent, NOW)) for sent in (AGG_TRADE, TRADE, AGG_TRADE)] == [1, 0, 1]
+
+
 @pytest.mark.parametrize(
     ("frame", "ack"),
     [
@@ -160,6 +187,11 @@ def test_an_answer_to_a_subscription_says_whether_it_was_accepted(binance: Binan
         (DEPTH.replace(b"3.02920000", b"1,2"), "bad_number"),
         (b'{"stream":"ethusdt@avgPrice","data":{"e":"avgPrice","s":"ETHUSDT"}}', "unknown_channel"),
         (b'{"stream":"!ticker@arr","data":{"e":"24hrTicker","s":"ETHUSDT"}}', "unknown_channel"),
+        (b'{"stream":"!ticker@arr","data":[{"e":"24hrTicker","s":"ETHUSDT"}]}', "unknown_channel"),
+        (b'[{"e":"24hrMiniTicker","s":"ETHUSDT"}]', "unknown_channel"),
+        (b'[{"e":"24hrMiniTicker","s":"ETHUSDT"', "malformed"),
+        (b'{"stream":"ethusdt@depth20@100ms","data":{"lastUpdateId":1,"bids":[],"asks":[]}}', "unknown_channel"),
+        (DEPTH.replace(b"@depth@", b"@depth20@"), "unknown_channel"),
         (b"{}", "unknown_channel"),
     ],
 )
@@ -294,9 +326,10 @@ def test_a_discovering_dialect_splits_a_symbol_by_its_quote_asset(venue_symbol, 
 
 
 def test_even_a_discovering_dialect_refuses_what_is_no_symbol() -> None:
-    """Blanks, control characters and essays."""
+    """Blanks, control characters and essays; but letters of any script, which the venue uses."""
     dialect = Binance()
     dialect.discover()
+    assert dialect.instrument("币安人生USDT").symbol == "币安人生/USDT"
     for text in ("", " ", "a\x00", "E" * 100, "ETHUSDT\n"):
         with pytest.raises(BadFrameError):
             dialect.instrument(text)

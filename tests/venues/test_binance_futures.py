@@ -107,6 +107,7 @@ def test_single_and_aggregated_trades_are_understood(linear: BinanceFutures, sha
     assert list(linear.decode(shape(TRADE), NOW)) == [
         Trade(ETH, "4509021313", "sell", 2681.62, 0.019, "2681.62", "0.019", time_ns, NOW)
     ]
+    linear.bind([ETH])
     assert list(linear.decode(shape(AGG_TRADE), NOW)) == [
         Trade(ETH, "5933014", "buy", 2681.63, 100.0, "2681.63", "100", time_ns, NOW)
     ]

@@ -173,6 +173,10 @@ def test_of_a_symbols_several_books_the_deepest_is_the_book(linear: Bybit) -> No
     assert len(linear.decode(deep, NOW)) == 1
     assert linear.decode(DELTA, NOW) == ()
     assert linear.decode(SNAPSHOT, NOW) == ()
+    unbegun = DELTA.replace(b"orderbook.50", b"orderbook.1000")
+    assert linear.decode(unbegun, NOW) == (), "a deeper one is the book once it has begun"
+    with pytest.raises(BadFrameError, match="unknown_channel"):
+        linear.decode(SNAPSHOT.replace(b"orderbook.50", b"orderbook.rpi").replace(b'"]]', b'","0"]]'), NOW)
     assert len(linear.decode(DELTA.replace(b"orderbook.50", b"orderbook.200"), NOW)) == 1
     linear.bind([BTC])
     assert len(linear.decode(DELTA, NOW)) == 1

@@ -80,7 +80,7 @@ def test_a_recorded_session_agrees_with_a_plain_reading_of_it() -> None:
         assert (told["final_bid_levels"], told["final_ask_levels"]) == (200, 200)
     for symbol, trades in plain.trades.items():
         told = report["trades"][symbol]
-        assert (told["trades"], told["id_gaps"]) == (len(trades), 0)
+        assert (told["trades"], told["id_gaps"]) == (len(trades), None)
         assert Decimal(told["qty"]) == sum(quantity for quantity, _ in trades)
         assert Decimal(told["taker_buy_qty"]) == sum(quantity for quantity, side in trades if side == "Buy")
 

@@ -10,9 +10,10 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from math import isfinite
+from typing import Any
 
 import pytest
-from noise import TOKEN, VALUES, spoil
+from noise import TOKEN, VALUES, misshapen, spoil
 from spoken import ALL, Spoken
 
 from traderd.core.errors import BadFrameError
@@ -29,11 +30,12 @@ from traderd.core.market import (
     Trade,
     VenueCandle,
 )
+from traderd.venues.ccxt_words import Written, described, quote_from_book, quote_from_ticker, trade_from
 from traderd.venues.dialect import Dialect
 from traderd.venues.registry import MARKETS, dialect
 
-CASES = int(os.environ.get("TRADERD_FUZZ_CASES", "60000")) // len(ALL)
-"""Spoilt frames for each dialect."""
+CASES = -(-int(os.environ.get("TRADERD_FUZZ_CASES", "60000")) // len(ALL))
+"""Spoilt frames for each dialect, and as many structures of ccxt's."""
 REASONS = {"malformed", "unknown_symbol", "unknown_channel", "bad_number", "bad_side", "bad_time", "refused"}
 PLAIN = re.compile(r"[0-9]+(\.[0-9]+)?").fullmatch
 SLOW_S = 0.001
@@ -126,7 +128,7 @@ def assert_sound(event: object) -> None:
 @every_dialect
 def test_spoilt_frames_are_sound_or_refused(spoken: Spoken) -> None:
     """Some of them still mean something, so that the check of soundness has something to check."""
-    dice, made = random.Random(1), spoken.make()
+    dice, made = random.Random(spoken.name), spoken.make()
     taken = 0
     for _ in range(CASES):
         taken += survive(made, spoil(dice.choice(spoken.frames), spoken.frames, dice))
@@ -156,9 +158,10 @@ def test_every_frame_cut_short_is_refused(spoken: Spoken) -> None:
 @every_dialect
 def test_nesting_a_million_deep_is_refused(spoken: Spoken) -> None:
     """Alone, and in the place of a frame's last value; so is a number of a million digits."""
-    made = spoken.make()
+    made, readers = spoken.make(), spoken.readers()
     for bottomless in (b"[" * 1_000_000, b'{"a":' * 1_000_000, b"9" * 1_000_000):
         assert not survive(made, bottomless)
+        assert not any(_read(reader, bottomless) for reader in readers)
         for frame in spoken.frames:
             *_, value = re.finditer(rb'(?<=:)("[^"]*"|[0-9]+|true|false)', frame)
             survive(made, frame[: value.start()] + bottomless + frame[value.end() :])
@@ -192,3 +195,48 @@ def _read(reader: Callable[[bytes], object], answer: bytes) -> bool:
     for each in told if isinstance(told, list) else [told]:
         assert_sound(each)
     return bool(told)
+
+
+BITFINEX = Instrument(0, "bitfinex", "BTC/USD", "BTC/USD", "BTC", "USD", feed="ccxt")
+UNIFIED: list[tuple[Callable[[Any], object], Any]] = [
+    (
+        lambda told: trade_from(told, BITFINEX, 1),
+        {"id": "7", "timestamp": 1_700_000_000_123, "side": "sell", "price": Written("64000.10"), "amount": 0.25},
+    ),
+    (
+        lambda told: quote_from_ticker(told, BITFINEX, 1),
+        {"bid": Written("1.10"), "bidVolume": 2.0, "ask": 1.2, "askVolume": Written("3e-7"), "timestamp": 1},
+    ),
+    (
+        lambda told: quote_from_book(told, BITFINEX, 1) or (),
+        {"bids": [[1.1, 2.0], [1.0, 1.0]], "asks": [[Written("1.20"), 3]], "timestamp": None},
+    ),
+    *(
+        (
+            lambda told, mode=mode: described(told, mode, BITFINEX),
+            {
+                **{"id": "tBTCUSD", "base": "BTC", "quote": "USD", "settle": "BTC", "contract": True, "inverse": True},
+                **{"contractSize": 100.0, "expiry": 1_743_148_800_000, "precision": {"price": 5, "amount": 0.1}},
+                "limits": {"cost": {"min": 5.0}},
+            },
+        )
+        for mode in (2, 3, 4)
+    ),
+]
+"""What reads a structure of ccxt's, and one that it understands."""
+
+
+def test_spoilt_structures_of_ccxt_are_sound_or_refused() -> None:
+    """Each value exchanged, lost or moved to another place, at any depth."""
+    dice, taken = random.Random("ccxt"), 0
+    for read, structure in UNIFIED:
+        assert_sound(read(structure))
+        for _ in range(-(-CASES // len(UNIFIED))):
+            try:
+                told = read(misshapen(structure, dice))
+            except BadFrameError as refused:
+                assert refused.reason in REASONS
+                continue
+            assert_sound(told)
+            taken += 1
+    assert CASES / 10 < taken < CASES

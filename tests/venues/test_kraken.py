@@ -74,6 +74,13 @@ def test_a_ticker_is_a_quote_with_the_digits_as_sent(kraken: Kraken) -> None:
     ]
 
 
+def test_a_market_with_an_empty_side_has_no_quote_and_no_fault(kraken: Kraken) -> None:
+    """Neither price nor quantity; a quantity without a price is a fault."""
+    assert list(kraken.decode(TICKER.replace(b"1877.29,", b"0.00,").replace(b"2.41130000", b"0.0"), NOW)) == []
+    with pytest.raises(BadFrameError, match="bad_number"):
+        kraken.decode(TICKER.replace(b"1877.29,", b"0.00,"), NOW)
+
+
 def test_a_ticker_without_a_time_has_none(kraken: Kraken) -> None:
     """Older servers send no timestamp there."""
     (quote,) = kraken.decode(TICKER.replace(b',"timestamp":"2026-08-02T04:23:43.217117Z"', b""), NOW)
@@ -118,6 +125,23 @@ def test_a_snapshot_knows_the_depth_that_the_venue_granted(kraken: Kraken) -> No
     assert depth() == 10
     assert list(kraken.decode(SUBSCRIBED, NOW)) == [Ack(True, "book", "ETH/USD", "")]
     assert depth() == 25
+    kraken.decode(SUBSCRIBED.replace(b'"depth":25', b'"depth":10'), NOW)
+    assert depth() == 25, "of two depths the greater"
+    kraken.decode(SUBSCRIBED.replace(b'"subscribe"', b'"unsubscribe"'), NOW)
+    kraken.decode(SUBSCRIBED.replace(b'"depth":25', b'"depth":100'), NOW)
+    assert depth() == 100
+
+
+@pytest.mark.parametrize(("levels", "depth"), [(3, 10), (10, 10), (11, 25), (25, 25), (100, 100), (1000, 1000)])
+def test_a_snapshot_whose_subscription_was_not_heard_of_tells_its_depth(levels: int, depth: int) -> None:
+    """A book cut to fewer levels than the venue keeps would break at the next checksum."""
+    asks = ",".join(f'{{"price":{1 + at},"qty":1}}' for at in range(levels))
+    book = f'{{"symbol":"ETH/USD","bids":[],"asks":[{asks}],"checksum":1}}'
+    kraken = Kraken(10)
+    kraken.discover()
+    (snapshot,) = kraken.decode(f'{{"channel":"book","type":"snapshot","data":[{book}]}}'.encode(), NOW)
+    assert isinstance(snapshot, BookSnapshot)
+    assert snapshot.depth == depth
 
 
 @pytest.mark.parametrize(

@@ -191,17 +191,40 @@ def test_a_market_with_an_empty_side_has_no_quote_and_no_fault(okx: Okx, sent: b
 
 
 def test_a_book_comes_whole_and_then_changes(okx: Okx) -> None:
-    """A checksum of 0 beside ids is none; the levels of the narrower channel are fifty."""
+    """A checksum of 0 beside ids is none."""
     bids: list[Level] = [("64999.9", "120.5")]
     asks: list[Level] = [("65000", "3")]
     whole = BookSnapshot(SWAP, bids, asks, 10, None, AT, NOW, 400, LINKED_SNAPSHOT)
     assert list(okx.decode(SNAPSHOT, NOW)) == [whole]
     assert list(okx.decode(BOOK, NOW)) == [BookDelta(SWAP, [("64999.9", "0")], [], 11, 15, None, AT, NOW, 10, LINKED)]
-    (narrow,) = okx.decode(SNAPSHOT.replace(b'"books"', b'"books50-l2-tbt"'), NOW)
-    assert isinstance(narrow, BookSnapshot)
-    assert narrow.depth == 50
     summed = SNAPSHOT.replace(b'"checksum":0', b'"checksum":-7')
     assert getattr(okx.decode(summed, NOW)[0], "checksum", None) == -7
+
+
+def test_of_an_instruments_several_books_the_deepest_that_began_is_the_book(okx: Okx) -> None:
+    """Each has links of its own; when it is left, another may take its place. Five levels anew each time are none."""
+
+    def depths(sent: bytes, channel: str) -> list[int]:
+        events = okx.decode(sent.replace(b'"books"', f'"{channel}"'.encode()), NOW)
+        return [event.depth if isinstance(event, BookSnapshot) else 0 for event in events]
+
+    fifty, deep = "books50-l2-tbt", "books-l2-tbt"
+    assert [depths(SNAPSHOT, fifty), depths(BOOK, "books"), depths(BOOK, fifty)] == [[50], [], [0]]
+    assert [depths(SNAPSHOT, "books"), depths(BOOK, fifty), depths(BOOK, "books")] == [[400], [], [0]]
+    assert [depths(SNAPSHOT, deep), depths(BOOK, deep), depths(SNAPSHOT, fifty)] == [[], [], []]
+    assert depths(SNAPSHOT, "books") == [400], "its own begins it anew"
+    left = {"event": "unsubscribe", "arg": {"channel": "books", "instId": "BTC-USDT-SWAP"}, "connId": "a4d3ae55"}
+    assert list(okx.decode(json.dumps(left).encode(), NOW)) == []
+    assert [depths(SNAPSHOT, deep), depths(BOOK, deep), depths(BOOK, "books")] == [[400], [0], []]
+    with pytest.raises(BadFrameError, match="unknown_channel"):
+        depths(SNAPSHOT.replace(b'"action":"snapshot",', b""), "books5")
+
+
+def test_of_two_tapes_what_came_first_is_the_tape(okx: Okx) -> None:
+    """`trades` puts fills together that `trades-all` tells one by one: added up they would count twice."""
+    assert [len(okx.decode(sent, NOW)) for sent in (TRADE, TRADES, TRADE)] == [1, 0, 1]
+    okx.bind(BOUND)
+    assert [len(okx.decode(sent, NOW)) for sent in (TRADES, TRADE, TRADES)] == [1, 0, 1]
 
 
 def test_before_there_were_ids_a_book_had_its_checksum(okx: Okx) -> None:

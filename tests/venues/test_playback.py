@@ -91,3 +91,51 @@ def test_a_market_that_is_not_spoken_is_named() -> None:
     playback = Playback("bybit", "")
     with pytest.raises(UnspokenError, match=rf"^{BYBIT}option isn't spoken here$"):
         playback.events(connect("ws1", BYBIT + "option"))
+    with pytest.raises(BadFrameError, match=r"^unspoken$"):
+        playback.events(frame("ws1", SPOT_TRADE))
+    assert len(playback.events(frame("ws2", SPOT_TRADE))) == 1, "other connections are read all the same"
+    playback.events(connect("ws1", BYBIT + "spot"))
+    assert len(playback.events(frame("ws1", SPOT_TRADE))) == 1
+
+
+def binance(symbol: str, **told: object) -> bytes:
+    return json.dumps({"stream": "x", "data": {"s": symbol, **told}}, separators=(",", ":")).encode()
+
+
+DEPTH = {"e": "depthUpdate", "E": 1, "U": 1, "u": 2, "b": [], "a": []}
+DEAL = {"e": "aggTrade", "E": 1, "a": 1, "p": "1", "q": "1", "T": 1, "m": True}
+BEST = {"u": 1, "b": "1", "B": "1", "a": "2", "A": "1"}
+
+
+@pytest.mark.parametrize(
+    ("frames", "market"),
+    [
+        ([binance("ETHUSDT", **BEST)], "spot"),
+        ([binance("ETHUSDT", **DEPTH)], "spot"),
+        ([binance("ETHUSDT", **DEAL, M=True)], "spot"),
+        ([binance("ETHUSDT", **BEST), binance("ETHUSDT", **DEPTH, pu=0)], "linear"),
+        ([binance("ETHUSDT", **DEAL), binance("ETHUSDT", **BEST, e="bookTicker")], "linear"),
+        ([binance("ETHUSDT_261225", **DEAL), binance("ETHUSDT", **DEPTH, pu=0)], "linear"),
+        ([binance("ETHUSD_PERP", **DEAL)], "inverse"),
+        ([binance("ETHUSD_261225", **DEPTH, pu=0)], "inverse"),
+        ([binance("X", **DEAL, ps="ETHUSD")], "inverse"),
+    ],
+)
+def test_without_header_and_address_the_first_frames_tell_the_market(frames: list[bytes], market: str) -> None:
+    """Even of what came before the one that tells it; another connection is of its own. A header's word counts more."""
+    records = [frame("ws1", each) for each in frames] + [frame("ws2", binance("ETHUSDT", **DEAL, M=True))]
+    playback = Playback("binance", "", None, records)
+    heard = [event.instrument.market for record in records for event in playback.events(record)]  # type: ignore[union-attr]
+    assert heard == [market] * len(frames) + ["spot"]
+    playback = Playback("binance", "coinm", None, records)
+    assert {event.instrument.market for event in playback.events(records[-1])} == {"inverse"}  # type: ignore[union-attr]
+
+
+def test_bybits_trades_and_tickers_tell_spot_from_contracts() -> None:
+    """One spelling, two markets: they are not added up even where nobody says which connection is which."""
+    deal = SPOT_TRADE.replace(b"BTCUSDT", b"BTCUSD")
+    told = [("ws1", SPOT_TRADE), ("ws2", TICKER), ("ws2", SPOT_TRADE), ("ws3", deal), ("ws3", SPOT_TRADE)]
+    records = [frame(connection, text) for connection, text in told]
+    playback = Playback("bybit", "", None, records)
+    heard = {(record.connection, event.instrument.market) for record in records for event in playback.events(record)}  # type: ignore[union-attr]
+    assert heard == {("ws1", "spot"), ("ws2", "linear"), ("ws3", "inverse")}

@@ -13,6 +13,8 @@ from traderd.venues.registry import dialect, recorded_dialect
         ("binance", "usdm", "linear"),
         ("binance", "linear", "linear"),
         ("binance", "coinm", "inverse"),
+        ("binance", "um", "linear"),
+        ("binance", "cm", "inverse"),
         ("bybit", "spot", "spot"),
         ("bybit", "linear", "linear"),
         ("bybit", "inverse", "inverse"),
@@ -56,7 +58,13 @@ def test_a_market_that_is_not_spoken_is_a_key_error(venue: str, market: str) -> 
         ("bybit", "", "wss://stream-testnet.bybit.com/v5/public/inverse", "inverse"),
         ("bybit", "", "https://api.bybit.com/v5/market/recent-trade?&category=linear&symbol=BTCUSDT", "linear"),
         ("bybit", "linear", "ws://127.0.0.1:9000", "linear"),
+        ("binance", "", "wss://stream.binancefuture.com/ws", "linear"),
+        ("binance", "", "https://testnet.binancefuture.com/fapi/v1/depth?symbol=ETHUSDT", "linear"),
+        ("binance", "", "wss://stream.binance.us:9443/stream", "spot"),
         ("kraken", "", "wss://ws.kraken.com/v2", "spot"),
+        ("kraken", "", "wss://beta-ws.kraken.com/v2", "spot"),
+        ("okx", "", "wss://wspap.okx.com:8443/ws/v5/business", "spot"),
+        ("coinbase", "", "wss://advanced-trade-ws.coinbase.com", "spot"),
     ],
 )
 def test_a_recorded_connection_is_of_the_market_that_its_address_names(
@@ -65,3 +73,19 @@ def test_a_recorded_connection_is_of_the_market_that_its_address_names(
     """Where it names none, of the header's."""
     made = recorded_dialect(venue, 10, market, address)
     assert (made.exchange, getattr(made, "market", None)) == (venue, spoken)
+
+
+@pytest.mark.parametrize(
+    ("venue", "address"),
+    [
+        ("binance", "wss://nbstream.binance.com/eoptions/stream"),
+        ("bybit", "wss://stream.bybit.com/v5/public/option"),
+        ("bybit", "wss://stream.bybit.com/realtime_public"),
+        ("coinbase", "wss://ws-feed.pro.coinbase.com"),
+        ("kraken", "wss://ws.kraken.com"),
+    ],
+)
+def test_an_older_protocol_or_an_option_is_not_taken_for_what_is_spoken(venue: str, address: str) -> None:
+    """A market that the header names doesn't make it so."""
+    with pytest.raises(KeyError):
+        recorded_dialect(venue, 10, "spot", address)

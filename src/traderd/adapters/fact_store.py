@@ -22,7 +22,7 @@ from traderd.adapters.fact_tables import (
     IN_ORDER,
     INSTRUMENTS,
     Table,
-    columns_of,
+    arguments_of,
     key_of,
     ns_of,
     time_of,
@@ -177,15 +177,14 @@ async def _advance(connection: asyncpg.Connection, journal_id: str, position: in
 
 
 async def _write(connection: asyncpg.Connection, facts: Sequence[Fact]) -> None:
-    await _write_owners(connection, facts)
     by_type: dict[type, list[Any]] = defaultdict(list)
     for fact in facts:
         by_type[type(fact)].append(fact)
-    await _ensure_partitions(connection, "ohlcv", [fact.open_time_ns for fact in facts if isinstance(fact, Candle)])
-    await _ensure_partitions(
-        connection, "technical_indicators", [fact.time_ns for fact in facts if isinstance(fact, Indicator)]
-    )
-    await _ensure_partitions(connection, "equity_history", [fact.time_ns for fact in facts if isinstance(fact, Equity)])
+    owned = [fact for fact in facts if type(fact) is not Candle] if Candle in by_type else facts
+    await _write_owners(connection, owned)
+    await _ensure_partitions(connection, "ohlcv", [fact.open_time_ns for fact in by_type[Candle]])
+    await _ensure_partitions(connection, "technical_indicators", [fact.time_ns for fact in by_type[Indicator]])
+    await _ensure_partitions(connection, "equity_history", [fact.time_ns for fact in by_type[Equity]])
     for fact_type, table in IN_ORDER:
         await _insert(connection, table, by_type[fact_type])
     for kind, name, table in (*DERIVATIVES, (BookLevels, "order_book_snapshots", BOOK_LEVELS)):
@@ -193,7 +192,7 @@ async def _write(connection: asyncpg.Connection, facts: Sequence[Fact]) -> None:
         await _insert(connection, table, by_type[kind])
     new = await _insert(connection, FILLS, by_type[Execution])
     await _insert(connection, BALANCES, by_type[Equity])
-    unbooked = _fills_after_equity(facts) & {row["id"] for row in new}
+    unbooked = _fills_after_equity(owned) & {row["id"] for row in new}
     if unbooked:
         await connection.execute(_BOOK_FILLS, list(unbooked))
 
@@ -249,7 +248,7 @@ async def _insert(connection: asyncpg.Connection, table: Table, facts: Sequence[
     """Write them and return the rows that the statement returns."""
     if not facts:
         return []
-    rows: list[asyncpg.Record] = await connection.fetch(table.statement, *columns_of(table, facts))
+    rows: list[asyncpg.Record] = await connection.fetch(table.statement, *arguments_of(table, facts))
     return rows
 
 

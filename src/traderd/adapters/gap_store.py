@@ -60,7 +60,7 @@ _DERIVE = """
     ON CONFLICT (symbol, timeframe, time, exchange) DO UPDATE SET
         open = EXCLUDED.open, high = EXCLUDED.high, low = EXCLUDED.low, close = EXCLUDED.close,
         volume = EXCLUDED.volume, quote_volume = EXCLUDED.quote_volume, trades_count = EXCLUDED.trades_count,
-        has_gap = EXCLUDED.has_gap
+        has_gap = EXCLUDED.has_gap, differs = false
     WHERE EXCLUDED.trades_count >= ohlcv.trades_count
       AND (EXCLUDED.trades_count, EXCLUDED.has_gap) IS DISTINCT FROM (ohlcv.trades_count, ohlcv.has_gap)"""
 _LISTED = """

@@ -1,7 +1,8 @@
 """What Prometheus may ask: counters, gauges and histograms of one run, in a registry of their own.
 
 Counted once a batch, never once a tick. Units are Prometheus' own: seconds and bytes, in the name. Labels come from
-small sets (venues, channels, reasons that the code names): the number of series is bounded, and free text is no label.
+small sets (venues, channels, reasons that the code names, config.yaml's symbols): the number of series is bounded, and
+free text is no label.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from traderd import __version__
-from traderd.core.facts import Alert, Candle, Equity, Execution, Fact, Gap, Order, Signal
+from traderd.core.facts import Alert, Equity, Execution, Fact, Gap, Order, Signal
 
 _LATENCY_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 _COPY_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0)
@@ -60,6 +61,11 @@ class Metrics:
         self.candles = self._counter("candles", "Closed bars.", ("timeframe",))
         self.late_trades = self._counter(
             "late_trades", "Trades that came after the grace of their bar.", ("timeframe",)
+        )
+        self.candles_compared = self._counter(
+            "candles_compared",
+            "Venues' candles held against ours: agreed, differing, incomparable.",
+            ("venue", "symbol", "verdict"),
         )
         self.signals = self._counter("signals", "Opinions of strategies.", ("strategy", "signal_type"))
         self.orders = self._counter("orders", "Order states reached.", ("status",))
@@ -149,10 +155,8 @@ class Metrics:
         self.reconnects.labels(exchange).inc()
 
     def fact(self, fact: Fact) -> None:
-        """A fact was recorded (runtime.pipeline.Observer)."""
+        """A fact was recorded (runtime.pipeline.Observer). Candles are too many for that, and counted elsewhere."""
         match fact:
-            case Candle():
-                self.candles.labels(fact.timeframe).inc()
             case Signal():
                 self.signals.labels(fact.strategy, fact.signal_type).inc()
             case Order():

@@ -13,7 +13,7 @@ from structlog.typing import FilteringBoundLogger
 
 from traderd.adapters.logs import RateLimited
 from traderd.adapters.metrics import Metrics
-from traderd.core.facts import Alert, Execution, Fact, Gap, Order, Signal
+from traderd.core.facts import Alert, Candle, Execution, Fact, Gap, Order, Signal
 from traderd.core.subscriptions import Census
 from traderd.runtime.pipeline import Pipeline
 from traderd.runtime.ports import JournalRecord, Loss
@@ -31,11 +31,13 @@ class Telemetry:
         self._limited = RateLimited(log, lines_max=3, interval_s=10.0)
         self._start_position = start_position
         self._database_up: bool | None = None
+        self._candles: Counter[tuple[str]] = Counter()  # by timeframe
         self._grown: dict[tuple[Metric, tuple[str, ...]], int] = {}
         self.stored_rows: Counter[tuple[str, str, str]] = Counter()
         """Rows of this run that the database has, by table, exchange and channel."""
         self.recovered_rows = 0
         """Rows of earlier runs that this run brought to the database."""
+        self._candles_compared = 0
         self.refused_rows = 0
         self.disconnects = 0
 
@@ -69,6 +71,9 @@ class Telemetry:
 
     def fact(self, fact: Fact) -> None:
         """A fact was recorded: the ones that an operator wants to see are log lines too."""
+        if type(fact) is Candle:  # hundreds a second
+            self._candles[(fact.timeframe,)] += 1
+            return
         self._metrics.fact(fact)
         match fact:
             case Signal():
@@ -94,10 +99,17 @@ class Telemetry:
             case Alert():
                 self._log.warning("alert", type=fact.alert_type, severity=fact.severity, message=fact.message)
             case Gap():
-                state = "opened" if fact.status == "open" else fact.status
-                self._log.warning(
-                    f"gap {state}", venue=fact.exchange, symbol=fact.symbol, reason=fact.reason, why_not=fact.why_not
-                )
+                self._gap(fact)
+
+    def _gap(self, gap: Gap) -> None:
+        """A lost link is a gap in each of its streams, maybe thousands: all are in the ledger, a few are told."""
+        event = f"gap {'opened' if gap.status == 'open' else gap.status}"
+        told = {"symbol": gap.symbol, "channel": gap.channel, "reason": gap.reason, "why_not": gap.why_not}
+        self._warn(event, gap.exchange, **told)
+
+    def _warn(self, event: str, exchange: str, **told: Any) -> None:
+        """A few lines for each venue and kind of event, so that no kind hides another."""
+        self._limited.warning(event, f"{event}:{exchange}", venue=exchange, **told)
 
     def fault(self, reason: str) -> None:
         """Something can't be recorded."""
@@ -156,7 +168,7 @@ class Telemetry:
         self.disconnects += 1
         self._metrics.disconnected(exchange)
         self._metrics.link_ends.labels(exchange, _kind_of(reason)).inc()
-        self._limited.warning("disconnected", exchange, venue=exchange, reason=reason, retry_s=round(delay_s, 2))
+        self._warn("disconnected", exchange, reason=reason, retry_s=round(delay_s, 2))
 
     def bad_frame(self, exchange: str, reason: str, frame: bytes) -> None:
         """A frame isn't the venue's protocol; it goes to quarantine."""
@@ -166,12 +178,12 @@ class Telemetry:
 
     def refused(self, exchange: str, channel: str, symbol: str, reason: str) -> None:
         """The venue refused a subscription, a symbol or a snapshot."""
-        self._limited.warning("refused", exchange, venue=exchange, channel=channel, symbol=symbol, reason=reason)
+        self._warn("refused", exchange, channel=channel, symbol=symbol, reason=reason)
 
     def remade(self, exchange: str, channel: str, symbol: str, reason: str) -> None:
         """A silent stream was asked for again."""
         self._metrics.streams_remade.labels(exchange, channel).inc()
-        self._limited.warning("stream remade", exchange, venue=exchange, channel=channel, symbol=symbol, reason=reason)
+        self._warn("stream remade", exchange, channel=channel, symbol=symbol, reason=reason)
 
     def links(self, venue: str, up: int, wanted: int, census: Census, renewals: int) -> None:
         """How a seat's links and streams are now."""
@@ -183,12 +195,12 @@ class Telemetry:
 
     def healing_delayed(self, exchange: str, reason: str, delay_s: float) -> None:
         """What is missing can't be fetched now."""
-        self._limited.warning("healing delayed", exchange, venue=exchange, reason=reason, retry_s=round(delay_s, 1))
+        self._warn("healing delayed", exchange, reason=reason, retry_s=round(delay_s, 1))
 
     def resync(self, exchange: str, symbol: str, verdict: str) -> None:
         """A book broke and is made whole again."""
         self._metrics.book_resyncs.labels(exchange, verdict).inc()
-        self._limited.warning("book resync", exchange, venue=exchange, symbol=symbol, reason=verdict)
+        self._warn("book resync", exchange, symbol=symbol, reason=verdict)
 
     def clock_offset(self, exchange: str, seconds: float, uncertainty_s: float) -> None:
         """How far the venue's clock is ahead of ours."""
@@ -197,7 +209,7 @@ class Telemetry:
 
     def clock_silent(self, exchange: str, reason: str) -> None:
         """The venue doesn't say what time it is."""
-        self._limited.warning("the venue's clock can't be read", exchange, venue=exchange, reason=reason)
+        self._warn("the venue's clock can't be read", exchange, reason=reason)
 
     def measured(self, pipeline: Pipeline, ticks_bytes: int, facts_bytes: int, facts_rows: int) -> None:
         """The gauges, once a beat."""
@@ -208,9 +220,13 @@ class Telemetry:
         self._metrics.backlog("ticks", max(0, journalled - self.stored_rows.total()), ticks_bytes)
         self._metrics.backlog("facts", facts_rows, facts_bytes)
         engine = pipeline.engine
+        self._grow(self._metrics.candles, self._candles)
         self._grow(self._metrics.flagged_ticks, engine.counts.flagged)
         late = {(timeframe,): count for timeframe, count in engine.late_by_timeframe.items()}
         self._grow(self._metrics.late_trades, late)
+        if engine.candle_check.compared > self._candles_compared:
+            self._candles_compared = engine.candle_check.compared
+            self._grow(self._metrics.candles_compared, engine.candle_check.by_verdict())
         self._limited.flush()
 
     def _grow(self, metric: Metric, counts: Mapping[Any, int]) -> None:

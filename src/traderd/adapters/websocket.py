@@ -24,6 +24,8 @@ from picows import (
 
 from traderd.core.errors import REFUSALS, VenueRefusalError, retry_after_s
 
+_TEXT, _CONTINUATION, _BINARY = WSMsgType.TEXT, WSMsgType.CONTINUATION, WSMsgType.BINARY
+_time_ns = time.time_ns
 _READ_BYTES = 64 * 1024
 _FRAMES_A_TURN = 400
 """About two milliseconds of work, after which orders, drains and the watchdog have their turn: one read of a link that
@@ -117,7 +119,7 @@ class _Listener(WSListener):
         if transport.is_close_frame_sent:  # by us, or by the library that goes on reading what it refused
             return
         if self._fresh:
-            now_ns = time.time_ns()
+            now_ns = _time_ns()
             # No two frames at one time, none before another; unless the clock was set back, which is to be believed.
             self._stamp = now_ns if not 0 <= self._stamp - now_ns < _CLOCK_STEP_NS else self._stamp + 1
             self._turn = 0
@@ -125,7 +127,7 @@ class _Listener(WSListener):
             self._stamp += 1
         self._fresh = frame.last_in_buffer
         kind = frame.msg_type
-        if kind is WSMsgType.TEXT or kind is WSMsgType.CONTINUATION or kind is WSMsgType.BINARY:
+        if kind is _TEXT or kind is _CONTINUATION or kind is _BINARY:
             body = frame.get_payload_as_bytes()
             if frame.fin and not self._parts:
                 self._take(transport, body)
@@ -151,9 +153,14 @@ class _Listener(WSListener):
 
     def _take(self, transport: WSTransport, message: bytes) -> None:
         """Hand over at once, but no more in one turn of the loop than others can wait for."""
+        if self.mistake is not None:
+            return
         self._turn += 1
         if self._turn <= _FRAMES_A_TURN and not self.waiting:
-            self._hand_over(transport, message, self._stamp)
+            try:
+                self._on_frame(message, self._stamp)
+            except BaseException as error:
+                self._fail(transport, error)
             return
         if not self.waiting:
             transport.underlying_transport.pause_reading()
@@ -162,26 +169,30 @@ class _Listener(WSListener):
 
     def _catch_up(self, transport: WSTransport) -> None:
         """What one read brought too much of, a turn's worth at a time; only then is more read."""
-        for _ in range(min(_FRAMES_A_TURN, len(self.waiting))):
-            self._hand_over(transport, *self.waiting.popleft())
+        self._hand_over(transport, _FRAMES_A_TURN)
         if self.waiting:
             self._loop.call_soon(self._catch_up, transport)
         elif not transport.is_disconnected:
             transport.underlying_transport.resume_reading()
 
-    def _hand_over(self, transport: WSTransport, message: bytes, received_ns: int) -> None:
-        if self.mistake is not None:
-            return
+    def _hand_over(self, transport: WSTransport, most: int) -> None:
+        waiting, on_frame = self.waiting, self._on_frame
         try:
-            self._on_frame(message, received_ns)
-        except BaseException as error:  # our own mistake: ends the link, and through wait_closed the process
-            self.mistake = error
-            transport.send_close(WSCloseCode.GOING_AWAY)
-            transport.disconnect()
+            while waiting and most:
+                most -= 1
+                on_frame(*waiting.popleft())
+        except BaseException as error:
+            self._fail(transport, error)
+
+    def _fail(self, transport: WSTransport, error: BaseException) -> None:
+        """Our own mistake: ends the link, and through wait_closed the process."""
+        self.mistake = error
+        self.waiting.clear()
+        transport.send_close(WSCloseCode.GOING_AWAY)
+        transport.disconnect()
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
-        while self.waiting:  # received is received
-            self._hand_over(transport, *self.waiting.popleft())
+        self._hand_over(transport, len(self.waiting))  # received is received
         if not self.closed.done():
             self.reason = self.reason or "connection lost"
             self.closed.set_result(None)

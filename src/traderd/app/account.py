@@ -8,7 +8,7 @@ from collections import Counter
 from msgspec import Struct
 
 from traderd.adapters.telemetry import Telemetry
-from traderd.runtime.pipeline import Pipeline
+from traderd.runtime.pipeline import Counts, Pipeline
 
 
 class Account(Struct, frozen=True):
@@ -46,5 +46,14 @@ def account(pipeline: Pipeline, telemetry: Telemetry) -> Account:
         stored=stored - telemetry.refused_rows,
         quarantined=quarantined + telemetry.refused_rows,
         lost=sum(rows.lost for _, _, rows in channels),
-        by_stream=Counter({(exchange, name): rows.received for exchange, name, rows in channels if rows.received}),
+        by_stream=_by_stream(channels),
     )
+
+
+def _by_stream(channels: list[tuple[str, str, Counts]]) -> Counter[tuple[str, str]]:
+    """Each market of a venue has a stream of its own: the venue's figure is their sum."""
+    rows: Counter[tuple[str, str]] = Counter()
+    for exchange, name, counts in channels:
+        if counts.received:
+            rows[exchange, name] += counts.received
+    return rows

@@ -229,7 +229,7 @@ class Daemon:
             lambda work: self._deciding.append(group.create_task(work, name="healing")),
         )  # fmt: skip
         self._closing.push_async_callback(healers.close)
-        self._feeds.heal = healers.admit
+        self._feeds.heal, self._feeds.forsake = healers.admit, healers.dismiss
 
     def _beside(self, group: asyncio.TaskGroup, name: str, work: Coroutine[Any, Any, None]) -> None:
         self._tasks.append(group.create_task(work, name=name))
@@ -371,7 +371,7 @@ class Daemon:
             "venues": {name: {"live": live} for name, live in (self._feeds.live | self._ccxt.live).items()},
             "through_ccxt": [seat.name for seat in self._ccxt.seats],
             "journals": {"ticks": self._journals.ticks.size, "facts": self._journals.facts.size},
-        } | status_of(account(self._pipeline, self._telemetry), self._engine, self._gaps.open_gaps())
+        } | status_of(account(self._pipeline, self._telemetry), self._engine, self._gaps.open_gaps(), self._instruments)
 
     def _unwell(self) -> list[str]:
         beaten_ns = self._pipeline.beaten_ns

@@ -73,6 +73,8 @@ class Feeds:
         self._admissions: dict[str, Admission] = {}
         self.heal: Heal = lambda *patient: None
         """Who is told what is listened to, to fetch what is missing of it."""
+        self.forsake: Callable[[str, str], None] = lambda exchange, symbol: None
+        """Who is told what can't be fetched any more."""
         self.described: Callable[[list[Instrument]], None] = _nobody
         """Who is told of new figures."""
         self.delisted: Callable[[list[Instrument]], None] = _nobody
@@ -91,13 +93,16 @@ class Feeds:
         stream = self._pipeline.stream(seat.exchange, symbols)
         if away_since_ns:
             for channel in chain.from_iterable(seat.dialect.by_connection(seat.channels)):
-                for symbol in symbols:
-                    self._pipeline.gap_opened(seat.exchange, symbol, channel, "restart", away_since_ns)
+                for instrument in seat.instruments:
+                    if seat.dialect.offers(instrument, channel):
+                        self._pipeline.gap_opened(seat.exchange, instrument.symbol, channel, "restart", away_since_ns)
         backoff = Backoff(0.25, 30.0, 60.0)
         instruments = await listed(
             seat.dialect, endpoint, seat.instruments, self._rest, backoff, random.random, self._telemetry
         )
         told(instruments)
+        for symbol in set(symbols).difference(instrument.symbol for instrument in instruments):
+            self._pipeline.delisted(seat.exchange, symbol)
         if not instruments:
             return
         admission = self._admissions.setdefault(seat.exchange, Admission(seat.dialect.limits, self._clock))
@@ -116,17 +121,35 @@ class Feeds:
             settings.streams_per_connection_max,
             settings.connection_age_max_s,
         )
-        self.heal(seat.dialect, endpoint, instruments, stream, admission)
+        self._heal(seat, endpoint, instruments, stream)
         self.venues[seat.name] = sessions
         async with asyncio.TaskGroup() as group:
             group.create_task(sessions.run())
-            group.create_task(self._watch_listing(seat, endpoint, instruments))
+            group.create_task(self._watch_listing(seat, endpoint, instruments, sessions))
             if "open_interest" in seat.channels and isinstance(seat.dialect, TellsOpenInterest):
                 group.create_task(self._poll(seat.dialect, endpoint, instruments, admission))
 
-    async def _watch_listing(self, seat: Seat, endpoint: Endpoint, instruments: list[Instrument]) -> None:
-        told = (self.described, self.delisted, self._telemetry)
-        await watch_listing(seat.dialect, endpoint, instruments, self._rest, *told)
+    async def _watch_listing(
+        self, seat: Seat, endpoint: Endpoint, instruments: list[Instrument], sessions: VenueSessions
+    ) -> None:
+        def listed(news: list[Instrument]) -> None:
+            for instrument in news:
+                self._pipeline.listed(seat.exchange, instrument.symbol)
+            sessions.revive(news)
+            self._heal(seat, endpoint, news, sessions.stream)
+            self.described(news)
+
+        def delisted(gone: list[Instrument]) -> None:
+            sessions.retire(gone)
+            for instrument in gone:
+                self._pipeline.delisted(seat.exchange, instrument.symbol)
+                self.forsake(seat.exchange, instrument.symbol)
+            self.delisted(gone)
+
+        await watch_listing(seat.dialect, endpoint, instruments, self._rest, listed, delisted, self._telemetry)
+
+    def _heal(self, seat: Seat, endpoint: Endpoint, instruments: Sequence[Instrument], stream: Stream) -> None:
+        self.heal(seat.dialect, endpoint, instruments, stream, self._admissions[seat.exchange])
 
     async def _poll(
         self, dialect: TellsOpenInterest, endpoint: Endpoint, instruments: list[Instrument], admission: Admission

@@ -60,6 +60,11 @@ class Healers:
         history = cast(History, dialect)  # every dialect has both halves; the protocols are apart
         healing.admit(Ward(instrument, history, endpoint, stream) for instrument in instruments)
 
+    def dismiss(self, exchange: str, symbol: str) -> None:
+        """The venue trades it no more: what is missing of it isn't asked for any longer."""
+        if healing := self._healings.get(exchange):
+            healing.dismiss(symbol)
+
     async def close(self) -> None:
         """The connection."""
         await self._records.close()

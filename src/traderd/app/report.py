@@ -7,8 +7,11 @@ from typing import Any
 from msgspec import Struct, to_builtins
 
 from traderd.app.account import Account
+from traderd.core.book_top import top_of
+from traderd.core.candle_check import Comparisons
 from traderd.core.engine import Engine
 from traderd.core.facts import Gap
+from traderd.core.market import Instrument
 
 
 class Summary(Struct):
@@ -55,8 +58,10 @@ def summary_of(
     )
 
 
-def status_of(account: Account, engine: Engine, open_gaps: Sequence[Gap]) -> dict[str, Any]:
-    """The figures now, as JSON takes them."""
+def status_of(
+    account: Account, engine: Engine, open_gaps: Sequence[Gap], instruments: Sequence[Instrument]
+) -> dict[str, Any]:
+    """The figures now, as JSON takes them; `symbols` has a section for each of the instruments."""
     valuation = engine.portfolio.value(engine.board)
     counts = engine.counts
     return {
@@ -81,6 +86,10 @@ def status_of(account: Account, engine: Engine, open_gaps: Sequence[Gap]) -> dic
             "late_by_timeframe": engine.late_by_timeframe,
             "flagged": {" ".join(key): count for key, count in sorted(counts.flagged.items())},
         },
+        "venue_candles": {
+            verdict: sum(getattr(each, verdict) for each in engine.candle_check.counts.values())
+            for verdict in Comparisons.__struct_fields__
+        },
         "portfolio": {
             "name": engine.portfolio.name,
             "currency": engine.portfolio.base_currency,
@@ -90,6 +99,16 @@ def status_of(account: Account, engine: Engine, open_gaps: Sequence[Gap]) -> dic
             "positions": {each.symbol: str(each.quantity) for each in engine.portfolio.held()},
         },
         "gaps_open": [to_builtins(gap) for gap in open_gaps],
+        "symbols": {f"{each.exchange} {each.symbol}": _symbol(engine, each) for each in instruments},
+    }
+
+
+def _symbol(engine: Engine, instrument: Instrument) -> dict[str, Any]:
+    """Its book's figures, null while there is no whole one, and how its candles compare with the venue's."""
+    compared = engine.candle_check.counts.get((instrument.exchange, instrument.symbol))
+    return {
+        "book": to_builtins(top_of(engine.board.books[instrument.index])),
+        "venue_candles": to_builtins(compared),
     }
 
 

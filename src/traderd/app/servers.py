@@ -6,7 +6,7 @@ A stop is bounded: a server that doesn't end in time is killed. Both databases a
 from pathlib import Path
 
 from traderd.adapters.embedded import EmbeddedPostgres, EmbeddedRedis
-from traderd.config import Config, redacted, resolved
+from traderd.config import Config, endpoint, redacted, resolved
 from traderd.sim.server import SimulatedExchange
 from traderd.venues.dialect import Endpoint
 from traderd.venues.roster import Seat
@@ -16,7 +16,7 @@ class OwnServers:
     """`start` tells the addresses, also of servers that aren't ours; `stop` undoes as much as was started."""
 
     def __init__(self, config: Config, state_dir: Path) -> None:
-        self._addresses = {str(venue.name): (venue.endpoint, venue.rest) for venue in config.venues}
+        self._venues = {str(venue.name): venue for venue in config.venues}
         self.dsn = config.database
         """As configured: what it refers to is read anew at each connection."""
         self.database = redacted(resolved(config.database))
@@ -44,11 +44,9 @@ class OwnServers:
 
     def endpoint(self, seat: Seat) -> Endpoint:
         """Where a venue is; that of the simulated exchange only once it runs."""
-        address, rest = self._addresses[seat.exchange]
-        if address == "sim":
-            assert self.exchange is not None
-            return Endpoint(self.exchange.url, self.exchange.rest_url)
-        return seat.dialect.live if address == "live" else Endpoint(address, rest or address.replace("ws", "http", 1))
+        where = endpoint(self._venues[seat.exchange], seat.market) or self.simulated
+        assert where is not None
+        return where
 
     async def stop(self, within_s: float) -> None:
         """Stop them in about that time."""

@@ -96,7 +96,7 @@ def doctor(config_path: Path | None, as_json: bool) -> int:
 @config_argument
 @json_option
 def status(config_path: Path | None, as_json: bool) -> int:
-    """Ask the running daemon how it is."""
+    """Ask the running daemon how it is; with --json also every symbol's book and candles."""
     config, path = load(config_path)
     from traderd.adapters.http_api import announced, ask  # noqa: PLC0415
 
@@ -113,6 +113,7 @@ def status(config_path: Path | None, as_json: bool) -> int:
     if as_json:
         print_json(answer)
     else:
+        answer.pop("symbols", None)  # a section for each would bury the rest
         click.echo("\n".join(indented({"pid": daemon.pid, "http": daemon.http, **answer})))
     return ExitCode.OK
 

@@ -7,7 +7,7 @@ Refuses impossible values before anything is started: all mistakes are told at o
 
 from traderd.config.addresses import redacted, resolved
 from traderd.config.loading import backup_path, load_config, packaged_config, shown, state_path
-from traderd.config.plan import endpoint, plan
+from traderd.config.plan import endpoint, plan, seats_of
 from traderd.config.schema import (
     Backup,
     Breaker,
@@ -51,6 +51,7 @@ __all__ = [
     "plan",
     "redacted",
     "resolved",
+    "seats_of",
     "shown",
     "state_path",
 ]

@@ -2,8 +2,8 @@
 
 from msgspec import structs
 
+from traderd.config.quality import bar_settings
 from traderd.config.schema import Config, Strategy
-from traderd.core.bars import BarSettings
 from traderd.core.engine_settings import EngineSettings
 from traderd.core.matching import PaperSettings
 from traderd.core.quality import QualitySettings
@@ -33,7 +33,7 @@ def engine_settings(config: Config, run: str) -> EngineSettings:
         ),
         strategies=tuple(_slot(strategy) for strategy in config.strategies),
         quality=QualitySettings(**structs.asdict(config.quality)),
-        bars=tuple(BarSettings(bars.kind, bars.size, frozenset(bars.symbols)) for bars in config.engine.bars),
+        bars=bar_settings(config.engine.bars),
         book_snapshot_interval_s=config.engine.book_snapshot_interval_s,
     )
 

@@ -1,5 +1,6 @@
 """What a start with this configuration would do, as plain values. Starts nothing, and shows no secret."""
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,10 @@ from traderd.config.addresses import redacted_values
 from traderd.config.ccxt_venues import THROUGH_CCXT, reach
 from traderd.config.loading import state_path
 from traderd.config.schema import Config, Venue
-from traderd.venues.dialect import Endpoint
+from traderd.core.market import Market
+from traderd.venues.dialect import AnyChannel, Endpoint
 from traderd.venues.registry import dialect
+from traderd.venues.roster import Seat, seats
 
 
 def plan(config: Config, config_path: Path) -> dict[str, Any]:
@@ -23,7 +26,7 @@ def plan(config: Config, config_path: Path) -> dict[str, Any]:
         "database": "PostgreSQL of our own" if config.database == "embedded" else config.database,
         "redis": "Redis of our own" if config.redis == "embedded" else config.redis,
         "http": f"http://{config.http.host}:{config.http.port or '(any free port)'}",
-        "venues": [_venue(venue) for venue in config.venues],
+        "venues": [entry for venue in config.venues for entry in _venue(venue)],
         "strategies": [msgspec.to_builtins(strategy) for strategy in config.strategies],
         "limits": {
             section: msgspec.to_builtins(getattr(config, section))
@@ -35,29 +38,46 @@ def plan(config: Config, config_path: Path) -> dict[str, Any]:
     return shown
 
 
-def endpoint(venue: Venue) -> Endpoint | None:
-    """The venue's addresses; None for the simulated exchange, which has some only once it runs, and for ccxt's own."""
+def endpoint(venue: Venue, market: Market = "spot") -> Endpoint | None:
+    """Where a market of the venue is; None for the simulated exchange, which must run first, and for ccxt's own."""
     if venue.endpoint == "sim":
         return None
     if venue.endpoint == "live":
-        return None if venue.through_ccxt else dialect(venue.name, venue.book_depth).live
+        return None if venue.through_ccxt else dialect(venue.name, venue.book_depth, market).live
     websocket = venue.endpoint.rstrip("/")
     return Endpoint(websocket, venue.rest.rstrip("/") or "http" + websocket.removeprefix("ws"))
 
 
-def _venue(venue: Venue) -> dict[str, Any]:
-    address = endpoint(venue)
+def seats_of(venue: Venue) -> list[Seat]:
+    """Its markets, each by the name that `traderd status` shows; none where it is heard through ccxt."""
+    if venue.through_ccxt:
+        return []
+    return seats([(venue.name, venue.symbols, venue.channels, venue.book_depth)])
+
+
+def _venue(venue: Venue) -> Iterator[dict[str, Any]]:
+    """An entry for each of its markets."""
+    if venue.through_ccxt:
+        channels = [channel for channel in venue.channels if channel in THROUGH_CCXT]
+        yield _entry(venue, venue.name, endpoint(venue), venue.symbols, channels)
+    for seat in seats_of(venue):
+        symbols = [instrument.symbol for instrument in seat.instruments]
+        yield _entry(venue, seat.name, endpoint(venue, seat.market), symbols, seat.channels)
+
+
+def _entry(
+    venue: Venue, name: str, address: Endpoint | None, symbols: Sequence[str], channels: Sequence[AnyChannel]
+) -> dict[str, Any]:
     elsewhere = "simulated, inside the daemon" if venue.endpoint == "sim" else "where ccxt knows it to be"
-    channels = [channel for channel in venue.channels if not venue.through_ccxt or channel in THROUGH_CCXT]
     return {
-        "name": venue.name,
+        "name": name,
         "path": _path(venue),
         "endpoint": venue.endpoint,
         "websocket": address.websocket if address else elsewhere,
         "rest": address.rest if address else elsewhere,
-        "symbols": list(venue.symbols),
-        "channels": channels,
-        "streams": len(venue.symbols) * len(channels),
+        "symbols": list(symbols),
+        "channels": list(channels),
+        "streams": len(symbols) * len(channels),
     }
 
 

@@ -3,10 +3,13 @@
 Defaults are the gate's own (core.quality).
 """
 
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
+
+from traderd.core.bars import BarSettings
 
 _Count = Annotated[int, Meta(ge=1, le=100_000)]
 _Milliseconds = Annotated[int, Meta(ge=1, le=3_600_000)]
@@ -22,7 +25,7 @@ class Quality(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     warmup: _Count = 30
     """Samples before anything is called a jump."""
     sample_ms: _Milliseconds = 100
-    """Returns are measured over this, or over the longer time until the next tick."""
+    """Returns are measured over this, or over a longer time where ticks are seldom."""
     halflife: _Count = 600
     """Samples after which a return weighs half."""
     confirmations: _Count = 3
@@ -43,3 +46,8 @@ class Bars(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Trades, units of the base currency, or units of the quote currency."""
     symbols: tuple[str, ...] = ()
     """Of every venue; none: all symbols."""
+
+
+def bar_settings(bars: Iterable[Bars]) -> tuple[BarSettings, ...]:
+    """As the engine takes them."""
+    return tuple(BarSettings(each.kind, each.size, frozenset(each.symbols)) for each in bars)

@@ -14,8 +14,10 @@ from traderd.config.addresses import AddressError, hosts_of, resolved
 from traderd.config.ccxt_venues import THROUGH_CCXT, ccxt_names, reach
 from traderd.config.checking import display, suggestion
 from traderd.config.document import KeyPath
+from traderd.config.quality import bar_settings
 from traderd.config.schema import Config, Strategy, Venue
 from traderd.config.storage import storage_contradictions
+from traderd.core.bars import names_of_bars
 from traderd.venues.registry import dialect, is_spoken
 from traderd.venues.roster import market_of
 
@@ -218,9 +220,13 @@ def _one_strategy(config: Config, strategy: Strategy, at: KeyPath) -> Iterator[C
     if strategy.fast >= strategy.slow:
         keys = ((*at, "fast"), (*at, "slow"))
         yield keys, f"{strategy.fast} must be below slow, which is {strategy.slow}"
-    if strategy.timeframe not in config.engine.timeframes:
+    whole = [each for each in config.engine.bars if each.kind and isinstance(each.size, Decimal)]  # others are told of
+    bars = names_of_bars(bar_settings(whole), strategy.symbol)
+    if strategy.timeframe not in (*config.engine.timeframes, *bars):
         keys = ((*at, "timeframe"), ("engine", "timeframes"))
-        yield keys, f"{strategy.timeframe!r} isn't in engine.timeframes: {', '.join(config.engine.timeframes)}"
+        kept = f"engine.timeframes: {', '.join(config.engine.timeframes)}"
+        made = f"; nor among engine.bars of {strategy.symbol}: {', '.join(bars)}" if bars else ""
+        yield keys, f"{strategy.timeframe!r} isn't in {kept}{made}"
     if strategy.order_notional > config.risk.order_notional_max:
         keys = ((*at, "order_notional"), ("risk", "order_notional_max"))
         yield keys, f"{strategy.order_notional} is more than risk.order_notional_max, {config.risk.order_notional_max}"

@@ -43,6 +43,13 @@ Timeframe = Annotated[
     str,
     Meta(pattern=r"^[1-9][0-9]{0,3}[smhd]\Z", description="a timeframe: a number and s, m, h or d, like 1s, 5m or 4h"),
 ]
+CandleName = Annotated[
+    str,
+    Meta(
+        pattern=r"^([1-9][0-9]{0,3}[smhd]|[0-9]{1,13}(\.[0-9]{1,8})?-(ticks|units|dollars))\Z",
+        description="a timeframe like 1s, 5m or 4h, or bars like 500-ticks, 10-units or 100000-dollars",
+    ),
+]
 # msgspec sets limits on int and float only, so those of a Decimal travel in `extra`; `checking` reads both.
 Money = Annotated[Decimal, Meta(extra={"gt": 0, "le": 10**15})]
 BasisPoints = Annotated[Decimal, Meta(extra={"ge": 0, "le": 10_000})]
@@ -82,8 +89,8 @@ class Venue(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """REST base address, where `endpoint` is an address; "" derives it by ws→http."""
     symbols: tuple[Symbol, ...]
     """As in ccxt; the symbol tells the market: BTC/USDT, BTC/USDT:USDT, BTC/USD:BTC, BTC/USDT:USDT-261225."""
-    channels: tuple[AnyChannel, ...] = ("quote", "trade", "book")
-    """Each market streams those of them that it offers."""
+    channels: tuple[AnyChannel, ...] = ("quote", "trade", "book", "candle")
+    """Each market streams those of them that it offers. Candles aren't stored: ours are held against them."""
     book_depth: Literal[10, 25, 100, 500, 1000] = 10
     """The subscribed depth where the venue's book has one: Kraken's, Bybit's."""
     streams_per_connection_max: Annotated[int, Meta(ge=0, le=100_000)] = 0
@@ -153,7 +160,8 @@ class EmaCross(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, ta
     name: Name
     exchange: str
     symbol: Symbol
-    timeframe: Timeframe = "1s"
+    timeframe: CandleName = "1s"
+    """One of engine.timeframes, or engine.bars by their name: 500-ticks, 10-units, 100000-dollars."""
     fast: AverageLength = 9
     slow: AverageLength = 21
     order_notional: Money = Decimal(1000)

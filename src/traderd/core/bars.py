@@ -37,6 +37,11 @@ class BarSettings(Struct, frozen=True):
         return f"{self.size.normalize():f}-{_WORDS[self.kind]}"
 
 
+def names_of_bars(settings: Sequence[BarSettings], symbol: str) -> list[str]:
+    """The timeframes of this symbol's bars."""
+    return [each.timeframe for each in settings if not each.symbols or symbol in each.symbols]
+
+
 def builders_of(settings: Sequence[BarSettings], instrument: Instrument) -> list["BarBuilder"]:
     """The builders that this instrument wants."""
     return [BarBuilder(instrument, each) for each in settings if not each.symbols or instrument.symbol in each.symbols]

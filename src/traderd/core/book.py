@@ -1,7 +1,8 @@
 """One instrument's local order book, exact, and whole or not there at all.
 
-Prices are ordered as decimals and kept as the text that the venue sent. How a reader sees that nothing is missing is
-the venue's rule (`BookRule`); a book checks whatever a message carries:
+Prices are ordered as exact whole numbers, in units of the finest decimal place, and kept as the text that the venue
+sent. How a reader sees that nothing is missing is the venue's rule (`BookRule`); a book checks whatever a message
+carries:
 
 * ranges (Binance spot, Bybit): each message's first id is the last one's last + 1. With a snapshot by REST, messages
   that came before it are kept; those with last <= snapshot are stale, and the first that is applied must have
@@ -14,6 +15,11 @@ the venue's rule (`BookRule`); a book checks whatever a message carries:
   asks and bids, price and quantity without dot and leading zeros (docs.kraken.com, "Spot WebSocket v2 book checksum");
   OKX's 25 bids and asks in turn, joined by colons, as a signed number (okx.com/docs-v5, "Checksum").
 
+Numbers vouch for every level. A checksum vouches for what it sums: a lost change of another level shows when that level
+comes up to be summed, and until then nowhere. So ten levels a side are vouched for in Kraken's books, however deep they
+are, and twenty-five in OKX's from before it numbered them. What came and couldn't be read is known to be lost: that is
+the reader's affair (`core.gaps`).
+
 Refuses to show anything of a book that broke: it is empty until a snapshot makes it whole.
 """
 
@@ -23,8 +29,7 @@ from collections import deque
 from collections.abc import Sequence
 from decimal import Context, Decimal
 from enum import Enum
-from itertools import chain, zip_longest
-from operator import itemgetter
+from itertools import chain, pairwise, zip_longest
 
 from traderd.core.market import BookDelta, BookSnapshot, Level
 
@@ -32,6 +37,8 @@ EXACT = Context(prec=100_000)
 """Sums and products of venue numbers (at most 64 digits each) never round in it."""
 _PENDING_MAX = 1000
 """Deltas kept for a snapshot that hasn't come: a minute and a half at ten a second. The oldest go first."""
+_KNOWN_MAX = 20_000
+"""Prices whose keys are remembered, of each side."""
 _SUMMED_LEVELS = {"kraken": 10, "okx": 25}
 
 
@@ -91,12 +98,12 @@ class Book:
         rule = snapshot.rule
         if self._usable and rule.from_rest and snapshot.sequence < self._last:
             return Verdict.STALE
-        bids, asks = _keyed(snapshot.bids), _keyed(snapshot.asks)
-        self._clear()
+        bids, asks = _Half(), _Half()
+        bids.begin(snapshot.bids[::-1])
+        asks.begin(snapshot.asks)
         if not rule.from_rest:
             self._pending.clear()  # what was kept came before it in the same stream
-        self._bids.change(sorted(bids, key=itemgetter(0)))  # best first, each of 19,000 would move all before it
-        self._asks.change(asks)
+        self._bids, self._asks = bids, asks
         self._depth = snapshot.depth
         self._last = snapshot.sequence
         self._usable, self._chained = True, not rule.from_rest
@@ -134,11 +141,11 @@ class Book:
 
     def bids(self, depth: int | None = None) -> list[Level]:
         """Every bid, or so many, best first."""
-        return self._bids.levels[: -depth - 1 : -1] if depth else self._bids.levels[::-1]
+        return self._bids.levels[: -depth - 1 if depth else None : -1]
 
     def asks(self, depth: int | None = None) -> list[Level]:
         """Every ask, or so many, best first."""
-        return self._asks.levels[:depth]
+        return self._asks.levels[: depth or None]
 
     @property
     def sequence(self) -> int:
@@ -148,12 +155,12 @@ class Book:
     @property
     def bid_levels(self) -> int:
         """How many bids."""
-        return len(self._bids.levels)
+        return len(self._bids.keys)
 
     @property
     def ask_levels(self) -> int:
         """How many asks."""
-        return len(self._asks.levels)
+        return len(self._asks.keys)
 
     def bid_quantity(self) -> Decimal:
         """Exact sum over every bid."""
@@ -165,9 +172,10 @@ class Book:
 
     def spread(self) -> Decimal | None:
         """Best ask minus best bid, exact; None while a side is empty."""
-        if not self._bids.keys or not self._asks.keys:
+        bid, ask = self.best_bid(), self.best_ask()
+        if bid is None or ask is None:
             return None
-        return EXACT.subtract(self._asks.keys[0], self._bids.keys[-1])
+        return EXACT.subtract(Decimal(ask[0]), Decimal(bid[0]))
 
     def microprice(self) -> float | None:
         """The two best prices, each weighted with the quantity on the other side; None while a side is empty."""
@@ -221,9 +229,12 @@ class Book:
         return verdict
 
     def _apply(self, delta: BookDelta) -> Verdict:
-        bids, asks = _keyed(delta.bids), _keyed(delta.asks)
-        self._bids.change(bids)
-        self._asks.change(asks)
+        try:
+            self._bids.change(delta.bids)
+            self._asks.change(delta.asks)
+        except ValueError:
+            self._break(Verdict.GAP)
+            raise
         verdict = self._verified(delta)
         if verdict is not Verdict.APPLIED:
             return self._break(verdict)
@@ -242,7 +253,7 @@ class Book:
                 self.checksums_bad += 1
                 return Verdict.BAD_CHECKSUM
             self.checksums_ok += 1
-        if bids.keys and asks.keys and bids.keys[-1] >= asks.keys[0]:
+        if bids.keys and asks.keys and bids.reaches(asks):
             return Verdict.CROSSED
         return Verdict.APPLIED
 
@@ -257,23 +268,36 @@ class Book:
 
 
 class _Half:
-    """One side of the book, prices rising; `keys` and `levels` run in parallel."""
+    """One side of the book, prices rising; `keys`, whole numbers to search in, and `levels` run in parallel."""
 
     def __init__(self) -> None:
-        self.keys: list[Decimal] = []
+        self.keys: list[int] = []
         self.levels: list[Level] = []
+        self._known: dict[str, int] = {}  # keys by their texts: prices come and go and come again
+        self._places = 0  # keys count units of 10 ** -places, the finest so far
 
-    def change(self, changes: Sequence[tuple[Decimal, Level]]) -> None:
-        keys, levels = self.keys, self.levels
-        for key, level in changes:
+    def begin(self, levels: Sequence[Level]) -> None:
+        """All levels at once, lowest first; where the venue sends them otherwise, or one twice, one by one."""
+        self._places = max((len(price.partition(".")[2]) for price, _ in levels), default=0)
+        self.keys, self.levels = [self._key(price) for price, _ in levels], list(levels)
+        if not all(quantity.strip("0.") for _, quantity in levels) or not all(a < b for a, b in pairwise(self.keys)):
+            self.keys, self.levels = [], []
+            self.change(levels)
+
+    def change(self, changes: Sequence[Level]) -> None:
+        """Raises ValueError, with some of it changed, at a text that is no number: dialects let none through."""
+        keys, levels, known = self.keys, self.levels, self._known
+        for level in changes:
+            price, quantity = level
+            key = known.get(price) or self._key(price)
             at = bisect_left(keys, key)
-            known = at < len(keys) and keys[at] == key
-            if not level[1].strip("0."):
-                if known:
+            gone = quantity[0] == "0" and not quantity.strip("0.")
+            if at < len(keys) and keys[at] == key:
+                if gone:
                     del keys[at], levels[at]
-            elif known:
-                levels[at] = level
-            else:
+                else:
+                    levels[at] = level
+            elif not gone:
                 keys.insert(at, key)
                 levels.insert(at, level)
 
@@ -281,10 +305,25 @@ class _Half:
         if excess > 0:
             del self.keys[at : at + excess], self.levels[at : at + excess]
 
+    def reaches(self, asks: "_Half") -> bool:
+        """Whether the highest of this side is at or above the lowest of that one; both have one."""
+        if self._places == asks._places:
+            return self.keys[-1] >= asks.keys[0]
+        return Decimal(self.levels[-1][0]) >= Decimal(asks.levels[0][0])
 
-def _keyed(levels: Sequence[Level]) -> list[tuple[Decimal, Level]]:
-    """Read before anything is changed, so that a text that is no number leaves the book as it was."""
-    return [(Decimal(level[0]), level) for level in levels]
+    def _key(self, price: str) -> int:
+        """The price in units of 10 ** -places; a finer one makes them finer."""
+        whole, _, fraction = price.partition(".")
+        missing = self._places - len(fraction)
+        if missing < 0:
+            finer = int(10**-missing)
+            self.keys[:] = [key * finer for key in self.keys]
+            self._places, missing = len(fraction), 0
+            self._known.clear()
+        elif len(self._known) > _KNOWN_MAX:
+            self._known.clear()
+        self._known[price] = key = int(whole + fraction + "0" * missing)
+        return key
 
 
 def checksum_of(bids: Sequence[Level], asks: Sequence[Level]) -> int:

@@ -3,6 +3,8 @@
 Made when somebody asks, not with every message. Says nothing of a book that isn't whole or has an empty side.
 """
 
+from collections.abc import Sequence
+from itertools import repeat
 from typing import Protocol, runtime_checkable
 
 from msgspec import Struct
@@ -33,6 +35,34 @@ class BookReader(Protocol):
     def on_book(self, top: BookTop | None) -> None:
         """The book as each of its candles closes, told before the candle; None while there is no whole one."""
         ...
+
+
+class Snapshots:
+    """The best levels of every whole book, once in each interval."""
+
+    def __init__(self, interval_s: float, books: Sequence[Book | None], instruments: Sequence[Instrument]) -> None:
+        """An interval of 0: never. Books and instruments are read anew each time, by index."""
+        self._interval_ns = int(interval_s * 1e9)
+        self._books = books
+        self._instruments = instruments
+        self._due_ns = 0
+
+    def on_beat(self, now_ns: int) -> list[BookLevels]:
+        """Those that are due; intervals are counted from the epoch."""
+        if not self._interval_ns or now_ns < self._due_ns:
+            return []
+        self._due_ns = now_ns - now_ns % self._interval_ns + self._interval_ns
+        found = map(levels_of, self._books, self._instruments, repeat(now_ns))
+        return [levels for levels in found if levels]
+
+
+def show_top(book: Book | None, strategies: Sequence[object]) -> None:
+    """To those strategies that look at books."""
+    readers = [strategy for strategy in strategies if isinstance(strategy, BookReader)]
+    if readers:
+        top = top_of(book)
+        for reader in readers:
+            reader.on_book(top)
 
 
 def top_of(book: Book | None) -> BookTop | None:

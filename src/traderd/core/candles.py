@@ -10,6 +10,7 @@ Refuses a trade for which that is too late for any timeframe (`late_trades`): al
 import re
 from collections.abc import Sequence
 from decimal import Context, Decimal
+from functools import lru_cache
 
 from msgspec import structs
 
@@ -19,6 +20,9 @@ from traderd.core.market import Instrument, Quote, Trade
 _UNIT_NS = {"s": 10**9, "m": 60 * 10**9, "h": 3_600 * 10**9, "d": 86_400 * 10**9}
 NEVER_NS = 2**63 - 1
 _NONE: tuple[Candle, ...] = ()
+_ZERO = Decimal(0)
+_KEPT_UNSEEN = 2
+"""So many closed bars may wait without being looked at if they are still of use."""
 
 # The default context's 28 digits could round a long sum of products of two 8-decimal numbers.
 _EXACT = Context(prec=80)
@@ -26,6 +30,7 @@ _add = _EXACT.add
 _multiply_add = _EXACT.fma
 
 
+@lru_cache(maxsize=256)
 def timeframe_ns(text: str) -> int:
     """`1s`, `5m`, `4h`, `1d` → nanoseconds. Raises ValueError."""
     match = re.fullmatch(r"([1-9][0-9]{0,5})([smhd])", text)
@@ -57,6 +62,7 @@ class CandleBuilder:
     __slots__ = (
         "_bars",
         "_floor_ns",
+        "_given_grace_ns",
         "_grace_ns",
         "_instrument",
         "_now_ns",
@@ -74,13 +80,22 @@ class CandleBuilder:
         self.late = dict.fromkeys(timeframes, 0) if late is None else late
         """Those trades by the timeframes for which they were too late."""
         self._instrument = instrument
-        self._grace_ns = grace_ns
+        self._grace_ns = self._given_grace_ns = grace_ns
         self._bars = sorted((_Bar(text, timeframe_ns(text)) for text in set(timeframes)), key=lambda bar: bar.length_ns)
         self._roots = _wire(self._bars)
         self.deadline_ns = NEVER_NS
         """The earliest end of a bar in progress: before it and the grace a Beat changes nothing."""
         self._floor_ns = 0  # a trade before this is late
         self._now_ns = 0  # the newest time that anybody told
+
+    @property
+    def grace_ns(self) -> int:
+        """How long after its end a bar is closed, by our clock."""
+        return self._grace_ns
+
+    def set_clock_offset(self, offset_ns: int) -> None:
+        """How far the venue's clock is ahead of ours: by so much its bars end sooner for us."""
+        self._grace_ns = self._given_grace_ns - offset_ns
 
     def on_trade(self, trade: Trade) -> Sequence[Candle]:
         """Take one trade in; the candles that its time closes or that it amends, smaller timeframes first."""
@@ -134,7 +149,7 @@ class CandleBuilder:
             if bar.source in coming:
                 coming.add(bar)
             elif bar.is_closed(time_ns):
-                amended.append(bar.amend(single, newest_end_ns).candle(self._instrument))
+                amended.append(bar.amend(single, newest_end_ns, self._instrument))
             else:
                 bar.merge(single)
                 self.deadline_ns = min(self.deadline_ns, bar.end_ns)
@@ -148,15 +163,16 @@ class CandleBuilder:
         self.deadline_ns = min(self.deadline_ns, bar.end_ns)
 
     def _close_until(self, horizon_ns: int) -> Sequence[Candle]:
-        closed = []
+        closed, deadline_ns = [], NEVER_NS
         for bar in self._bars:  # ascending: what feeds a bar comes before it
-            if bar.trades_count and bar.end_ns <= horizon_ns:
-                closed.append(bar.candle(self._instrument))
+            if not bar.trades_count:
+                continue
+            if bar.end_ns <= horizon_ns:
                 self._floor_ns = max(self._floor_ns, bar.end_ns)
-                for larger in bar.feeds:
-                    larger.merge(bar)
-                bar.close_off(self._now_ns - self._grace_ns)
-        self.deadline_ns = min((bar.end_ns for bar in self._bars if bar.trades_count), default=NEVER_NS)
+                closed.append(bar.close_off(self._instrument, self._now_ns - self._grace_ns))
+            elif bar.end_ns < deadline_ns:
+                deadline_ns = bar.end_ns
+        self.deadline_ns = deadline_ns
         return closed
 
 
@@ -188,7 +204,7 @@ class _Bar:
         self.length_ns = length_ns
         self.feeds: list[_Bar] = []
         self.source: _Bar | None = None
-        self._closed: dict[int, _Bar] = {}
+        self._closed: dict[int, tuple[Candle, int, int]] = {}  # with the times of its first and its last trade
         self._closed_to_ns = 0
         self.start(0, Decimal(0))
 
@@ -197,7 +213,7 @@ class _Bar:
         self.end_ns = self.open_time_ns + self.length_ns
         self.first_ns = self.last_ns = time_ns
         self.open = self.high = self.low = self.close = price
-        self.volume = self.quote_volume = Decimal(0)
+        self.volume = self.quote_volume = _ZERO
         self.trades_count = 0
 
     def merge(self, other: "_Bar") -> None:
@@ -220,40 +236,56 @@ class _Bar:
         """Whether the bar of this time is over: closed itself, or passed by without a trade."""
         return time_ns < self._closed_to_ns or (self.trades_count > 0 and time_ns < self.open_time_ns)
 
-    def close_off(self, keep_from_ns: int) -> None:
+    def close_off(self, instrument: Instrument, keep_from_ns: int) -> Candle:
         """The bar is over; it is kept as long as it may be amended."""
-        over = _Bar(self.timeframe, self.length_ns)
-        over.merge(self)
-        self._closed[self.open_time_ns] = over
+        candle = self.candle(instrument)
+        for larger in self.feeds:
+            larger.merge(self)
         self._closed_to_ns = self.end_ns
         self.trades_count = 0
-        self._forget(keep_from_ns)
+        if len(self._closed) > _KEPT_UNSEEN:
+            self._forget(keep_from_ns)
+        if self.end_ns >= keep_from_ns:
+            self._closed[self.open_time_ns] = candle, self.first_ns, self.last_ns
+        return candle
 
-    def amend(self, single: "_Bar", keep_from_ns: int) -> "_Bar":
+    def amend(self, single: "_Bar", keep_from_ns: int, instrument: Instrument) -> Candle:
         """The closed bar of the trade's time, with the trade; a new one if there was none."""
         self._forget(keep_from_ns)
         open_time_ns = single.first_ns - single.first_ns % self.length_ns
-        over = self._closed.setdefault(open_time_ns, _Bar(self.timeframe, self.length_ns))
+        over = _Bar(self.timeframe, self.length_ns)
+        if found := self._closed.get(open_time_ns):
+            over.reopen(*found)
         over.merge(single)
-        return over
+        candle = over.candle(instrument)
+        self._closed[open_time_ns] = candle, over.first_ns, over.last_ns
+        return candle
+
+    def reopen(self, candle: Candle, first_ns: int, last_ns: int) -> None:
+        """As it was when the candle was made of it."""
+        self.start(first_ns, candle.open)
+        self.last_ns, self.close = last_ns, candle.close
+        self.high, self.low = candle.high, candle.low
+        self.volume, self.quote_volume = candle.volume, candle.quote_volume
+        self.trades_count = candle.trades_count
 
     def candle(self, instrument: Instrument) -> Candle:
         return Candle(
-            exchange=instrument.exchange,
-            symbol=instrument.symbol,
-            timeframe=self.timeframe,
-            open_time_ns=self.open_time_ns,
-            open=self.open,
-            high=self.high,
-            low=self.low,
-            close=self.close,
-            volume=self.volume,
-            quote_volume=self.quote_volume,
-            trades_count=self.trades_count,
+            instrument.exchange,
+            instrument.symbol,
+            self.timeframe,
+            self.open_time_ns,
+            self.open,
+            self.high,
+            self.low,
+            self.close,
+            self.volume,
+            self.quote_volume,
+            self.trades_count,
         )
 
     def _forget(self, keep_from_ns: int) -> None:
-        for open_time_ns in [at for at, bar in self._closed.items() if bar.end_ns < keep_from_ns]:
+        for open_time_ns in [at for at in self._closed if at + self.length_ns < keep_from_ns]:
             del self._closed[open_time_ns]
 
 

@@ -28,20 +28,19 @@ class Step(Struct, frozen=True, gc=False):
     continuity: Continuity
     missing: int = 0
     """How many frames are missing before this one."""
-
-    @property
-    def breaks(self) -> bool:
-        """Whether what the connection's earlier frames built up is no longer whole."""
-        return self.continuity in (Continuity.GAP, Continuity.RESTARTED)
+    breaks: bool = False
+    """Whether what the connection's earlier frames built up is no longer whole."""
 
 
 _OK = Step(Continuity.OK)
 _REPEATED = Step(Continuity.REPEATED)
-_RESTARTED = Step(Continuity.RESTARTED)
+_RESTARTED = Step(Continuity.RESTARTED, breaks=True)
 
 
 class ConnectionSequence:
     """One connection's numbers: call `follow` with each and heed the verdict."""
+
+    __slots__ = ("_behind", "_last", "frames", "gaps", "missing", "repeated", "restarts")
 
     def __init__(self) -> None:
         self.frames = 0
@@ -69,7 +68,7 @@ class ConnectionSequence:
             self._last = number
             self.gaps += 1
             self.missing += number - last - 1
-            return Step(Continuity.GAP, number - last - 1)
+            return Step(Continuity.GAP, number - last - 1, breaks=True)
         if number == 0 or (behind >= 0 and number == behind + 1):
             self._last = number
             self.restarts += 1

@@ -8,7 +8,6 @@ work goes on all the same.
 
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
-from itertools import repeat
 from typing import Protocol
 
 from msgspec import Struct, field, structs
@@ -16,10 +15,11 @@ from msgspec import Struct, field, structs
 from traderd.core.alerts import AlertLog
 from traderd.core.blotter import Blotter
 from traderd.core.book import Book
-from traderd.core.book_top import BookReader, levels_of, top_of
+from traderd.core.book_top import Snapshots, show_top
+from traderd.core.candle_check import CandleCheck
 from traderd.core.candles import timeframe_ns, with_quote
 from traderd.core.engine_settings import EngineSettings
-from traderd.core.facts import BookLevels, BreakerEvent, Candle, Fact, Order, Position, Severity, Signal
+from traderd.core.facts import BreakerEvent, Candle, Fact, Order, Position, Severity, Signal
 from traderd.core.gaps import GapLedger
 from traderd.core.intake import Intake
 from traderd.core.market import Beat, Instrument, Quote, Trade
@@ -108,10 +108,11 @@ class Engine:
         self.on_quote: Callable[[Quote], Sequence[Effect]] = self._intake.on_quote
         """The board alone, if the quote is to be believed. Bound, not wrapped: it is the hottest path there is."""
         self.set_clock_offset = self._intake.set_clock_offset
-        self._book_interval_ns = int(settings.book_snapshot_interval_s * 1e9)
-        self._book_due_ns = 0
+        self.candle_check = CandleCheck(instruments, settings.timeframes, grace_ns, self._alerts)
+        self.on_venue_candle = self.candle_check.on_venue_candle
+        self._snapshots = Snapshots(settings.book_snapshot_interval_s, self.board.books, self._instruments)
         self._told: dict[tuple[int, str], int] = {}
-        self._slots = listening(settings.strategies, settings.timeframes, instruments)
+        self._slots = listening(settings.strategies, settings.timeframes, settings.bars, instruments)
         self._quotes = self.board.quotes
         self._now_ns = 0
         self._recovered = False
@@ -163,7 +164,8 @@ class Engine:
             effects += self._watch.on_beat(now_ns)
         for index, candles in self._intake.on_beat(now_ns):
             effects += self._on_candles(index, candles, now_ns)
-        effects += self._snapshots(now_ns)
+        effects += self.candle_check.on_beat(now_ns, self.gaps)
+        effects += self._snapshots.on_beat(now_ns)
         self._now_ns = now_ns
         return effects or _NOTHING
 
@@ -248,35 +250,24 @@ class Engine:
         effects: list[Effect] = []
         for closed in candles:
             candle = self._marked(with_quote(closed, self._quotes[index]))
+            self.candle_check.on_candle(index, candle)
             key = index, candle.timeframe
             if candle.open_time_ns <= self._told.get(key, -1):  # amended: strategies hear of a bar once
                 effects.append(candle)
                 continue
             self._told[key] = candle.open_time_ns
             self.counts.candles += 1
-            slots = self._slots.get(key, ())
-            self._show_book(index, slots)
+            slots = self._slots.get(key)
+            if slots is None:
+                effects.append(candle)
+                continue
+            show_top(self.board.books[index], [slot.strategy for slot in slots])
             opinions = [(slot, slot.strategy.on_candle(candle)) for slot in slots]
             effects += [candle, *measured(candle, slots)]
             for slot, opinion in opinions:
                 if opinion is not None:
                     effects += self._on_opinion(slot, opinion, self._instruments[index], candle, now_ns)
         return effects
-
-    def _show_book(self, index: int, slots: Sequence[StrategySlot]) -> None:
-        readers = [slot.strategy for slot in slots if isinstance(slot.strategy, BookReader)]
-        if readers:
-            top = top_of(self.board.books[index])
-            for reader in readers:
-                reader.on_book(top)
-
-    def _snapshots(self, now_ns: int) -> list[BookLevels]:
-        """The best levels of every whole book, once in each interval."""
-        if not self._book_interval_ns or now_ns < self._book_due_ns:
-            return []
-        self._book_due_ns = now_ns - now_ns % self._book_interval_ns + self._book_interval_ns
-        found = map(levels_of, self.board.books, self._instruments, repeat(now_ns))
-        return [levels for levels in found if levels]
 
     def _marked(self, candle: Candle) -> Candle:
         """A candle says if trades of its time may be missing in it."""
@@ -306,7 +297,7 @@ class Engine:
             confidence=opinion.confidence,
             price=float(reference),
             reason=f"{opinion.reason}; no order: {intent}" if isinstance(intent, str) else opinion.reason,
-            expires_ns=now_ns + timeframe_ns(slot.timeframe),
+            expires_ns=now_ns + timeframe_ns(slot.timeframe) if slot.timeframe in self._settings.timeframes else 0,
         )
         return [signal] if isinstance(intent, str) else [signal, *self._on_intent(intent, now_ns)]
 

@@ -42,6 +42,8 @@ class Candle(Struct, frozen=True, tag="candle"):
     ask_size: Decimal | None = None
     has_gap: bool = False
     """Trades of its time may be missing in it."""
+    differs: bool = False
+    """The venue's own candle of its time has other figures, though none of its trades is known to be missing."""
 
 
 class Indicator(Struct, frozen=True, tag="indicator"):
@@ -77,7 +79,7 @@ class Signal(Struct, frozen=True, tag="signal"):
     reason: str
     """One sentence with the figures that made it."""
     expires_ns: int = 0
-    """When the next candle may say something else; 0 for never."""
+    """When the next candle may say something else; 0 where nobody knows, as with bars of trades."""
 
 
 class Order(Struct, frozen=True, tag="order"):

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from traderd.core.facts import Gap
 
 _INTERRUPTIONS = ("disconnect", "restart")
+_DELISTED = "the venue trades it no more"
 _TRADES = ("", "trade")
 _PRICES = ("", "quote", "book")
 """What is decided by: a symbol may be traded seldom, and its quotes tell what it costs all the same."""
@@ -31,6 +32,7 @@ class GapLedger:
         """Gaps opened so far."""
         self._open: dict[tuple[str, str, str, str], Gap] = {}
         self._earlier: list[Gap] = []
+        self._delisted: set[tuple[str, str]] = set()
         self._healed_ns: dict[str, int] = {}
         self._whole_ns: dict[tuple[str, str, str], int] = {}
         self._standing: dict[tuple[str, str], dict[str, Gap]] = {}  # what is open, by venue and symbol
@@ -88,25 +90,51 @@ class GapLedger:
             self._stand(gap)
         return self._end_earlier()
 
+    def delisted(self, exchange: str, symbol: str, now_ns: int) -> list[Gap]:
+        """The venue trades it no more: nothing of it is missing from here on, and what was can't be had."""
+        self._delisted.add((exchange, symbol))
+        over = [gap for gap in self._earlier if (gap.exchange, gap.symbol) == (exchange, symbol)]
+        self._earlier = [gap for gap in self._earlier if gap not in over]
+        ended = [self.closed(*key, now_ns) for key in list(self._open) if key[:2] == (exchange, symbol)]
+        ended += [self._end(gap, now_ns, gap.rows_lost) for gap in over]
+        return [healed(gap, 0, now_ns, why_not=_DELISTED) for gap in ended if gap]
+
+    def listed(self, exchange: str, symbol: str) -> None:
+        """The venue trades it, perhaps again."""
+        self._delisted.discard((exchange, symbol))
+
     def open_gaps(self) -> list[Gap]:
         """Those that are open now."""
         return [*self._earlier, *self._open.values()]
 
     def hindrance(self, exchange: str, symbol: str) -> str:
         """Why this symbol's prices can't be relied on now; "" when no hole is open in its quotes or its book."""
+        if (exchange, symbol) in self._delisted:
+            return f"{symbol} is delisted: {exchange} trades it no more"
         for at in ((exchange, symbol), (exchange, "")):
             for gap in self._standing.get(at, {}).values():
                 if gap.channel in _PRICES:
                     return f"a gap in the {gap.channel or 'data'} of {gap.symbol or exchange} is open ({gap.reason})"
         return ""
 
-    def concerns(self, exchange: str, symbol: str, from_ns: int, to_ns: int) -> bool:
+    def concerns(
+        self, exchange: str, symbol: str, from_ns: int, to_ns: int, channels: tuple[str, ...] = _TRADES
+    ) -> bool:
         """Whether trades of this symbol from [from_ns, to_ns) may be missing, as far as this run knows."""
-        return any(
-            gap.channel in _TRADES and gap.from_ns - _TRANSIT_NS < to_ns and (not gap.to_ns or gap.to_ns >= from_ns)
-            for at in ((exchange, symbol), (exchange, ""))
-            for gap in (*self._standing.get(at, {}).values(), *self._ended.get(at, ()))
-        )
+        for at in ((exchange, symbol), (exchange, "")):
+            if at not in self._standing and at not in self._ended:
+                continue
+            for gap in (*self._standing.get(at, {}).values(), *self._ended.get(at, ())):
+                reaches = gap.from_ns - _TRANSIT_NS < to_ns and (not gap.to_ns or gap.to_ns >= from_ns)
+                if reaches and gap.channel in channels:
+                    return True
+        return False
+
+    def covers(self, exchange: str, symbol: str, from_ns: int, to_ns: int) -> bool:
+        """Whether this symbol's trades flowed by `from_ns` and none of this time may be missing, nor its candles."""
+        since_ns = self._whole_ns.get((exchange, symbol, "trade"))
+        flowed, told = since_ns is not None and since_ns <= from_ns, (*_TRADES, "candle")
+        return flowed and not self.concerns(exchange, symbol, from_ns, to_ns, told)
 
     def _end_earlier(self) -> list[Gap]:
         """A venue that isn't listened to any more keeps its gap open: that is the truth."""

@@ -50,14 +50,15 @@ class Intake:
         """The board alone, if the quote is to be believed."""
         index = quote.instrument.index
         gate = self._quote_gates[index]
-        newest = gate.newest
+        bid, ask, now_ns, newest = quote.bid, quote.ask, quote.time_received_ns, gate.newest
         if (
-            quote.time_received_ns < gate.clear_ns
-            and gate.low <= quote.bid < quote.ask <= gate.high
-            and (quote.bid_size != newest.bid_size or quote.ask_size != newest.ask_size)  # type: ignore[union-attr]  # nothing is clear before the first
-            and (not (at := quote.time_venue_ns) or gate.behind_ns <= at - quote.time_received_ns <= gate.ahead_ns)
+            gate.low <= bid < ask <= gate.high
+            and (quote.bid_size != newest.bid_size or quote.ask_size != newest.ask_size)  # type: ignore[union-attr]  # before the first the gate is wary
+            and (not (at := quote.time_venue_ns) or gate.behind_ns <= at - now_ns <= gate.ahead_ns)
         ):
             gate.newest = self._quotes[index] = quote
+            if now_ns >= gate.due_ns:
+                gate.sample((bid + ask) / 2, now_ns)
         elif flags := gate.judge(quote):
             self._doubt(quote, flags)
             if not flags & REPEATED:  # which says nothing new
@@ -71,13 +72,15 @@ class Intake:
         """The board and the candles, if the trade is to be believed; the candles and bars that it closes."""
         index = trade.instrument.index
         gate = self._trade_gates[index]
+        price, now_ns = trade.price, trade.time_received_ns
         if (
-            trade.time_received_ns < gate.clear_ns
-            and gate.low <= trade.price <= gate.high
+            gate.low <= price <= gate.high
             and trade.trade_id != gate.newest_id
-            and (not (at := trade.time_venue_ns) or gate.behind_ns <= at - trade.time_received_ns <= gate.ahead_ns)
+            and (not (at := trade.time_venue_ns) or gate.behind_ns <= at - now_ns <= gate.ahead_ns)
         ):
             gate.newest_id = trade.trade_id
+            if now_ns >= gate.due_ns:
+                gate.sample(price, now_ns)
             candles = self._built(index, trade)
         else:
             candles = self._on_judged(index, trade, gate)
@@ -89,7 +92,7 @@ class Intake:
     def on_beat(self, now_ns: int) -> Sequence[tuple[int, Sequence[Candle]]]:
         """The candles whose end is more than the grace ago, by instrument."""
         self._now_ns = now_ns
-        horizon_ns = now_ns - self._grace_ns
+        horizon_ns = now_ns - self._grace_ns  # the shortest of them all
         if horizon_ns < self._due_ns:
             return ()
         due = [at for at, builder in enumerate(self._builders) if builder.deadline_ns <= horizon_ns]
@@ -98,11 +101,13 @@ class Intake:
         return closed
 
     def set_clock_offset(self, exchange: str, offset_ns: int) -> None:
-        """How far a venue's clock is ahead of ours: its times are judged by it."""
+        """How far a venue's clock is ahead of ours: its times are judged by it, and its bars end by it."""
         for index, name in enumerate(self._exchanges):
             if name == exchange:
                 self._quote_gates[index].set_offset(offset_ns)
                 self._trade_gates[index].set_offset(offset_ns)
+                self._builders[index].set_clock_offset(offset_ns)
+        self._grace_ns = min((builder.grace_ns for builder in self._builders), default=self._grace_ns)
 
     def _on_judged(self, index: int, trade: Trade, gate: TradeGate) -> Sequence[Candle]:
         """A trade that the gate must look at, and those that it confirms, into the candles."""

@@ -46,6 +46,11 @@ class Instrument(Struct, frozen=True, gc=False):
     feed: Literal["native", "ccxt"] = "native"
     """By which path it is heard: a dialect of ours, or the slower one through ccxt."""
 
+    @property
+    def dated(self) -> bool:
+        """Whether it expires, by its symbol: that is known before the venue has told when."""
+        return "-" in self.symbol.partition(":")[2]
+
 
 class Quote(Struct, gc=False):
     """Best bid and ask of one instrument: one tick."""

@@ -6,7 +6,9 @@ enters the candles only once the next prints confirm it, and never if they don't
 
 * jump: the price moved further than `jump_sigmas` recent standard deviations, and further than the floor. The variance
   is an exponentially weighted one of log returns between samples (RiskMetrics' form), sampled at most once in
-  `sample_ms`, grown with the square root of silence, and never fed with more than the band itself. A new level that
+  `sample_ms` and, where prices come seldomer than that, about every eighth tick, at least every two seconds or with
+  each; a return over many sample lengths counts for as many. The band is grown with the square root of silence, and
+  the variance never fed with more than the band itself. A new level that
   stands for `confirmations` further prints is taken for the truth. Nothing is a jump before `warmup` samples.
 * crossed: bid at or above ask for longer than `crossed_ms_max`. (One that is crossed for less can't be ordered either:
   the risk gate refuses it.)
@@ -19,6 +21,7 @@ Refuses no number: zero, negative and non-finite ones get past no dialect.
 """
 
 from collections.abc import Iterator
+from functools import lru_cache
 from math import exp, inf, log, sqrt
 
 from msgspec import Struct
@@ -29,6 +32,10 @@ JUMP, CROSSED, REPEATED, STALE, CLOCK = 1, 2, 4, 8, 16
 FLAGS = {"jump": JUMP, "crossed": CROSSED, "repeated": REPEATED, "stale": STALE, "clock": CLOCK}
 CLOCK_BEHIND_NS_MAX = 86_400 * 10**9
 """A venue's time further back than this is none."""
+_EVERY = 8
+"""Of a price that comes seldomer than it may be sampled about one tick in so many is a sample …"""
+_LENGTHS_MAX = 20
+"""… and between two of them are at most so many samples' lengths, unless there is no tick at all."""
 
 
 class QualitySettings(Struct, frozen=True):
@@ -53,98 +60,138 @@ def names_of(flags: int) -> Iterator[str]:
     return (name for name, flag in FLAGS.items() if flags & flag)
 
 
+class _Terms:
+    """The settings as they are used, once for all gates: what every sample reads stays in the processor's cache."""
+
+    __slots__ = ("alpha", "confirmations", "floor", "floor_factor", "sample_ns", "sigmas", "warmup")
+
+    def __init__(self, settings: QualitySettings) -> None:
+        self.alpha = 1 - 0.5 ** (1 / settings.halflife)
+        self.confirmations = settings.confirmations
+        self.floor = settings.jump_floor_bps / 1e4
+        self.floor_factor = exp(self.floor)
+        self.sample_ns = settings.sample_ms * 1_000_000
+        self.sigmas = settings.jump_sigmas
+        self.warmup = settings.warmup
+
+
+_terms_of = lru_cache(_Terms)
+
+
 class PriceWatch:
-    """The usual moves of one price. Inside [`low`, `high`] and before `clear_ns` there is nothing to look at."""
+    """The usual moves of one price.
+
+    A price within [`low`, `high`] is as it was. What has found a tick doubtful is `wary`, so that nothing lies within:
+    the next one is judged again.
+    """
 
     __slots__ = (
-        "_alpha",
-        "_due_ns",
-        "_floor",
-        "_sample_ns",
+        "_bounds",
+        "_sampled_ns",
         "_settings",
         "_streak",
         "_suspect",
-        "clear_ns",
+        "_terms",
+        "due_ns",
         "high",
         "low",
         "reference",
         "samples",
-        "sigma",
+        "variance",
     )
 
     def __init__(self, settings: QualitySettings) -> None:
         self._settings = settings
-        self._alpha = 1 - 0.5 ** (1 / settings.halflife)
-        self._floor = settings.jump_floor_bps / 1e4
-        self._sample_ns = settings.sample_ms * 1_000_000
+        self._terms = _terms_of(settings)
         self._suspect = 0.0
         self._streak = 0
-        self.low, self.high, self.clear_ns = 0.0, inf, 0
-        self._due_ns = 0
+        self._bounds: tuple[float, float] | None = None
+        self.low, self.high = 0.0, inf
+        self._sampled_ns = 0
+        self.due_ns = 0
+        """When the next sample is due."""
         self.reference = 0.0
         """The price at the newest sample; 0 before the first."""
-        self.sigma = 0.0
-        """Standard deviation of the log return of one sample."""
+        self.variance = 0.0
+        """Of the log return of one sample."""
         self.samples = 0
+
+    @property
+    def sigma(self) -> float:
+        """Standard deviation of the log return of one sample."""
+        return sqrt(self.variance)
 
     def believes(self, price: float, now_ns: int) -> bool:
         """Whether the price is as it was, or has confirmed itself."""
         if not self.low <= price <= self.high and not self._excused(price, now_ns):
             return False
         self._streak = 0
-        if now_ns >= self._due_ns:
-            self._sample(price, now_ns)
+        if now_ns >= self.due_ns:
+            self.sample(price, now_ns)
         return True
 
-    def heeded(self, flags: int) -> int:
-        """The same flags: only after a clean tick is there anything that needn't be looked at."""
-        self.clear_ns = 0 if flags else self._due_ns
-        return flags
+    def sample(self, price: float, now_ns: int) -> None:
+        """Learn from a believed price once it is due."""
+        terms, reference, samples, lengths = self._terms, self.reference, self.samples, 1.0
+        length_ns = terms.sample_ns
+        if reference:
+            move = log(price / reference)
+            square = move * move
+            if 0 < self._sampled_ns < now_ns - length_ns:
+                lengths = (now_ns - self._sampled_ns) / length_ns
+                square /= lengths
+            if samples >= terms.warmup and square > (most := self.band) * most:
+                square = most * most
+            self.samples = samples = samples + 1
+            weight = max(terms.alpha * min(lengths, _LENGTHS_MAX), 1 / samples)
+            self.variance += weight * (square - self.variance)
+        wait_ns = length_ns
+        if samples >= terms.warmup:
+            band = terms.sigmas * sqrt(self.variance)
+            factor = terms.floor_factor if band <= terms.floor else exp(min(band, 100.0))
+            self.low, self.high = price / factor, price * factor
+            wait_ns = min(max(length_ns, _EVERY * (now_ns - self.due_ns)), _LENGTHS_MAX * length_ns)
+        self.reference = price
+        self._sampled_ns = now_ns
+        self.due_ns = now_ns + wait_ns
+
+    def be_wary(self) -> None:
+        """Let nothing pass unjudged."""
+        if self._bounds is None:
+            self._bounds = self.low, self.high
+            self.low, self.high = inf, -inf
+
+    def calm_down(self) -> None:
+        """The opposite."""
+        if self._bounds is not None:
+            self.low, self.high = self._bounds
+            self._bounds = None
 
     @property
     def band(self) -> float:
         """How far a log return may go within one sample."""
-        band = self._settings.jump_sigmas * self.sigma
-        return band if band > self._floor else self._floor
+        band = self._terms.sigmas * sqrt(self.variance)
+        return band if band > self._terms.floor else self._terms.floor
 
     def _excused(self, price: float, now_ns: int) -> bool:
         """Time enough went by, or the price has stood there for some prints."""
-        if abs(log(price / self.reference)) <= self.band * sqrt(self._intervals(now_ns)):
+        if abs(log(price / self.reference)) <= self.band * sqrt(self._lengths(now_ns)):
             return True
         near = self._streak and abs(log(price / self._suspect)) <= self.band
         self._streak = self._streak + 1 if near else 1
         self._suspect = price
-        if self._streak <= self._settings.confirmations:
+        if self._streak <= self._terms.confirmations:
             return False
-        self._due_ns = 0
+        self.due_ns, self._sampled_ns = now_ns, 0
         return True
 
-    def _sample(self, price: float, now_ns: int) -> None:
-        """With many instruments nearly every tick is a sample: this is warm code, and written for it."""
-        warm = self._settings.warmup
-        if self.reference:
-            move = log(price / self.reference)
-            square = move * move / self._intervals(now_ns)
-            if self.samples >= warm and square > (most := self.band) * most:
-                square = most * most
-            self.samples += 1
-            weight = 1 / self.samples
-            variance = self.sigma * self.sigma
-            self.sigma = sqrt(variance + (weight if weight > self._alpha else self._alpha) * (square - variance))
-        self.reference = price
-        self._due_ns = now_ns + self._sample_ns
-        if self.samples >= warm:
-            factor = exp(min(self.band, 100.0))
-            self.low, self.high = price / factor, price * factor
-
-    def _intervals(self, now_ns: int) -> float:
+    def _lengths(self, now_ns: int) -> float:
         """Samples' lengths since the newest sample, at least one."""
-        silent_ns = now_ns - self._due_ns
-        return silent_ns / self._sample_ns + 1.0 if silent_ns > 0 and self._due_ns else 1.0
+        return max(1.0, (now_ns - self._sampled_ns) / self._terms.sample_ns)
 
 
 class QuoteGate(PriceWatch):
-    """One instrument's quotes. The engine looks at the bounds itself: a call a tick would cost as much as they do."""
+    """One instrument's quotes. Intake looks at the bounds itself: a call a tick would cost as much as they do."""
 
     __slots__ = ("_crossed_ns", "ahead_ns", "behind_ns", "newest", "oldest_ns")
 
@@ -152,6 +199,8 @@ class QuoteGate(PriceWatch):
         super().__init__(settings)
         self._crossed_ns = 0
         self.newest: Quote | None = None
+        """None only while it is wary."""
+        self.be_wary()
         self.set_offset(0)
 
     def set_offset(self, offset_ns: int) -> None:
@@ -170,11 +219,14 @@ class QuoteGate(PriceWatch):
         elif quote.time_received_ns - self._crossed_ns > self._settings.crossed_ms_max * 1_000_000:
             flags |= CROSSED
         if self.newest is not None and _is_repeated(quote, self.newest):
-            return self.heeded(flags | REPEATED)
+            return flags | REPEATED
         self.newest = quote
+        self.calm_down()
         if not self.believes((quote.bid + quote.ask) / 2, quote.time_received_ns):
             flags |= JUMP
-        return self.heeded(flags)
+        if flags or self._crossed_ns:
+            self.be_wary()
+        return flags
 
     def _time_flags(self, quote: Quote) -> int:
         ahead_ns = quote.time_venue_ns - quote.time_received_ns
@@ -205,14 +257,16 @@ class TradeGate(PriceWatch):
         ahead_ns = trade.time_venue_ns - trade.time_received_ns
         flags = CLOCK if trade.time_venue_ns and not self.behind_ns <= ahead_ns <= self.ahead_ns else 0
         if trade.trade_id == self.newest_id:
-            return self.heeded(flags | REPEATED)
+            return flags | REPEATED
         self.newest_id = trade.trade_id
+        self.calm_down()
         if self.believes(trade.price, trade.time_received_ns):
-            return self.heeded(flags)
+            return flags
         if self._streak == 1:
             self.held = []  # it jumped elsewhere: nothing will confirm those before
         self.held.append(trade)
-        return self.heeded(flags | JUMP)
+        self.be_wary()
+        return flags | JUMP
 
     def confirmed(self) -> list[Trade]:
         """What was held and is now believed, oldest first: the price stands where they saw it, or has come back."""

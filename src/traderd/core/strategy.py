@@ -1,7 +1,9 @@
 """What a strategy is: closed candles in, now and then an opinion out.
 
-A strategy never sees money, orders or limits: those who size and check its opinions do. Every kind of input (candles
-today) ends in the same `Opinion`, so that a strategy on quotes needs a further method here and nothing new behind it.
+A strategy never sees money, orders or limits: those who size and check its opinions do. Its candles are of a length of
+time, or bars of so many trades, units or dollars; one that has `on_book` (core.book_top) is shown the order book before
+each. Every kind of input ends in the same `Opinion`, so that a strategy on quotes needs a further method here and
+nothing new behind it.
 Refuses nothing by itself; a strategy that is not warm has no opinion.
 """
 
@@ -11,6 +13,7 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
+from traderd.core.bars import BarSettings, names_of_bars
 from traderd.core.facts import Candle, Indicator, SignalType
 from traderd.core.market import Instrument
 
@@ -63,6 +66,7 @@ class StrategySlot(Struct, frozen=True):
     exchange: str
     symbol: str
     timeframe: str
+    """`1m`, or the name of bars: `500-ticks`."""
     order_notional: Decimal
     """Size of an opening order, in the quote currency."""
     allow_short: bool
@@ -70,7 +74,10 @@ class StrategySlot(Struct, frozen=True):
 
 
 def listening(
-    slots: Sequence[StrategySlot], timeframes: Sequence[str], instruments: Sequence[Instrument]
+    slots: Sequence[StrategySlot],
+    timeframes: Sequence[str],
+    bars: Sequence[BarSettings],
+    instruments: Sequence[Instrument],
 ) -> dict[tuple[int, str], list[StrategySlot]]:
     """The strategies by instrument index and timeframe. Raises ValueError for what can't work."""
     names = [slot.name for slot in slots]
@@ -79,7 +86,7 @@ def listening(
     indices = {(each.exchange, each.symbol): each.index for each in instruments}
     found: dict[tuple[int, str], list[StrategySlot]] = {}
     for slot in slots:
-        if slot.timeframe not in timeframes:
+        if slot.timeframe not in (*timeframes, *names_of_bars(bars, slot.symbol)):
             raise ValueError(f"{slot.name} wants candles of {slot.timeframe}, which aren't made")
         index = indices.get((slot.exchange, slot.symbol))
         if index is not None:

@@ -26,6 +26,11 @@ _BUSY = re.compile(
 ).search
 
 
+def is_busy(reason: str) -> bool:
+    """Whether a venue refuses for now, and not because it doesn't know the stream."""
+    return _BUSY(reason) is not None
+
+
 class Census(Struct, frozen=True):
     """How many streams are how far."""
 
@@ -65,8 +70,10 @@ class Subscriptions:
         for at in self._meant(symbol, channel):
             if at in self.seen or at in self.parked:
                 continue
-            if _BUSY(reason) or at not in self._alone:
-                self._due_ns[at] = now_ns + int(self._later(at, _ALONE_S if at not in self._alone else 0.0) * 1e9)
+            if at not in self._alone:
+                self._due_ns[at] = now_ns + int(_ALONE_S * 1e9)
+            elif is_busy(reason):
+                self._due_ns[at] = now_ns + int(self._later(at) * 1e9)
             else:
                 self.parked[at] = reason
                 self._due_ns.pop(at, None)
@@ -87,6 +94,20 @@ class Subscriptions:
             self._waiting[at] = _REPAIR_S
             self._due_ns[at] = now_ns
 
+    def retire(self, places: Iterable[int], reason: str) -> None:
+        """The venue has no such streams any more: nobody asks for them."""
+        for at in places:
+            self.seen.discard(at)
+            self.acknowledged.discard(at)
+            self._due_ns.pop(at, None)
+            self.parked[at] = reason
+
+    def revive(self, places: Iterable[int], now_ns: int) -> None:
+        """The venue has them again: to be asked for at once."""
+        for at in places:
+            self.parked.pop(at, None)
+            self._due_ns[at] = now_ns
+
     def due(self, now_ns: int, most: int) -> list[int]:
         """What must be asked for again now, what was lost first; the next time is twice as far."""
         due = sorted((at for at, due_ns in self._due_ns.items() if due_ns <= now_ns), key=self._waiting.__getitem__)
@@ -105,8 +126,8 @@ class Subscriptions:
         """The counts now."""
         return Census(len(self._names), len(self.acknowledged), len(self.seen), len(self.parked))
 
-    def _later(self, at: int, wait_s: float = 0.0) -> float:
-        wait_s = wait_s or self._waiting[at]
+    def _later(self, at: int) -> float:
+        wait_s = self._waiting[at]
         self._waiting[at] = min(_PATIENCE_S_MAX, self._waiting[at] * 2)
         return wait_s
 

@@ -1,6 +1,9 @@
 """Exact figures of a stretch of market data, per venue symbol: what a replay reports.
 
 A symbol that two markets of the venue spell alike stands in the report as `linear:BTCUSDT` and `spot:BTCUSDT`.
+Where several connections carry a symbol, each keeps a book of its own, since messages that overtake each other fit no
+book: the report counts what was applied to all of them and shows the one that is alive. A trade that more than one of
+them told counts once.
 Sums are decimal and never round, texts are the venue's own. Counted are messages that were applied: deltas newer than
 the snapshot, trades, quotes; snapshots too where the venue sends them in the stream.
 """
@@ -10,6 +13,8 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, TypeVar
 
+from msgspec import structs
+
 from traderd.core.book import EXACT, Book
 from traderd.core.continuity import ConnectionSequence, Continuity
 from traderd.core.market import BookDelta, BookSnapshot, Instrument, Market, Numbered, Quote, Trade, VenueEvent
@@ -17,25 +22,29 @@ from traderd.core.market import BookDelta, BookSnapshot, Instrument, Market, Num
 _Figure = TypeVar("_Figure")
 _Key = tuple[Market, str]
 """Market and venue symbol."""
-_SKIPPED_IDS = frozenset({"okx"})
-"""Venues of which one message may stand for several fills, under the last one's id: ids left out are no gap."""
+_ALIVE = 100
+"""A book is still kept if it was spoken of in so many of its symbol's messages."""
+_REMEMBERED_TRADES = 100_000
+"""Of a symbol: what one connection tells later than another by so many trades counts twice."""
+_SKIPPED_IDS = frozenset({"bybit", "okx"})
+"""Venues that leave ids out, so that it is no gap: OKX tells several fills in one message, under the last one's id, and
+Bybit's spot pairs skip some (contracts have ids without an order)."""
 
 
 class Tally:
     """Feed it every event in order and ask for the report at the end."""
 
     def __init__(self) -> None:
-        self._books: dict[_Key, Book] = {}
+        self._books: dict[_Key, _Books] = {}
         self._trades: dict[_Key, _Trades] = {}
         self._quotes: dict[_Key, int] = {}
         self._last_quote: dict[_Key, Quote] = {}
         self._sequences: dict[str, ConnectionSequence] = {}
-        self._carried: dict[str, dict[_Key, Book]] = {}
 
     @property
     def books(self) -> dict[str, Book]:
         """As they are now, by the symbols of the report."""
-        return self._named(self._books)
+        return self._named({key: books.shown for key, books in self._books.items()})
 
     def add_frame(self, connection: str, events: Sequence[VenueEvent]) -> None:
         """Count one frame's events. Where frames are numbered, one that came before is passed over."""
@@ -46,28 +55,24 @@ class Tally:
             if step.breaks:
                 self.break_books(connection)
         for event in events:
-            self.add(event)
-            if isinstance(event, BookDelta | BookSnapshot):
-                self._carried.setdefault(connection, {})[_key(event.instrument)] = self._book(event.instrument)
+            self.add(event, connection)
 
     def break_books(self, connection: str) -> None:
         """A frame of the connection is lost, nobody knows whose: no book that it carries is whole any more."""
-        for book in self._carried.get(connection, {}).values():
-            book.reset()
+        for books in self._books.values():
+            books.reset(connection)
 
-    def add(self, event: VenueEvent) -> None:
-        """Count one event; what is neither quote, trade nor book is not counted."""
+    def add(self, event: VenueEvent, connection: str = "") -> None:
+        """Count one event of a connection; what is neither quote, trade nor book is not counted."""
         match event:
             case Quote(instrument=instrument):
                 key = _key(instrument)
                 self._quotes[key] = self._quotes.get(key, 0) + 1
                 self._last_quote[key] = event
             case Trade(instrument=instrument):
-                self._trades.setdefault(_key(instrument), _Trades()).add(event)
-            case BookDelta(instrument=instrument):
-                self._book(instrument).delta(event)
-            case BookSnapshot(instrument=instrument):
-                self._book(instrument).snapshot(event)
+                self._trades.setdefault(_key(instrument), _Trades()).add(event, connection)
+            case BookDelta(instrument=instrument) | BookSnapshot(instrument=instrument):
+                self._books.setdefault(_key(instrument), _Books()).add(event, connection)
 
     def report(self) -> dict[str, dict[str, Any]]:
         """`{"books": …, "trades": …, "bookTicker": …, "last_bookTicker": …}`, keyed by venue symbol; sums are texts.
@@ -76,7 +81,7 @@ class Tally:
         """
         numbered = {name: _sequence_report(sequence) for name, sequence in self._sequences.items()}
         return {
-            "books": {symbol: _book_report(book) for symbol, book in self.books.items()},
+            "books": {symbol: books.report() for symbol, books in self._named(self._books).items()},
             "trades": {symbol: trades.report() for symbol, trades in self._named(self._trades).items()},
             "bookTicker": self._named(self._quotes),
             "last_bookTicker": {
@@ -85,9 +90,6 @@ class Tally:
             },
             **({"connections": numbered} if numbered else {}),
         }
-
-    def _book(self, instrument: Instrument) -> Book:
-        return self._books.setdefault(_key(instrument), Book())
 
     def _named(self, figures: dict[_Key, _Figure]) -> dict[str, _Figure]:
         """By venue symbol, with the market before it where that alone would be ambiguous."""
@@ -103,10 +105,75 @@ def _key(instrument: Instrument) -> _Key:
     return instrument.market, instrument.venue_symbol
 
 
+class _Kept:
+    """One connection's book, and when it was last spoken of, counted in the symbol's messages."""
+
+    def __init__(self) -> None:
+        self.book = Book()
+        self.last = 0
+
+
+class _Books:
+    """One symbol's book as each connection has it. A snapshot by REST is every connection's."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, _Kept] = {}
+        self._from_rest: BookSnapshot | None = None
+        self._now = 0
+
+    def add(self, event: BookDelta | BookSnapshot, connection: str) -> None:
+        self._now += 1
+        if isinstance(event, BookDelta):
+            self._of(connection).book.delta(event)
+        elif not event.rule.from_rest:
+            self._of(connection).book.snapshot(event)
+        else:
+            self._from_rest = event
+            for kept in self._kept.values():
+                kept.book.snapshot(event)
+
+    def reset(self, connection: str) -> None:
+        if kept := self._kept.get(connection):
+            kept.book.reset()
+
+    @property
+    def shown(self) -> Book:
+        """That of the connection which spoke last; if it isn't whole, one that is and is kept alongside it."""
+        if not self._kept:
+            return self._begun().book
+        newest, *others = sorted(self._kept.values(), key=lambda kept: -kept.last)
+        whole = (kept for kept in (newest, *others) if kept.book.usable and kept.last > self._now - _ALIVE)
+        return next(whole, newest).book
+
+    def report(self) -> dict[str, Any]:
+        books = [kept.book for kept in self._kept.values()] or [self.shown]
+        begun = [book.snapshots for book in books]
+        return _book_report(self.shown, books, max(begun) if self._from_rest else sum(begun))
+
+    def _of(self, connection: str) -> _Kept:
+        kept = self._kept.get(connection)
+        if kept is None:
+            kept = self._kept[connection] = self._begun()
+        kept.last = self._now
+        return kept
+
+    def _begun(self) -> _Kept:
+        """What another connection has of the same numbers is as good as a snapshot, and newer."""
+        kept, whole = _Kept(), [each.book for each in self._kept.values() if each.book.usable]
+        if (asked := self._from_rest) is not None:
+            if whole:
+                best = max(whole, key=lambda book: book.sequence)
+                asked = structs.replace(asked, bids=best.bids(), asks=best.asks(), sequence=best.sequence)
+            kept.book.snapshot(asked)
+        return kept
+
+
 class _Trades:
     """The trades of one symbol."""
 
     def __init__(self) -> None:
+        self._tellers: dict[str, str] = {}
+        """Which connection told a trade first, of the newest trades by id."""
         self._count = 0
         self._quantity = Decimal(0)
         self._notional = Decimal(0)
@@ -116,7 +183,12 @@ class _Trades:
         self._id_gaps = 0
         self._exchange = ""
 
-    def add(self, trade: Trade) -> None:
+    def add(self, trade: Trade, connection: str) -> None:
+        """Not what another connection has told already."""
+        if self._tellers.setdefault(trade.trade_id, connection) != connection:
+            return
+        if len(self._tellers) > _REMEMBERED_TRADES:
+            del self._tellers[next(iter(self._tellers))]
         price, quantity = Decimal(trade.price_text), Decimal(trade.quantity_text)
         self._quantity = EXACT.add(self._quantity, quantity)
         self._notional = EXACT.add(self._notional, EXACT.multiply(price, quantity))
@@ -165,13 +237,15 @@ def _sequence_report(sequence: ConnectionSequence) -> dict[str, int]:
     }
 
 
-def _book_report(book: Book) -> dict[str, Any]:
-    checksums = {"checksums_ok": book.checksums_ok, "checksums_bad": book.checksums_bad} if book.summed else {}
+def _book_report(book: Book, all_kept: Sequence[Book], snapshots: int) -> dict[str, Any]:
+    """The state of one, the counts of all."""
+    summed = any(each.summed for each in all_kept)
+    checksums = {name: _total(all_kept, name) for name in ("checksums_ok", "checksums_bad")} if summed else {}
     best_bid, best_ask = book.best_bid(), book.best_ask()
     return {
-        "book_msgs": book.book_msgs,
-        "snapshots": book.snapshots,
-        "seq_gaps": book.seq_gaps,
+        "book_msgs": _total(all_kept, "book_msgs"),
+        "snapshots": snapshots,
+        "seq_gaps": _total(all_kept, "seq_gaps"),
         "final_bid_levels": book.bid_levels,
         "final_ask_levels": book.ask_levels,
         **checksums,
@@ -180,6 +254,10 @@ def _book_report(book: Book) -> dict[str, Any]:
         "sum_bid_qty": _text(book.bid_quantity()),
         "sum_ask_qty": _text(book.ask_quantity()),
     }
+
+
+def _total(books: Sequence[Book], counter: str) -> int:
+    return sum(getattr(book, counter) for book in books)
 
 
 def _text(number: Decimal) -> str:

@@ -1,7 +1,7 @@
 """The order books of one connection: every message judged, a broken book made whole by the venue's rule.
 
-A book that isn't whole shows nothing. The venue is asked for a snapshot ever more rarely and within its budget; a book
-that can't be made whole ends the link.
+A book that isn't whole shows nothing. The venue is asked for a snapshot ever more rarely and within its budget; the
+link is ended where no book can be made whole.
 """
 
 import asyncio
@@ -52,7 +52,7 @@ class Bookkeeping:
     def __init__(
         self, dialect: Dialect, endpoint: Endpoint, streams: Streams, world: Surroundings, reader: BookReader
     ) -> None:
-        self.books = {each.index: Book() for each in streams.instruments if "book" in streams.channels}
+        self.books = {each.index: Book() for each in streams.wanted if "book" in streams.channels}
         self._dialect = dialect
         self._endpoint = endpoint
         self._streams = streams
@@ -60,13 +60,14 @@ class Bookkeeping:
         self._reader = reader
         self._unwhole = set(self.books)
         self._since_ns = 0
+        self._parked: Container[int] = ()
         self._resyncs: dict[int, asyncio.Task[None]] = {}
 
     def begin(self, now_ns: int) -> None:
         """Everything is subscribed to."""
         self._since_ns = now_ns
         if self.books and self._dialect.book_resync == "rest":
-            for instrument in self._streams.instruments:
+            for instrument in self._streams.wanted:
                 self._start_resync(instrument)
 
     def leave(self) -> None:
@@ -78,9 +79,9 @@ class Bookkeeping:
             book.reset()
 
     @property
-    def whole(self) -> bool:
-        """Whether every book is usable."""
-        return not self._unwhole
+    def unwhole(self) -> frozenset[int]:
+        """Whose book isn't usable, by instrument."""
+        return frozenset(self._unwhole)
 
     def take(self, at: int, event: BookDelta | BookSnapshot) -> None:
         """One message of the stream `at`."""
@@ -99,13 +100,30 @@ class Bookkeeping:
         self.lose(instrument, now_ns)
         self._start_resync(instrument)
 
-    def look(self, now_ns: int, parked: Container[int]) -> None:
-        """Now and then: a snapshot that should have come by itself, and didn't, is asked for."""
+    def retire(self, instrument: Instrument) -> None:
+        """There is no such book any more."""
+        if resync := self._resyncs.pop(instrument.index, None):
+            resync.cancel()
+        self._unwhole.discard(instrument.index)
+        if book := self.books.get(instrument.index):
+            book.reset()
+
+    def revive(self, instrument: Instrument, now_ns: int) -> None:
+        """There is such a book again, and it isn't whole."""
+        self.books.setdefault(instrument.index, Book())
+        self.lose(instrument, now_ns)
+
+    def look(self, now_ns: int, seen: Container[int], parked: Container[int]) -> None:
+        """Now and then: a snapshot that should have come by itself, and didn't, is asked for.
+
+        Not for a stream that says nothing: a book that nobody keeps up to date isn't whole for long.
+        """
+        self._parked = parked
         if not self._unwhole or now_ns - self._since_ns < _SNAPSHOT_DUE_S * 1e9:
             return
         self._since_ns = now_ns
-        for instrument in self._streams.instruments:
-            if instrument.index in self._unwhole and self._place(instrument) not in parked:
+        for instrument in self._streams.wanted:
+            if instrument.index in self._unwhole and self._place(instrument) in seen:
                 self._start_resync(instrument)
 
     def _judge(self, at: int, instrument: Instrument, verdict: Verdict, received_ns: int) -> None:
@@ -135,7 +153,7 @@ class Bookkeeping:
         book, uniform = self.books[instrument.index], self._world.uniform
         for attempt in range(_SNAPSHOT_ATTEMPTS):
             await asyncio.sleep(uniform() * 0.2 if attempt == 0 else min(30.0, 1.0 * 1.5**attempt))
-            if book.usable:
+            if book.usable or self._place(instrument) in self._parked:
                 return
             if self._dialect.book_resync == "resubscribe":
                 self._reader.send(self._dialect.resubscribe_frames(instrument, "book"))
@@ -143,7 +161,11 @@ class Bookkeeping:
                 await self._fetch_snapshot(instrument)
             if book.usable:
                 return
-        self._reader.hang_up(f"the book of {instrument.symbol} can't be made whole")
+        verdict = f"the book of {instrument.symbol} can't be made whole"
+        if len(self._unwhole) == len(self.books):
+            self._reader.hang_up(verdict)
+        else:  # it isn't the link's fault, and the others must not pay for it
+            self._world.observer.refused(self._dialect.exchange, "book", instrument.symbol, verdict)
 
     async def _fetch_snapshot(self, instrument: Instrument) -> None:
         url, admission = self._dialect.snapshot_url(self._endpoint, instrument), self._world.admission

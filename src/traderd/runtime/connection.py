@@ -12,8 +12,8 @@ from typing import Protocol
 from traderd.core.book import Book
 from traderd.core.continuity import ConnectionSequence, Continuity
 from traderd.core.errors import BadFrameError
-from traderd.core.market import Ack, BookDelta, BookSnapshot, Numbered, Quote, Trade, VenueEvent
-from traderd.core.subscriptions import Subscriptions
+from traderd.core.market import Ack, BookDelta, BookSnapshot, Instrument, Numbered, Quote, Trade, VenueEvent
+from traderd.core.subscriptions import Subscriptions, is_busy
 from traderd.runtime.bookkeeping import Bookkeeping
 from traderd.runtime.ports import Link
 from traderd.runtime.streams import UNASKED, Streams
@@ -23,6 +23,7 @@ from traderd.venues.dialect import Dialect, Endpoint
 _CONNECT_TIMEOUT_S = 10.0
 _REMADE_AT_ONCE = 4
 _QUEUE_MAX = 8
+_DELISTED = "delisted"
 
 
 class Desk(Protocol):
@@ -34,6 +35,10 @@ class Desk(Protocol):
 
     def broke(self, connection: "Connection", at: int, reason: str, from_ns: int) -> None:
         """A stream isn't whole any more."""
+        ...
+
+    def missed(self, connection: "Connection", at: int, from_ns: int, to_ns: int) -> None:
+        """Between these two messages something of a stream got lost; with the second it flows again."""
         ...
 
     def bad_frame(self, reason: str, frame: bytes, received_ns: int) -> None:
@@ -66,6 +71,8 @@ class Connection:
         self._link: Link | None = None
         self._verdict = ""  # why we closed the link, if it was us
         self._sequence = ConnectionSequence()
+        self._numbered_ns = 0  # when the newest numbered frame came
+        self._trade_ids = [ConnectionSequence() for _ in streams.of] if dialect.trades_numbered else []
         self.bookkeeping = Bookkeeping(dialect, endpoint, streams, world, self)
         self._outbox: deque[str] = deque()
         self._timer: asyncio.TimerHandle | None = None
@@ -74,16 +81,19 @@ class Connection:
 
     async def open(self) -> None:
         """Connect and ask for everything. Raises ConnectionError."""
-        channels, instruments = self._streams.channels, self._streams.instruments
+        channels, instruments = self._streams.channels, self._streams.wanted
         url = self._dialect.websocket_url(self._endpoint, instruments, channels)
         if self._world.tape is not None:
             self._world.tape.connected(self._clock.time_ns(), self.name, url)
         self.subscriptions = Subscriptions(self._streams.names, self._clock.time_ns())
+        retired = self._streams.retired
+        self.subscriptions.retire((at for at, (of, _) in enumerate(self._streams.of) if of.index in retired), _DELISTED)
         size = self._dialect.limits.frame_bytes_max
         self._link = await self._world.connector.connect(url, self._on_frame, _CONNECT_TIMEOUT_S, size)
         self.last_frame_ns = self.opened_ns = self._clock.time_ns()
         self._beaten_ns = self._clock.monotonic_ns()
-        self.send(self._dialect.subscribe_frames(instruments, channels))
+        for part in self._streams.apart:
+            self.send(self._dialect.subscribe_frames(part, channels))
         self.bookkeeping.begin(self.opened_ns)
 
     async def wait_closed(self) -> str:
@@ -115,6 +125,11 @@ class Connection:
         """By instrument."""
         return self.bookkeeping.books
 
+    def brings(self, at: int) -> bool:
+        """Whether a stream is heard here, and of a book whether it is whole."""
+        instrument, channel = self._streams.of[at]
+        return self.heard_ns[at] > 0 and not (channel == "book" and instrument.index in self.bookkeeping.unwhole)
+
     def look(self, now_ns: int) -> None:
         """Now and then: heartbeat, silence of the whole link, streams to be asked for again."""
         beat, monotonic_ns = self._dialect.heartbeat, self._clock.monotonic_ns()
@@ -129,7 +144,7 @@ class Connection:
         if len(self._outbox) < _QUEUE_MAX:
             for at in self.subscriptions.due(now_ns, _REMADE_AT_ONCE):
                 self._remake(at)
-        self.bookkeeping.look(now_ns, self.subscriptions.parked)
+        self.bookkeeping.look(now_ns, self.subscriptions.seen, self.subscriptions.parked)
 
     def lose(self, places: Sequence[int], now_ns: int) -> None:
         """These streams fell silent: ask for them again, and tell when they are back."""
@@ -139,6 +154,20 @@ class Connection:
             if channel == "book":
                 self.bookkeeping.lose(instrument, now_ns)
         self.subscriptions.lose(places, now_ns)
+
+    def retire(self, instrument: Instrument, places: Sequence[int]) -> None:
+        """The venue trades it no more: leave its streams, forget its book."""
+        for at in places:
+            self.heard_ns[at] = 0
+            self.send(self._dialect.resubscribe_frames(instrument, self._streams.of[at][1])[:1])
+        self.subscriptions.retire(places, _DELISTED)
+        self.bookkeeping.retire(instrument)
+
+    def revive(self, instrument: Instrument, places: Sequence[int], now_ns: int) -> None:
+        """The venue trades it again: ask for its streams."""
+        self.subscriptions.revive(places, now_ns)
+        if "book" in self._streams.channels:
+            self.bookkeeping.revive(instrument, now_ns)
 
     def _on_frame(self, frame: bytes, received_ns: int) -> None:
         """The hot path: one frame into events, each to its place."""
@@ -156,13 +185,15 @@ class Connection:
         if kind is not Quote and kind is not Trade:
             self._on_others(events, received_ns)
             return
-        whole = True
-        slots = self._streams.slots[kind]
+        if kind is Trade and self._trade_ids:
+            self._follow_trades(events, received_ns)
+        slots, whole = self._streams.slots[kind], True
         for event in events:
             at = slots[event.instrument.index] if type(event) is kind else UNASKED
-            whole = whole and heard[at] > 0
-            if at >= 0:
-                heard[at] = heard[at] and received_ns
+            if heard[at] > 0:  # never so of UNASKED, whose place is the last one
+                heard[at] = received_ns
+            else:
+                whole = False
         if whole:
             self.deliver(events)
         else:
@@ -197,33 +228,54 @@ class Connection:
         """Answers and numbers; False if the rest of the frame is of the past."""
         if isinstance(event, Numbered):
             step = self._sequence.follow(event.number)
+            if step.continuity is Continuity.REPEATED:
+                return False
             if step.breaks:
-                self._numbers_broke(step.missing, received_ns)
-            return step.continuity is not Continuity.REPEATED
+                self._numbers_broke(received_ns)
+            self._numbered_ns = received_ns
+            return True
         if isinstance(event, Ack):
             self._on_answer(event, received_ns)
         return True
 
     def _on_answer(self, ack: Ack, received_ns: int) -> None:
-        """A subscription was granted or refused; what is parked is told once."""
+        """A subscription was granted or refused; a symbol of which something is parked is told once."""
         if ack.accepted:
             self.subscriptions.acknowledge(ack.symbol, ack.channel, received_ns)
+            self._streams.refused -= self.subscriptions.acknowledged
             return
         parked = self.subscriptions.refuse(ack.symbol, ack.channel, ack.reason, received_ns)
-        reason = f"{ack.reason}; it isn't asked for any more" if parked else ack.reason
-        self._observer.refused(self._exchange, ack.channel, ack.symbol, reason)
+        for instrument in self._streams.refuse(parked):
+            reason = f"{ack.reason}; it isn't asked for any more"
+            self._observer.refused(self._exchange, ack.channel, instrument.symbol, reason)
+        if not ack.symbol or is_busy(ack.reason):
+            self._observer.refused(self._exchange, ack.channel, ack.symbol, ack.reason)
 
-    def _numbers_broke(self, missing: int, received_ns: int) -> None:
-        """Frames of this connection are lost, and nobody knows whose: everything on it has a hole."""
+    def _numbers_broke(self, received_ns: int) -> None:
+        """Frames of this connection are lost, and nobody knows whose: everything on it has a hole since the last one.
+
+        A book is whole again when it was begun anew, the rest with this frame.
+        """
         self._observer.resync(self._exchange, "", "connection_sequence")
         for at, (instrument, channel) in enumerate(self._streams.of):
             if self.heard_ns[at] <= 0:
                 continue
-            self._desk.broke(self, at, "sequence", self.heard_ns[at])
             if channel == "book":
+                self._desk.broke(self, at, "sequence", self._numbered_ns)
                 self.bookkeeping.renew(instrument, received_ns)
             else:
-                self.heard_ns[at] = 0
+                self._desk.missed(self, at, self._numbered_ns, received_ns)
+
+    def _follow_trades(self, events: Sequence[VenueEvent], received_ns: int) -> None:
+        """Where the venue numbers an instrument's trades the next one tells what got lost before it."""
+        slots, heard_ns = self._streams.slots[Trade], self.heard_ns
+        for event in events:
+            if type(event) is not Trade or (at := slots[event.instrument.index]) == UNASKED:
+                continue
+            if heard_ns[at] <= 0:  # what came before has a gap of its own
+                self._trade_ids[at] = ConnectionSequence()
+            if self._trade_ids[at].follow(int(event.trade_id)).breaks:
+                self._desk.missed(self, at, heard_ns[at], received_ns)
 
     def _remake(self, at: int) -> None:
         instrument, channel = self._streams.of[at]

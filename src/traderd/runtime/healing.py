@@ -146,6 +146,10 @@ class Healing:
         """From now on their holes are healed too."""
         self._wards.update((ward.instrument.symbol, ward) for ward in wards)
 
+    def dismiss(self, symbol: str) -> None:
+        """The venue trades it no more: its holes stay as they are."""
+        self._wards.pop(symbol, None)
+
     async def run(self) -> None:
         """Until cancelled."""
         most_s = self._patience.backoff_max_s

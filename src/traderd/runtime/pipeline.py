@@ -17,7 +17,7 @@ from traderd.core.engine import Engine
 from traderd.core.errors import JournalError
 from traderd.core.facts import Alert, Candle, Derivative, Equity, Fact, Gap, Indicator, encode_fact
 from traderd.core.gaps import GapLedger
-from traderd.core.market import Beat, DerivativeEvent, Quote, Trade, VenueEvent
+from traderd.core.market import Beat, DerivativeEvent, Quote, Trade, VenueCandle, VenueEvent
 from traderd.core.orders import Approved, Report
 from traderd.runtime.ports import Batch, Clock, Feed, Journal, Loss, Reject, RowEncoder
 
@@ -120,6 +120,8 @@ class Stream:
                     pipeline.carry_out(effects, event.time_received_ns)
             elif isinstance(event, DerivativeEvent):
                 pipeline.on_derivative(event)
+            elif type(event) is VenueCandle:
+                pipeline.engine.on_venue_candle(event)
         if len(self.quotes) + len(self.trades) >= pipeline.flush_rows_max:
             pipeline.flush_stream(self)
 
@@ -205,10 +207,10 @@ class Pipeline:
         """Record the facts; with an order among the effects they are on the disk before it leaves."""
         orders = []
         for effect in effects:
-            if isinstance(effect, Approved):
-                orders.append(effect)
-            else:
+            if isinstance(effect, Candle) or not isinstance(effect, Approved):  # most by far are candles
                 self.record(effect)
+            else:
+                orders.append(effect)
         if orders and self.flush_facts(durable=True):
             for approved in orders:
                 self.send(approved)
@@ -330,6 +332,15 @@ class Pipeline:
         """This stream flows, for the first time or again."""
         for gap in self._gaps.whole(exchange, symbol, channel, received_ns):
             self.record(gap)
+
+    def delisted(self, exchange: str, symbol: str) -> None:
+        """A venue trades it no more: its open gaps end, and nothing is ordered."""
+        for gap in self._gaps.delisted(exchange, symbol, self._clock.time_ns()):
+            self.record(gap)
+
+    def listed(self, exchange: str, symbol: str) -> None:
+        """A venue trades it, perhaps again."""
+        self._gaps.listed(exchange, symbol)
 
     def inherit_gaps(self, gaps: Sequence[Gap]) -> None:
         """What the database holds as open; it is for this run to end what earlier ones left."""

@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 
 from traderd.core.backoff import Backoff
 from traderd.core.book import Book
-from traderd.core.market import VenueEvent
+from traderd.core.illegible import Illegible
+from traderd.core.market import Instrument, VenueEvent
 from traderd.core.splice import Splice
 from traderd.core.staleness import Habits
 from traderd.core.subscriptions import Census
@@ -34,10 +35,6 @@ _ECHO_S = 3.0
 """For so long after a change of links the new one may still bring what the old one brought before."""
 _AGAIN_S = 60.0
 _TOGETHER_NS = 1_000_000_000
-_READABLE_S = 1.0
-"""After so long without an unreadable frame the trades are whole again."""
-_UNREADABLE_S_MAX = 60.0
-"""A hole that such frames make is ended after so long, to be healed, also while they go on; the next makes another."""
 _NOT_OURS = frozenset({"unknown_symbol", "unknown_channel", "refused"})
 """Frames that could be read, and have nothing that was asked for."""
 
@@ -72,6 +69,8 @@ class Session:
         self._age_max_s = connection_age_max_s
         self._habits = Habits(streams.floors_s)
         self._link_habit = Habits([_STALL_FLOOR_S])
+        self._wanted = asyncio.Event()
+        self._wanted.set()
         self._current: Connection | None = None
         self._next: Connection | None = None
         self._splice: Splice | None = None
@@ -81,14 +80,14 @@ class Session:
         self._judging_from_ns = 0
         self._looked_ns = (0, 0)
         self._open_gaps: set[int] = set()
-        self._unreadable: set[int] = set()  # the streams whose gap unreadable frames opened
-        self._unreadable_ns = (0, 0)  # the first and the last of these frames
+        self._illegible = Illegible()
         self.renewals = 0
 
     async def run(self) -> None:
         """Stay connected until cancelled."""
         try:
             while True:
+                await self._wanted.wait()
                 await self._world.admission.connect()
                 started = self._clock.monotonic_ns()
                 try:
@@ -100,10 +99,32 @@ class Session:
         finally:
             self._leave()
 
+    def retire(self, instrument: Instrument) -> None:
+        """The venue trades it no more; a link that nothing is left to hear on is given up."""
+        places = self._streams.retire(instrument)
+        self._open_gaps.difference_update(places)
+        self._illegible.streams.difference_update(places)
+        for connection in (self._current, self._next):
+            if places and connection is not None and connection.opened_ns:
+                connection.retire(instrument, places)
+        if not self._streams.wanted:
+            self._wanted.clear()
+            if self._current is not None:
+                self._current.hang_up("all that it carried is delisted")
+
+    def revive(self, instrument: Instrument) -> None:
+        """The venue trades it again."""
+        places = self._streams.revive(instrument)
+        for connection in (self._current, self._next):
+            if places and connection is not None and connection.opened_ns:
+                connection.revive(instrument, places, self._clock.time_ns())
+        if places:
+            self._wanted.set()
+
     @property
     def live(self) -> bool:
-        """Whether a link is up."""
-        return self._current is not None and self._current.opened_ns > 0
+        """Whether a link is up, if there is anything to hear."""
+        return not self._wanted.is_set() or (self._current is not None and self._current.opened_ns > 0)
 
     @property
     def books(self) -> dict[int, Book]:
@@ -131,6 +152,12 @@ class Session:
         if connection is self._current:
             self._open(at, reason, from_ns)
 
+    def missed(self, connection: Connection, at: int, from_ns: int, to_ns: int) -> None:
+        """See Desk. A gap that is open already goes on until what opened it is over."""
+        if connection is self._current and at not in self._open_gaps:
+            self._open(at, "sequence", from_ns)
+            self._close(at, to_ns)
+
     def bad_frame(self, reason: str, frame: bytes, received_ns: int) -> None:
         """See Desk."""
         self._observer.bad_frame(self._exchange, reason, frame)
@@ -144,6 +171,8 @@ class Session:
         current = self._connection()
         current.deliver = self._stream.on_events
         self._current = current
+        self._link_habit.interrupted([0])
+        self._habits.interrupted(range(len(self._streams)))
         try:
             await current.open()
         except ConnectionError:
@@ -179,8 +208,7 @@ class Session:
                 for connection in (self._current, self._next):
                     if connection is not None and connection.opened_ns:
                         connection.look(now_ns)
-                if self._unreadable:
-                    self._end_unreadable(self._current, now_ns)
+                self._end_illegible(self._current, now_ns)
                 if self._awake(now_ns, monotonic_ns):
                     self._look(self._current, now_ns)
                 if due_ns and monotonic_ns > due_ns:
@@ -219,30 +247,25 @@ class Session:
         silent = self._habits.look(now_ns, heard_ns[:-1])
         if silent:
             lost = sorted({each for at in silent for each in self._silent_with(at, heard_ns)})
+            self._habits.interrupted(lost)
             for at in lost:
                 self._open(at, "stale", heard_ns[at])
             current.lose(lost, now_ns)
 
     def _miss_trades(self, current: Connection, reason: str, received_ns: int) -> None:
         """Whose the frame was nobody can tell; books notice what they miss, quotes are replaced by the next."""
-        if self._unreadable:
-            self._unreadable_ns = (self._unreadable_ns[0], received_ns)
+        if not self._illegible.begins(received_ns):
             return
-        self._unreadable_ns = (received_ns, received_ns)
         for at, (_, channel) in enumerate(self._streams.of):
             if channel == "trade" and current.heard_ns[at] and at not in self._open_gaps:
-                self._unreadable.add(at)
+                self._illegible.streams.add(at)
                 self._open(at, "sequence", current.heard_ns[at], f"a frame couldn't be read: {reason}")
 
-    def _end_unreadable(self, current: Connection, now_ns: int) -> None:
+    def _end_illegible(self, current: Connection, now_ns: int) -> None:
         """Where the stream flows; where it fell silent meanwhile its gap goes on until it flows."""
-        first_ns, last_ns = self._unreadable_ns
-        if now_ns - last_ns < _READABLE_S * 1e9 and now_ns - first_ns < _UNREADABLE_S_MAX * 1e9:
-            return
-        for at in self._unreadable:
+        for at in self._illegible.ended(now_ns):
             if at in self._open_gaps and current.heard_ns[at]:
                 self._close(at, now_ns)
-        self._unreadable.clear()
 
     def _silent_with(self, at: int, heard_ns: Sequence[int]) -> list[int]:
         """This stream, and those of the same symbol that say nothing for as long."""
@@ -297,7 +320,7 @@ class Session:
 
     def _brings_all(self, first: Connection, second: Connection) -> bool:
         """Every stream that was heard on the first since the second is up was heard on the second too."""
-        if not second.bookkeeping.whole:
+        if not second.bookkeeping.unwhole <= first.bookkeeping.unwhole:
             return False
         since_ns = second.opened_ns + int(_OVERLAP_S * 1e9)
         pairs = zip(first.heard_ns[:-1], second.heard_ns[:-1], strict=True)
@@ -315,7 +338,7 @@ class Session:
         first, second = self._current, self._next
         assert first is not None and second is not None
         for at, ours in enumerate(first.heard_ns[:-1]):
-            if at in self._open_gaps and second.heard_ns[at]:
+            if at in self._open_gaps and second.brings(at):
                 self._close(at, second.heard_ns[at])
             elif ours and not second.heard_ns[at]:
                 second.heard_ns[at] = ours
@@ -327,7 +350,7 @@ class Session:
     def _taken_over(self) -> bool:
         """The first link ended by itself while a second was coming up: whether that one can go on."""
         first, second = self._current, self._next
-        if first is None or second is None or not second.opened_ns or not second.bookkeeping.whole:
+        if first is None or second is None or not second.opened_ns or second.bookkeeping.unwhole:
             return False
         for at, ours in enumerate(first.heard_ns[:-1]):
             if ours and not second.heard_ns[at]:

@@ -49,19 +49,21 @@ class VenueSessions:
     ) -> None:
         """`name` is the seat's; 0 leaves a limit to the venue."""
         self.name = name
+        self.stream = stream
+        dialect = speak()
         self.sessions = [
             Session(
                 f"ws{number}",
                 speak,
                 endpoint,
-                Streams(shard.instruments, shard.channels),
+                Streams(shard.instruments, shard.channels, dialect.offers),
                 stream,
                 pipeline,
                 Backoff(_BASE_S, _CAP_S, _HEALTHY_AFTER_S),
                 world,
                 connection_age_max_s,
             )
-            for number, shard in enumerate(shards(speak(), instruments, channels, streams_per_connection_max), 1)
+            for number, shard in enumerate(shards(dialect, instruments, channels, streams_per_connection_max), 1)
         ]
 
     async def run(self) -> None:
@@ -69,6 +71,18 @@ class VenueSessions:
         async with asyncio.TaskGroup() as group:
             for session in self.sessions:
                 group.create_task(session.run())
+
+    def retire(self, instruments: Sequence[Instrument]) -> None:
+        """The venue trades these no more: nobody asks for them."""
+        for instrument in instruments:
+            for session in self.sessions:
+                session.retire(instrument)
+
+    def revive(self, instruments: Sequence[Instrument]) -> None:
+        """The venue trades these; those that it ceased to trade are asked for again."""
+        for instrument in instruments:
+            for session in self.sessions:
+                session.revive(instrument)
 
     @property
     def live(self) -> bool:

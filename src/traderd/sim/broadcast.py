@@ -5,6 +5,7 @@ read is cut off when its backlog passes the limit, as Binance does: it never slo
 Which trades and quotes they were is kept only when asked for.
 """
 
+import asyncio
 import time
 from array import array
 from collections import Counter, deque
@@ -41,7 +42,7 @@ class Listener:
         self.end = ""
         """"" while it is here, then `left`, `cut`, `aged` or `too slow`."""
         self.outbox: list[bytes] = []
-        self.since_s = time.monotonic()
+        self.since_s = asyncio.get_running_loop().time()
         self.ids: Ids = {}
         """What it was sent of each stream, where that is remembered: trade ids and quotes' update ids."""
         self.sent_us: Ids = {}
@@ -65,7 +66,8 @@ class Broadcast:
         self._ids: Ids = {}
         self._spoiler = Spoiler(seed)
         self.faults = Faults()
-        self._lies = 0
+        self.lies = 0
+        """How often a subscription was lied about since the faults were told."""
         self._connects: deque[float] = deque(maxlen=_CONNECTS_MAX)
         self._generated: Counter[str] = Counter()
         self._audience: dict[str, dict[Listener, None]] = {}
@@ -92,7 +94,9 @@ class Broadcast:
         """A stream that doesn't exist is taken without a word, as Binance does, and stays silent."""
         for stream in streams:
             listener.streams[stream] = None
-            if not listener.deaf and not (names(self.faults.unsent, stream) and self._lie()):
+            if listener.deaf or names(self.faults.delisted, stream):
+                continue
+            if not (names(self.faults.unsent, stream) and self._lie()):
                 self._audience.setdefault(stream, {})[listener] = None
 
     def unsubscribe(self, listener: Listener, streams: Iterable[str]) -> None:
@@ -104,10 +108,10 @@ class Broadcast:
     def inflict(self, faults: Faults) -> None:
         """What is wrong from now on; what happens only once happens now, to whoever is here."""
         self.faults = faults
-        self._lies = 0
+        self.lies = 0
         for listener in list(self._listeners):
             for stream in list(listener.streams):
-                if faults.stall or faults.half_open or names(faults.drop, stream):
+                if faults.stall or faults.half_open or names((*faults.drop, *faults.delisted), stream):
                     self._silence(listener, stream)
             listener.deaf = listener.deaf or faults.stall or faults.half_open
             if faults.half_open:
@@ -125,7 +129,7 @@ class Broadcast:
 
     def cut_the_old(self) -> None:
         """End the connections that have come of age."""
-        born_s = time.monotonic() - self.faults.age_s
+        born_s = asyncio.get_running_loop().time() - self.faults.age_s
         for listener in list(self._listeners):
             if listener.since_s < born_s:
                 self._cut(listener, "aged")
@@ -197,8 +201,8 @@ class Broadcast:
             self._audience.pop(stream, None)
 
     def _lie(self) -> bool:
-        self._lies += 1
-        return self._lies <= self.faults.lies_max
+        self.lies += 1
+        return self.lies <= self.faults.lies_max
 
 
 def _go_half_open(connection: ServerConnection) -> None:

@@ -50,6 +50,8 @@ class Faults(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Subscriptions to these are acknowledged, and nothing is sent."""
     refused: tuple[str, ...] = ()
     """Subscription frames that name one of these are refused, though it exists."""
+    delisted: tuple[str, ...] = ()
+    """Symbols that aren't traded any more: REST doesn't know them, and nothing is sent."""
     lies_max: int = 1_000_000
     """After so many such lies the truth is told."""
     clock_ahead_ms: int = 0

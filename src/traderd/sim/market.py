@@ -1,9 +1,10 @@
 """The simulated market: all pits under one simulated clock, at a given number of ticks per second.
 
 The sequence of events is a function of the settings and of simulated time, not of how often or how far `advance` is
-called. Ticks are quotes and trades; depth diffs come on top. It has no clock of its own and waits for nothing.
+called. Ticks are quotes and trades; depth diffs and candles come on top. It has no clock and waits for nothing.
 """
 
+from collections.abc import Collection
 from random import Random
 
 from traderd.config import Sim
@@ -27,6 +28,8 @@ class Market:
         """How far its clock is ahead of ours."""
         self.haste = 1.0
         """So many times the usual rate, from the next event on."""
+        self.delisted: Collection[str] = ()
+        """What isn't traded any more, though its prices move on unseen."""
         trades_max = max(TRADES_MIN, TRADES_MAX // settings.symbols)
         self.pits = {
             listing.venue_symbol: Pit(settings.seed, listing, epoch_us // 1000, trades_max)
@@ -85,9 +88,12 @@ class Market:
         self._step_us += round(self._random.expovariate(1.0) * paid * self._tick_us / self.haste)
 
     def _diff(self) -> list[Event]:
-        """The diffs of one symbol; the symbols take turns, each once in 100 ms."""
+        """The diffs of one symbol; the symbols take turns, each once in 100 ms, its candle once a second."""
         turn, symbol = divmod(self._diffs, len(self._order))
-        events = self._order[symbol].diffs(self.time_ms, slow=turn % DIFFS_PER_SLOW == DIFFS_PER_SLOW - 1)
+        slow = turn % DIFFS_PER_SLOW == DIFFS_PER_SLOW - 1
+        events = self._order[symbol].diffs(self.time_ms, slow)
+        if slow:
+            events += self._order[symbol].candles(self.time_ms)
         self._diffs += 1
         self._diff_us = DIFF_PERIOD_US + self._diffs * DIFF_PERIOD_US // len(self._order)
         return events

@@ -7,9 +7,10 @@ from collections import deque
 from random import Random
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from traderd.sim.book import Book, Ladder, Level
-from traderd.sim.klines import Klines
+from traderd.sim.klines import Kline, Klines
 from traderd.sim.prices import Listing, Walk
 
 LEVELS_MIN = 30
@@ -54,7 +55,18 @@ class DepthChanged(Struct, frozen=True):
     time_ms: int
 
 
-Event = Quoted | Traded | DepthChanged
+class Candled(Struct, frozen=True, gc=False):
+    """The bar of a minute changed, or is over."""
+
+    stream: str
+    listing: Listing
+    bar: Kline
+    """A copy, as it was then."""
+    closed: bool
+    time_ms: int
+
+
+Event = Quoted | Traded | DepthChanged | Candled
 
 
 class Pit:
@@ -74,6 +86,8 @@ class Pit:
         self._trade_stream = f"{name}@trade"
         self._fast = _Diff(f"{name}@depth@100ms", self.book.update_id)
         self._slow = _Diff(f"{name}@depth", self.book.update_id)
+        self._candle_stream = f"{name}@kline_1m"
+        self._candled = (0, 0)  # open time and trades of the bar that was told last
         self._gap = max(1, listing.price_ticks // 50_000)
         self._spread = max(1, listing.price_ticks // 100_000)
         self._lots = listing.lots_typical
@@ -107,6 +121,21 @@ class Pit:
             diff.asks.update(asks)
         due = streams if slow else (self._fast,)
         return [diff.take(self.listing, book.update_id, time_ms) for diff in due if diff.last != book.update_id]
+
+    def candles(self, time_ms: int) -> list[Event]:
+        """The bars of a minute that changed since they were told, the last of a minute as closed, the oldest first."""
+        minutes = self.klines["1m"]
+        minutes.roll(time_ms)
+        bars = minutes.bars
+        changed: list[Event] = []
+        for bar in reversed(bars):
+            closed = bar is not bars[-1]
+            if bar.open_ms < self._candled[0] or (not closed and (bar.open_ms, bar.trades) == self._candled):
+                break
+            changed.append(Candled(self._candle_stream, self.listing, replace(bar), closed, time_ms))
+        if changed:
+            self._candled = (bars[-1].open_ms, bars[-1].trades)
+        return changed[::-1]
 
     def _trade(self, time_ms: int) -> Traded:
         buys = self._random.random() < (0.65 if self.walk.drift > 0 else 0.35)

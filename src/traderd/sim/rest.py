@@ -133,7 +133,7 @@ def _named(market: Market, symbol: str, parameter: str) -> Pit:
     if not re.fullmatch(r"[A-Z0-9_.-]{1,20}", symbol):
         legal = "^[A-Z0-9-_.]{1,20}$"
         raise _RefusedError(-1100, f"Illegal characters found in parameter '{parameter}'; legal range is '{legal}'.")
-    if symbol not in market.pits:
+    if symbol not in market.pits or symbol in market.delisted:
         raise _RefusedError(-1121, "Invalid symbol.")
     return market.pits[symbol]
 
@@ -152,7 +152,9 @@ def _chosen(market: Market, params: Params) -> list[Pit]:
             message = "Illegal characters found in parameter 'symbols'; a list such as [\"BTCUSDT\"] was expected."
             raise _RefusedError(-1100, message) from None
         return [_named(market, symbol, "symbols") for symbol in symbols]
-    return [_pit(market, params)] if "symbol" in params else list(market.pits.values())
+    if "symbol" in params:
+        return [_pit(market, params)]
+    return [pit for name, pit in market.pits.items() if name not in market.delisted]
 
 
 def _integer(params: Params, name: str, default: int) -> int:

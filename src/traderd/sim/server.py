@@ -63,7 +63,7 @@ class SimulatedExchange:
         """Listen, and let trading begin. Raises OSError when the port can't be had."""
         self.market = Market(self._settings, self._clock_ns() // 1000)
         self.broadcast = Broadcast(self._backlog_bytes_max, self._settings.seed, self._remember)
-        self._door = Door(time.monotonic)
+        self._door = Door(asyncio.get_running_loop().time)
         self._server = await serve(
             self._converse,
             self._settings.host,
@@ -94,6 +94,7 @@ class SimulatedExchange:
     def inflict(self, faults: Faults) -> None:
         """Something goes wrong, or with `Faults()` nothing any more; also at /sim/faults?set=JSON."""
         self.market.ahead_ms, self.market.haste = faults.clock_ahead_ms, faults.burst
+        self.market.delisted = faults.delisted
         self._door.mind(faults)
         self.broadcast.inflict(faults)
 

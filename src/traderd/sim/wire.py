@@ -7,7 +7,7 @@ https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams and
 from collections.abc import Sequence
 
 from traderd.sim.book import Level
-from traderd.sim.pit import DepthChanged, Event, Quoted, Traded
+from traderd.sim.pit import Candled, DepthChanged, Event, Quoted, Traded
 from traderd.sim.prices import UNIT, Listing
 
 
@@ -17,6 +17,8 @@ def encode(event: Event) -> bytes:
         return _quote(event).encode()
     if isinstance(event, Traded):
         return _trade(event).encode()
+    if isinstance(event, Candled):
+        return _kline(event).encode()
     return _depth(event).encode()
 
 
@@ -62,6 +64,19 @@ def _trade(event: Traded) -> str:
         f'{{"e":"trade","E":{event.time_ms},"s":"{listing.venue_symbol}","t":{event.trade_id},'
         f'"p":"{decimal_text(event.price * listing.tick)}","q":"{decimal_text(event.lots * listing.lot)}",'
         f'"T":{event.time_ms},"m":{"true" if event.buyer_is_maker else "false"},"M":true}}'
+    )
+
+
+def _kline(event: Candled) -> str:
+    """The ids of its first and last trade, which nobody here keeps, are left at -1, as of a bar without trades."""
+    listing, name, bar = event.listing, event.listing.venue_symbol, event.bar
+    open_, close, high, low = (decimal_text(ticks * listing.tick) for ticks in (bar.open, bar.close, bar.high, bar.low))
+    return (
+        f'{{"e":"kline","E":{event.time_ms},"s":"{name}","k":{{"t":{bar.open_ms},"T":{bar.open_ms + 59_999},'
+        f'"s":"{name}","i":"1m","f":-1,"L":-1,"o":"{open_}","c":"{close}","h":"{high}","l":"{low}",'
+        f'"v":"{decimal_text(bar.lots * listing.lot)}","n":{bar.trades},"x":{"true" if event.closed else "false"},'
+        f'"q":"{decimal_text(bar.notional)}","V":"{decimal_text(bar.taker_buy_lots * listing.lot)}",'
+        f'"Q":"{decimal_text(bar.taker_buy_notional)}","B":"0"}}}}'
     )
 
 

@@ -63,6 +63,7 @@ class Binance(BinanceStreams, BinanceRest):
     )
     """"WebSocket Limits": 5 messages a second, of which one is left for pongs; 300 connections in five minutes."""
     book_resync: Literal["rest", "resubscribe"] = "rest"
+    trades_numbered = True
     trades_paged: Literal["forward", "backward", "none"] = "forward"
     _api = "/api/v3"
     _decode_trades = staticmethod(msgspec.json.Decoder(list[OldTrade]).decode)

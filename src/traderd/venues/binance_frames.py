@@ -6,12 +6,13 @@ sister (T, the matching engine's time; pu, the last update id of the message bef
 Refuses nothing itself: what doesn't fit raises one of `UNREADABLE`.
 """
 
+import re
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Raw, Struct, field
 
-from traderd.core.market import Level
+from traderd.core.market import Level, Market
 from traderd.venues.numbers import MS_MAX
 
 Id = Annotated[int, Meta(ge=0, le=2**63 - 1)]
@@ -133,6 +134,11 @@ decode_tagged = msgspec.json.Decoder(_TaggedEnvelope).decode
 decode_bare_book_ticker = msgspec.json.Decoder(BookTicker).decode
 decode_bare_tagged = msgspec.json.Decoder(Tagged).decode
 decode_shape = msgspec.json.Decoder(Shape).decode
+_decode_list = msgspec.json.Decoder(list[Shape]).decode
+
+_is_coin_margined = re.compile(rb'"ps": ?"|"s": ?"[A-Z0-9]+USD_(?:PERP|[0-9]{6})"').search
+_is_futures = re.compile(rb'"(?:pu|X)": ?["0-9]|"e": ?"(?:bookTicker|markPriceUpdate|forceOrder)"').search
+_is_spot = re.compile(rb'"e": ?"(?:trade|aggTrade)".*"M":').search
 
 UNREADABLE = (msgspec.DecodeError, RecursionError, ValueError, OverflowError)
 """What msgspec raises for foreign bytes, deep nesting, broken UTF-8 and numbers beyond all bounds."""
@@ -141,11 +147,33 @@ TAGGED = frozenset({b"t", b"a", b"d", b"k", b"m", b"f"})
 
 
 def why_unreadable(frame: bytes) -> str:
-    """A well-formed event of a kind that we don't know is a stream nobody asked for, not damage."""
+    """A well-formed event of a kind that we don't know, or a list (`!ticker@arr`), is a stream nobody asked for."""
+    payload = frame
     try:
         shape = decode_shape(frame)
         if payload := bytes(shape.data):
             shape = decode_shape(payload)
     except UNREADABLE:
-        return "malformed"
+        return "unknown_channel" if _is_list(payload) else "malformed"
     return "malformed" if shape.event in KNOWN_EVENTS else "unknown_channel"
+
+
+def market_told(frame: bytes) -> Market | None:
+    """Of which market a frame must be; None where it could be of another just as well. Reads no frame wholly.
+
+    Only the futures link a depth message to the one before (pu), say how a trade came about (X), and have marks and
+    liquidations; only COIN-M names the pair (ps) or trades in `BTCUSD_PERP`; only spot's trades have an M.
+    """
+    if _is_coin_margined(frame):
+        return "inverse"
+    if _is_futures(frame):
+        return "linear"
+    return "spot" if _is_spot(frame) else None
+
+
+def _is_list(payload: bytes) -> bool:
+    """Of events, one at least."""
+    try:
+        return any(each.event for each in _decode_list(payload))
+    except UNREADABLE:
+        return False

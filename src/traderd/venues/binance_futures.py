@@ -23,7 +23,8 @@ from traderd.venues.binance_frames import Ms
 from traderd.venues.binance_rest import PAGE, BinanceRest, Filter, OldAggTrade, limits_of, read
 from traderd.venues.binance_streams import HEARTBEAT_FRAME, STREAMS_PER_FRAME, BinanceStreams
 from traderd.venues.dialect import AnyChannel, Endpoint, Heartbeating, Hole, Limits
-from traderd.venues.numbers import decimal_of, is_trade
+from traderd.venues.numbers import decimal_of
+from traderd.venues.told import quantity_of
 
 Contracts = Literal["linear", "inverse"]
 _STREAMS: dict[AnyChannel, str] = {
@@ -113,6 +114,7 @@ class BinanceFutures(BinanceStreams, BinanceRest):
     )
     """Ten messages a second, of which two are left for pongs; how many connections it doesn't say: spot's figure."""
     book_resync: Literal["rest", "resubscribe"] = "rest"
+    trades_numbered = True
     trades_paged: Literal["forward", "backward", "none"] = "forward"
     _decode_trades = staticmethod(msgspec.json.Decoder(list[OldAggTrade]).decode)
 
@@ -179,9 +181,7 @@ class BinanceFutures(BinanceStreams, BinanceRest):
         told: _OpenInterest = read(_decode_open_interest, body)
         if told.symbol != instrument.venue_symbol:
             raise BadFrameError("unknown_symbol")
-        if not is_trade(f"1,{told.quantity}"):
-            raise BadFrameError("bad_number")
-        return OpenInterest(instrument, told.quantity, told.time_ms * 1_000_000, received_ns)
+        return OpenInterest(instrument, quantity_of(told.quantity), told.time_ms * 1_000_000, received_ns)
 
     def _serves(self, timeframe: str) -> bool:
         return timeframe != "1s"

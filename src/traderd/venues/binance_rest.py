@@ -15,7 +15,8 @@ from traderd.core.market import BookRule, BookSnapshot, Instrument, Level, Trade
 from traderd.venues.binance_frames import UNREADABLE, Id, Ms
 from traderd.venues.binance_streams import TIMEFRAMES
 from traderd.venues.dialect import Endpoint
-from traderd.venues.numbers import check_levels, decimal_of, is_trade
+from traderd.venues.numbers import check_levels, decimal_of
+from traderd.venues.told import candle_of, trade_of
 
 PAGE = 1000
 """Trades or candles of one answer."""
@@ -177,14 +178,10 @@ def limits_of(filters: list[Filter]) -> dict[str, Any]:
 
 def _trade_of(old: OldTrade | OldAggTrade, instrument: Instrument, received_ns: int) -> Trade:
     """As the stream told it, or would have: the id is the stream's, m says whether the buyer was the maker."""
-    if not is_trade(f"{old.price},{old.quantity}"):
-        raise BadFrameError("bad_number")
-    return Trade(
+    return trade_of(
         instrument,
         str(old.trade_id),
         "sell" if old.buyer_is_maker else "buy",
-        float(old.price),
-        float(old.quantity),
         old.price,
         old.quantity,
         old.time_ms * 1_000_000,
@@ -193,16 +190,12 @@ def _trade_of(old: OldTrade | OldAggTrade, instrument: Instrument, received_ns: 
 
 
 def _candle_of(bar: _Bar, instrument: Instrument, timeframe: str, received_ns: int) -> VenueCandle:
-    check_levels([(price, bar.volume) for price in (bar.open, bar.high, bar.low, bar.close)])
     closed = received_ns > bar.close_time_ms * 1_000_000 + _CLOCK_DOUBT_NS
-    return VenueCandle(
+    return candle_of(
         instrument,
         timeframe,
         bar.open_time_ms * 1_000_000,
-        bar.open,
-        bar.high,
-        bar.low,
-        bar.close,
+        (bar.open, bar.high, bar.low, bar.close),
         bar.volume,
         closed,
         0,

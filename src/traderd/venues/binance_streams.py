@@ -1,7 +1,9 @@
 """One connection to Binance, spot or futures: what is sent to subscribe, and what the frames mean.
 
 Subscriptions are sent as numbered frames after connecting (an address holds too few names), and an answer says which
-frame it answers. Refuses with a BadFrameError what isn't the protocol.
+frame it answers. Of a symbol's book at several speeds, and of its trades singly and aggregated, only what came first
+is read: the same market is told twice there, by numbers of two kinds. Refuses with a BadFrameError what isn't the
+protocol.
 """
 
 import json
@@ -44,13 +46,15 @@ from traderd.venues.binance_frames import (
 )
 from traderd.venues.bindings import Bindings
 from traderd.venues.dialect import AnyChannel, Limits
-from traderd.venues.numbers import check_levels, is_quote, is_rate, is_trade
+from traderd.venues.numbers import check_levels
+from traderd.venues.told import candle_of, has_empty_side, liquidation_of, price_of, quote_of, rate_of, trade_of
 
 TIMEFRAMES = {
     **{"1s": 1_000, "1m": 60_000, "3m": 180_000, "5m": 300_000, "15m": 900_000, "30m": 1_800_000, "1h": 3_600_000},
     **{"2h": 7_200_000, "4h": 14_400_000, "6h": 21_600_000, "8h": 28_800_000, "12h": 43_200_000, "1d": 86_400_000},
 }
 """Candles' lengths in milliseconds. The futures have none of a second."""
+_DEPTH = b"depth"
 _UNANSWERED_MAX = 1_000
 _HEARTBEAT_ID = 0
 STREAMS_PER_FRAME = 80
@@ -64,6 +68,7 @@ class BinanceStreams:
 
     exchange = "binance"
     limits: Limits
+    channels: frozenset[AnyChannel]
 
     def __init__(
         self, make: Callable[[str, int], Instrument], rule: BookRule, streams: Mapping[AnyChannel, str]
@@ -74,10 +79,12 @@ class BinanceStreams:
         self._streams = streams
         self._numbers = count(_HEARTBEAT_ID + 1)
         self._asked: dict[int, list[tuple[AnyChannel, str]]] = {}
+        self._forget()
 
     def bind(self, instruments: Sequence[Instrument]) -> None:
-        """See Dialect."""
+        """See Dialect. Which of several streams of one thing was read is forgotten."""
         self._bound.bind(instruments)
+        self._forget()
 
     def discover(self) -> None:
         """See Dialect."""
@@ -87,12 +94,16 @@ class BinanceStreams:
         """See Dialect."""
         return self._bound[venue_symbol]
 
+    def offers(self, instrument: Instrument, channel: AnyChannel) -> bool:
+        """See Dialect. What is delivered at its date pays no funding."""
+        return channel in self.channels and not (channel == "funding" and instrument.dated)
+
     def subscribe_frames(self, instruments: Sequence[Instrument], channels: Sequence[AnyChannel]) -> list[str]:
         """Numbered; each names at most `limits.streams_per_frame` streams. Funding and mark price share a stream."""
         streams: dict[str, list[tuple[AnyChannel, str]]] = {}
         for instrument in instruments:
             for channel in channels:
-                if channel in self._streams:
+                if channel in self._streams and self.offers(instrument, channel):
                     stream = self._stream(instrument, channel)
                     streams.setdefault(stream, []).append((channel, instrument.venue_symbol))
         names, size = list(streams), self.limits.streams_per_frame
@@ -103,7 +114,7 @@ class BinanceStreams:
 
     def resubscribe_frames(self, instrument: Instrument, channel: AnyChannel) -> list[str]:
         """Leave one stream and join it again, for one that stays silent. A broken book is mended by REST instead."""
-        if channel not in self._streams:
+        if channel not in self._streams or not self.offers(instrument, channel):
             return []
         name = self._stream(instrument, channel)
         return [
@@ -117,7 +128,9 @@ class BinanceStreams:
         kind = frame[at : at + 1]
         try:
             if kind == b"b":
-                return (self._quote(decode_book_ticker(frame).payload, received_ns),)
+                return self._quote(decode_book_ticker(frame).payload, received_ns)
+            if kind == b"d":
+                return self._book(decode_tagged(frame).payload, frame[at : frame.find(b'"', at)], received_ns)
             if kind in TAGGED:
                 return self._tagged(decode_tagged(frame).payload, received_ns)
         except UNREADABLE:
@@ -126,6 +139,10 @@ class BinanceStreams:
             return self._uncommon(frame, received_ns)
         except UNREADABLE as error:
             raise BadFrameError(why_unreadable(frame)) from error
+
+    def _forget(self) -> None:
+        self._book_streams: dict[str, bytes] = {}
+        self._trade_forms: dict[str, type] = {}
 
     def _stream(self, instrument: Instrument, channel: AnyChannel) -> str:
         return f"{instrument.venue_symbol.lower()}@{self._streams[channel]}"
@@ -139,29 +156,31 @@ class BinanceStreams:
         request = {"method": method, "params": names, "id": number}
         return json.dumps(request, separators=(",", ":"), ensure_ascii=False)
 
-    def _quote(self, ticker: BookTicker, received_ns: int) -> Quote:
+    def _quote(self, ticker: BookTicker, received_ns: int) -> Sequence[Quote]:
+        """A market with an empty side has no quote."""
+        instrument, update_id, time_ns = self._bound[ticker.symbol], ticker.update_id, ticker.time_ms * 1_000_000
         bid, bid_size, ask, ask_size = ticker.bid, ticker.bid_size, ticker.ask, ticker.ask_size
-        if not is_quote(f"{bid},{bid_size},{ask},{ask_size}"):
-            raise BadFrameError("bad_number")
-        return Quote(
-            self._bound[ticker.symbol],
-            float(bid),
-            float(ask),
-            float(bid_size),
-            float(ask_size),
-            bid,
-            ask,
-            bid_size,
-            ask_size,
-            ticker.update_id,
-            ticker.time_ms * 1_000_000,
-            received_ns,
-        )
+        try:
+            return (quote_of(instrument, bid, bid_size, ask, ask_size, update_id, time_ns, received_ns),)
+        except BadFrameError:
+            if has_empty_side(bid, bid_size, ask, ask_size):
+                return ()
+            raise
+
+    def _book(self, payload: Tagged, stream: bytes, received_ns: int) -> Sequence[VenueEvent]:
+        """`depth20@100ms` tells twenty levels, which the futures number as if they were changes: not the book."""
+        if stream[len(_DEPTH) :][:1].isdigit():
+            raise BadFrameError("unknown_channel")
+        if not isinstance(payload, Depth):
+            return self._tagged(payload, received_ns)
+        delta = self._delta(payload, received_ns)
+        return (delta,) if self._book_streams.setdefault(payload.symbol, stream) == stream else ()
 
     def _tagged(self, payload: Tagged, received_ns: int) -> Sequence[VenueEvent]:
         match payload:
             case TradeTold() | AggTrade():
-                return (self._trade(payload, received_ns),)
+                trade, form = self._trade(payload, received_ns), type(payload)
+                return (trade,) if self._trade_forms.setdefault(payload.symbol, form) is form else ()
             case Depth():
                 return (self._delta(payload, received_ns),)
             case Kline():
@@ -173,14 +192,10 @@ class BinanceStreams:
 
     def _trade(self, trade: TradeTold | AggTrade, received_ns: int) -> Trade:
         """m says whether the buyer was the maker; then the taker sold."""
-        if not is_trade(f"{trade.price},{trade.quantity}"):
-            raise BadFrameError("bad_number")
-        return Trade(
+        return trade_of(
             self._bound[trade.symbol],
             str(trade.trade_id),
             "sell" if trade.buyer_is_maker else "buy",
-            float(trade.price),
-            float(trade.quantity),
             trade.price,
             trade.quantity,
             trade.time_ms * 1_000_000,
@@ -208,19 +223,14 @@ class BinanceStreams:
 
     def _candle(self, kline: Kline, received_ns: int) -> VenueCandle:
         bar = kline.bar
-        volume = bar.volume
-        check_levels([(bar.open, volume), (bar.high, volume), (bar.low, volume), (bar.close, volume)])
         if bar.interval not in TIMEFRAMES:
             raise BadFrameError("unknown_channel")
-        return VenueCandle(
+        return candle_of(
             self._bound[kline.symbol],
             bar.interval,
             bar.open_time_ms * 1_000_000,
-            bar.open,
-            bar.high,
-            bar.low,
-            bar.close,
-            volume,
+            (bar.open, bar.high, bar.low, bar.close),
+            bar.volume,
             bar.closed,
             kline.time_ms * 1_000_000,
             received_ns,
@@ -229,23 +239,17 @@ class BinanceStreams:
     def _valuation(self, update: MarkPriceUpdate, received_ns: int) -> Sequence[VenueEvent]:
         """Mark and index price always, the funding rate where the contract has one."""
         instrument, time_ns = self._bound[update.symbol], update.time_ms * 1_000_000
-        index = update.index if update.index.strip("0.") else ""
-        if not is_trade(f"{update.mark},0") or (index and not is_trade(f"{index},0")):
-            raise BadFrameError("bad_number")
-        mark = MarkPrice(instrument, update.mark, index, time_ns, received_ns)
+        index = price_of(update.index) if update.index.strip("0.") else ""
+        mark = MarkPrice(instrument, price_of(update.mark), index, time_ns, received_ns)
         if not update.rate:
             return (mark,)
-        if not is_rate(update.rate):
-            raise BadFrameError("bad_number")
-        return (mark, Funding(instrument, update.rate, update.next_time_ms * 1_000_000, time_ns, received_ns))
+        return (mark, Funding(instrument, rate_of(update.rate), update.next_time_ms * 1_000_000, time_ns, received_ns))
 
     def _liquidation(self, forced: ForceOrder, received_ns: int) -> Liquidation:
         """At the average price of its fills, or at the order's own while it has none."""
         order = forced.order
         price = order.average_price if order.average_price.strip("0.") else order.price
-        if not is_trade(f"{price},{order.quantity}"):
-            raise BadFrameError("bad_number")
-        return Liquidation(
+        return liquidation_of(
             self._bound[order.symbol],
             "buy" if order.side == "BUY" else "sell",
             price,
@@ -264,7 +268,7 @@ class BinanceStreams:
         if shape.event not in (None, "bookTicker"):
             return self._tagged(decode_bare_tagged(frame), received_ns)
         if shape.update_id is not None:
-            return (self._quote(decode_bare_book_ticker(frame), received_ns),)
+            return self._quote(decode_bare_book_ticker(frame), received_ns)
         if shape.error is not None or shape.code is not None:
             return self._answered(shape, False, shape.error.msg if shape.error else shape.msg)
         if shape.request_id is not None:

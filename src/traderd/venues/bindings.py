@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from traderd.core.errors import BadFrameError
 from traderd.core.market import Instrument
 
-_SYMBOL = re.compile(r"[A-Z0-9][A-Za-z0-9._/-]{0,31}").fullmatch
+_SYMBOL = re.compile(r"[^\W_a-z][\w./-]{0,31}").fullmatch
+"""Letters of any script: Binance has symbols in Chinese."""
 
 
 class Bindings(dict[str, Instrument]):

@@ -28,7 +28,7 @@ from traderd.core.market import (
     Market,
     MarkPrice,
     OpenInterest,
-    Quote,
+    Side,
     Trade,
     VenueCandle,
     VenueEvent,
@@ -54,7 +54,8 @@ from traderd.venues.bybit_requests import Requests
 from traderd.venues.bybit_rest import INTERVALS, SIDES, BybitRest, milliseconds
 from traderd.venues.bybit_symbols import instrument_of, venue_symbol_of
 from traderd.venues.dialect import AnyChannel, Endpoint, Heartbeating, Limits
-from traderd.venues.numbers import check_levels, is_quote, is_rate, is_trade
+from traderd.venues.numbers import check_levels
+from traderd.venues.told import candle_of, liquidation_of, price_of, quantity_of, quote_of, rate_of, side_of, trade_of
 
 _RULE = BookRule("ranges")
 _DEPTHS = (50, 200, 1000)
@@ -70,6 +71,8 @@ _TOPICS: dict[AnyChannel, str] = {
 }
 _SPOT: frozenset[AnyChannel] = frozenset({"quote", "trade", "book", "candle"})
 _TIMEFRAMES = {theirs: ours for ours, theirs in INTERVALS.items()}
+_CLOSING: dict[str, Side] = {"Buy": "sell", "Sell": "buy"}
+"""Which order ends a position of this side."""
 _STREAMS_PER_FRAME = {"spot": 10, "linear": 100, "inverse": 100}
 _DEPTH = re.compile(r"orderbook\.([0-9]{1,5})\.").match
 
@@ -99,6 +102,7 @@ class Bybit(BybitRest):
     heartbeat = Heartbeating(frame='{"op":"ping"}', interval_s=20.0, silence_max_s=30.0)
     """"Send the ping heartbeat packet every 20 seconds"; it is answered."""
     book_resync: Literal["rest", "resubscribe"] = "resubscribe"
+    trades_numbered = False
 
     def __init__(self, market: Market, book_depth: int) -> None:
         """`book_depth` is made the next larger one that the venue offers."""
@@ -129,6 +133,10 @@ class Bybit(BybitRest):
         """`BTC/USDT:USDT` → `BTCUSDT`; see `bybit_symbols`."""
         return venue_symbol_of(symbol, self.market)
 
+    def offers(self, instrument: Instrument, channel: AnyChannel) -> bool:
+        """See Dialect. What is delivered at its date pays no funding."""
+        return channel in self.channels and not (channel == "funding" and instrument.dated)
+
     def by_connection(self, channels: Sequence[AnyChannel]) -> list[list[AnyChannel]]:
         """One connection carries everything."""
         return [list(channels)]
@@ -144,7 +152,7 @@ class Bybit(BybitRest):
         topics: dict[str, list[tuple[AnyChannel, str]]] = {}
         for instrument in instruments:
             for channel in channels:
-                if channel in self.channels:
+                if self.offers(instrument, channel):
                     topic = self._topic(instrument, channel)
                     topics.setdefault(topic, []).append((channel, instrument.venue_symbol))
         names, size = list(topics), self.limits.streams_per_frame
@@ -153,7 +161,7 @@ class Bybit(BybitRest):
 
     def resubscribe_frames(self, instrument: Instrument, channel: AnyChannel) -> list[str]:
         """Unsubscribe and subscribe: the venue answers the second with a snapshot."""
-        if channel not in self.channels:
+        if not self.offers(instrument, channel):
             return []
         topic = {self._topic(instrument, channel): [(channel, instrument.venue_symbol)]}
         return [self._requests.frame(op, topic) for op in ("unsubscribe", "subscribe")]
@@ -212,8 +220,9 @@ class Bybit(BybitRest):
         begins = told.kind == "snapshot" or book.update_id == 1
         if depth == 1:
             return self._quote(told, begins, instrument, time_ns, received_ns)
-        if depth < self._book_depths.get(book.symbol, 0):
-            return ()  # another depth's numbers are its own: of several the deepest is the book
+        known = self._book_depths.get(book.symbol, 0)
+        if depth < known or (known and depth > known and not begins):
+            return ()  # another depth's numbers are its own: of several that began the deepest is the book
         check_levels(book.bids)
         check_levels(book.asks)
         if not begins:
@@ -244,28 +253,18 @@ class Bybit(BybitRest):
             self._tops[book.symbol] = top
             return ()
         (bid, bid_size), (ask, ask_size) = top.bid, top.ask
-        if not is_quote(f"{bid},{bid_size},{ask},{ask_size}"):
-            raise BadFrameError("bad_number")
+        quote = quote_of(instrument, bid, bid_size, ask, ask_size, book.update_id, time_ns, received_ns)
         self._tops[book.symbol] = top
-        sizes = float(bid_size), float(ask_size)
-        texts = bid, ask, bid_size, ask_size
-        return (Quote(instrument, float(bid), float(ask), *sizes, *texts, book.update_id, time_ns, received_ns),)
+        return (quote,)
 
     def _trades(self, told: TradesFrame, received_ns: int) -> Sequence[VenueEvent]:
         return [self._trade(trade, received_ns) for trade in told.data]
 
     def _trade(self, trade: TradeTold, received_ns: int) -> Trade:
         """The side is the taker's."""
-        price, quantity = trade.price, trade.quantity
-        if not is_trade(f"{price},{quantity}"):
-            raise BadFrameError("bad_number")
-        if trade.side not in SIDES:
-            raise BadFrameError("bad_side")
-        instrument, side = self._bound[trade.symbol], SIDES[trade.side]
+        instrument, side = self._bound[trade.symbol], side_of(trade.side, SIDES)
         time_ns = trade.time_ms * 1_000_000
-        return Trade(
-            instrument, trade.trade_id, side, float(price), float(quantity), price, quantity, time_ns, received_ns
-        )
+        return trade_of(instrument, trade.trade_id, side, trade.price, trade.quantity, time_ns, received_ns)
 
     def _ticker(self, told: TickerFrame, received_ns: int) -> Sequence[VenueEvent]:
         """Spot's tell nothing of this."""
@@ -277,11 +276,7 @@ class Bybit(BybitRest):
         rate, next_ns = ticker.funding_rate, milliseconds(ticker.next_funding_time) * 1_000_000
         singly = known.counts_singly or bool(ticker.single_open_interest)
         interest = ticker.single_open_interest if singly else ticker.open_interest
-        for price in filter(None, (mark, index)):
-            if not is_trade(f"{price},0"):
-                raise BadFrameError("bad_number")
-        if (rate and not is_rate(rate)) or (interest and not is_trade(f"1,{interest}")):
-            raise BadFrameError("bad_number")
+        _check(mark, index, rate, interest)
         now = self._contracts[ticker.symbol] = _Contract(rate or known.rate, next_ns or known.next_ns, singly)
         events: list[VenueEvent] = []
         if mark or index:
@@ -303,13 +298,9 @@ class Bybit(BybitRest):
 
     def _liquidation(self, forced: Forced, received_ns: int) -> Liquidation:
         """The venue tells the position's side ("Buy": a long one was closed) and its bankruptcy price."""
-        price, quantity = forced.price, forced.quantity
-        if not is_trade(f"{price},{quantity}"):
-            raise BadFrameError("bad_number")
-        if forced.side not in SIDES:
-            raise BadFrameError("bad_side")
-        side: Literal["buy", "sell"] = "sell" if forced.side == "Buy" else "buy"
-        return Liquidation(self._bound[forced.symbol], side, price, quantity, forced.time_ms * 1_000_000, received_ns)
+        instrument, side = self._bound[forced.symbol], side_of(forced.side, _CLOSING)
+        time_ns = forced.time_ms * 1_000_000
+        return liquidation_of(instrument, side, forced.price, forced.quantity, time_ns, received_ns)
 
     def _uncommon(self, frame: bytes, received_ns: int) -> Sequence[VenueEvent]:
         """Answers, and frames that don't begin with their topic."""
@@ -318,7 +309,7 @@ class Bybit(BybitRest):
             if answer.topic is None:
                 return self._requests.answered(answer)
             word = answer.topic.partition(".")[0] + "."
-            if word not in DECODERS:
+            if word not in DECODERS or (word == BookFrame.word and not _DEPTH(answer.topic)):
                 raise BadFrameError("unknown_channel")
             told = DECODERS[word](frame)
         except UNREADABLE as error:
@@ -340,11 +331,19 @@ def _not_zero(price: str) -> str:
     return price if price.strip("0.") else ""
 
 
+def _check(mark: str, index: str, rate: str, interest: str) -> None:
+    """What isn't told is "". Raises BadFrameError."""
+    for price in filter(None, (mark, index)):
+        price_of(price)
+    if rate:
+        rate_of(rate)
+    if interest:
+        quantity_of(interest)
+
+
 def _candle(bar: Bar, instrument: Instrument, time_ns: int, received_ns: int) -> VenueCandle:
     if bar.interval not in _TIMEFRAMES:
         raise BadFrameError("unknown_channel")
     prices = (bar.open, bar.high, bar.low, bar.close)
-    check_levels([(price, bar.volume) for price in prices])
-    open_ns = bar.start_ms * 1_000_000
-    timeframe = _TIMEFRAMES[bar.interval]
-    return VenueCandle(instrument, timeframe, open_ns, *prices, bar.volume, bar.confirm, time_ns, received_ns)
+    open_ns, timeframe = bar.start_ms * 1_000_000, _TIMEFRAMES[bar.interval]
+    return candle_of(instrument, timeframe, open_ns, prices, bar.volume, bar.confirm, time_ns, received_ns)

@@ -5,12 +5,13 @@ and "Connect" (answers and pongs). Every number of the market comes as a text, e
 Refuses nothing itself: what doesn't fit raises one of `UNREADABLE`.
 """
 
+import re
 from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 from msgspec import Meta, Struct, field
 
-from traderd.core.market import Level
+from traderd.core.market import Level, Market
 from traderd.venues.numbers import MS_MAX
 
 UNREADABLE = (msgspec.DecodeError, RecursionError, ValueError, OverflowError)
@@ -114,6 +115,23 @@ class Answer(Struct):
     ret_msg: str = ""
     req_id: str = ""
 
+
+def market_told(frame: bytes) -> Market | None:
+    """Of which market a frame must be; None where it could be of another just as well. Reads no frame wholly.
+
+    Inverse are the contracts in plain dollars; only contracts have a funding rate, liquidations and trades named by a
+    UUID, and only spot's trades are numbered.
+    """
+    if _is_inverse(frame):
+        return "inverse"
+    if _is_contract(frame):
+        return "linear"
+    return "spot" if _is_spot(frame) else None
+
+
+_is_inverse = re.compile(rb'"topic": ?"[A-Za-z]+\.(?:[0-9]+\.)?[A-Z0-9]+USD(?:[FGHJKMNQUVXZ][0-9]{2})?"').search
+_is_contract = re.compile(rb'"topic": ?"allLiquidation\.|"fundingRate":|"i": ?"[0-9a-f]{8}-').search
+_is_spot = re.compile(rb'"i": ?"[0-9]+"').search
 
 Told = BookFrame | TradesFrame | TickerFrame | BarsFrame | ForcedFrame
 

@@ -19,7 +19,8 @@ from traderd.core.market import Instrument, Market, Side, Trade, VenueCandle
 from traderd.venues.bybit_frames import UNREADABLE, TradeId
 from traderd.venues.bybit_symbols import unified
 from traderd.venues.dialect import Endpoint, Hole
-from traderd.venues.numbers import MS_MAX, NS_MAX, check_levels, decimal_of, is_trade
+from traderd.venues.numbers import MS_MAX, NS_MAX, decimal_of
+from traderd.venues.told import candle_of, side_of, trade_of
 
 SIDES: dict[str, Side] = {"Buy": "buy", "Sell": "sell"}
 INTERVALS = {
@@ -241,16 +242,10 @@ def _minutes(timeframe: str) -> int:
 def _trade_of(old: _OldTrade, instrument: Instrument, received_ns: int) -> Trade:
     if old.symbol != instrument.venue_symbol:
         raise BadFrameError("unknown_symbol")
-    if not is_trade(f"{old.price},{old.size}"):
-        raise BadFrameError("bad_number")
-    if old.side not in SIDES:
-        raise BadFrameError("bad_side")
-    return Trade(
+    return trade_of(
         instrument,
         old.exec_id,
-        SIDES[old.side],
-        float(old.price),
-        float(old.size),
+        side_of(old.side, SIDES),
         old.price,
         old.size,
         milliseconds(old.time) * 1_000_000,
@@ -259,8 +254,7 @@ def _trade_of(old: _OldTrade, instrument: Instrument, received_ns: int) -> Trade
 
 
 def _candle_of(bar: _Bar, instrument: Instrument, timeframe: str, received_ns: int) -> VenueCandle:
-    check_levels([(price, bar.volume) for price in (bar.open, bar.high, bar.low, bar.close)])
     open_ns = milliseconds(bar.start) * 1_000_000
     closed = received_ns > open_ns + _minutes(timeframe) * 60_000_000_000 + _CLOCK_DOUBT_NS
     prices = (bar.open, bar.high, bar.low, bar.close)
-    return VenueCandle(instrument, timeframe, open_ns, *prices, bar.volume, closed, 0, received_ns)
+    return candle_of(instrument, timeframe, open_ns, prices, bar.volume, closed, 0, received_ns)

@@ -5,22 +5,30 @@ the shortest decimal that is that float, so that zeros at the end may be missing
 no price, no quantity, no side or no time, as our own dialects do.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
-from typing import Any, Final
+from functools import wraps
+from typing import Any, Final, ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 
 from traderd.core.errors import BadFrameError
-from traderd.core.market import Instrument, Quote, Trade
+from traderd.core.market import Instrument, Quote, Side, Trade
 from traderd.venues.dialect import Endpoint
-from traderd.venues.numbers import MS_MAX, is_quote, is_trade, without_exponent
+from traderd.venues.numbers import MS_MAX, is_trade, without_exponent
+from traderd.venues.told import quote_of, side_of, trade_of
 
 _TICK_SIZE: Final = 4
 _DECIMAL_PLACES: Final = 2
 """How a venue of ccxt's tells its precision: `exchange.precisionMode`."""
+_DECIMALS_MAX: Final = 32
 _ID_CHARS_MAX: Final = 128
+_NOT_SO: Final = (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, RecursionError)
+"""What reading a structure raises that isn't built as ccxt says."""
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+_SIDES: Final[dict[str, Side]] = {"buy": "buy", "sell": "sell"}
 
 
 class Written(float):
@@ -35,6 +43,19 @@ class Written(float):
         return written
 
 
+def _or_refused(read: Callable[_P, _T]) -> Callable[_P, _T]:
+    """Whatever a structure is like: what it says, or a BadFrameError."""
+
+    @wraps(read)
+    def reading(*args: _P.args, **named: _P.kwargs) -> _T:
+        try:
+            return read(*args, **named)
+        except _NOT_SO as error:
+            raise BadFrameError("malformed") from error
+
+    return reading
+
+
 def text_of(number: Any) -> str:
     """The plain decimal text of one of ccxt's numbers, for the checks of `numbers` to judge; "" for None."""
     if number is None:
@@ -43,33 +64,21 @@ def text_of(number: Any) -> str:
     return without_exponent(text)
 
 
+@_or_refused
 def quote_from(bid: Sequence[Any], ask: Sequence[Any], time_ms: Any, instrument: Instrument, received_ns: int) -> Quote:
     """Best bid and ask out of (price, quantity) each; ccxt tells no update id. Raises BadFrameError."""
     bid_text, bid_size, ask_text, ask_size = (text_of(value) for value in (*bid[:2], *ask[:2]))
-    if not is_quote(f"{bid_text},{bid_size},{ask_text},{ask_size}"):
-        raise BadFrameError("bad_number")
-    return Quote(
-        instrument=instrument,
-        bid=float(bid_text),
-        ask=float(ask_text),
-        bid_size=float(bid_size),
-        ask_size=float(ask_size),
-        bid_text=bid_text,
-        ask_text=ask_text,
-        bid_size_text=bid_size,
-        ask_size_text=ask_size,
-        sequence=received_ns % 1000,
-        time_venue_ns=_time_ns(time_ms),
-        time_received_ns=received_ns,
-    )
+    return quote_of(instrument, bid_text, bid_size, ask_text, ask_size, -1, _time_ns(time_ms), received_ns)
 
 
+@_or_refused
 def quote_from_ticker(ticker: Mapping[str, Any], instrument: Instrument, received_ns: int) -> Quote:
     """A ticker of which the venue tells the sizes too. Raises BadFrameError."""
     bid, ask = (ticker.get("bid"), ticker.get("bidVolume")), (ticker.get("ask"), ticker.get("askVolume"))
     return quote_from(bid, ask, ticker.get("timestamp"), instrument, received_ns)
 
 
+@_or_refused
 def quote_from_book(book: Mapping[str, Any], instrument: Instrument, received_ns: int) -> Quote | None:
     """The best level of each side; None while a side is empty. Raises BadFrameError."""
     bids, asks = book["bids"], book["asks"]
@@ -78,30 +87,18 @@ def quote_from_book(book: Mapping[str, Any], instrument: Instrument, received_ns
     return quote_from(bids[0], asks[0], book.get("timestamp"), instrument, received_ns)
 
 
+@_or_refused
 def trade_from(trade: Mapping[str, Any], instrument: Instrument, received_ns: int) -> Trade:
     """One public trade; one without an id is named by what it is. Raises BadFrameError."""
-    price, quantity, side = text_of(trade.get("price")), text_of(trade.get("amount")), trade.get("side")
-    if not is_trade(f"{price},{quantity}"):
-        raise BadFrameError("bad_number")
-    if side not in ("buy", "sell"):
-        raise BadFrameError("bad_side")
-    time_ns = _time_ns(trade.get("timestamp"))
+    price, quantity = text_of(trade.get("price")), text_of(trade.get("amount"))
+    side, time_ns = side_of(str(trade.get("side")), _SIDES), _time_ns(trade.get("timestamp"))
     trade_id = str(trade.get("id") or f"{time_ns // 1_000_000}-{side}-{price}-{quantity}")
     if len(trade_id) > _ID_CHARS_MAX or not trade_id.isprintable():
         raise BadFrameError("malformed")
-    return Trade(
-        instrument=instrument,
-        trade_id=trade_id,
-        side=side,
-        price=float(price),
-        quantity=float(quantity),
-        price_text=price,
-        quantity_text=quantity,
-        time_venue_ns=time_ns,
-        time_received_ns=received_ns,
-    )
+    return trade_of(instrument, trade_id, side, price, quantity, time_ns, received_ns)
 
 
+@_or_refused
 def described(market: Mapping[str, Any], precision_mode: int, instrument: Instrument) -> Instrument:
     """The instrument with what ccxt tells of its market; what it doesn't tell stays as it is."""
     precision, limits = market.get("precision") or {}, market.get("limits") or {}
@@ -135,7 +132,7 @@ def _step(precision: Any, mode: int, unknown: Decimal) -> Decimal:
     if precision is None or mode not in (_TICK_SIZE, _DECIMAL_PLACES):
         return unknown
     if mode == _DECIMAL_PLACES:
-        return Decimal(1).scaleb(-int(precision))
+        return Decimal(1).scaleb(-int(precision)) if abs(precision) <= _DECIMALS_MAX else unknown
     return _above_zero(precision, unknown)
 
 

@@ -40,13 +40,14 @@ from traderd.venues.coinbase_rest import (
     BarTold,
     CoinbaseRest,
     TradeTold,
-    candle_of,
+    candle_from,
     oldest_first,
     product_id_of,
-    trade_of,
+    trade_from,
 )
 from traderd.venues.dialect import AnyChannel, Endpoint, Heartbeating, Limits
-from traderd.venues.numbers import Rfc3339, check_levels, is_quote
+from traderd.venues.numbers import Rfc3339, check_levels
+from traderd.venues.told import quote_of
 
 UNNUMBERED = BookRule("none")
 """The venue numbers the connection's frames instead."""
@@ -174,6 +175,7 @@ class Coinbase(CoinbaseRest):
     """"Advanced Trade WebSocket Rate Limits": 8 connections and 8 unauthenticated messages a second for each address.
     How many streams a connection bears the venue doesn't say; see `_STREAMS_PER_CONNECTION`."""
     book_resync: Literal["rest", "resubscribe"] = "resubscribe"
+    trades_numbered = False
 
     def __init__(self) -> None:
         self._bound = Bindings(_instrument_of)
@@ -182,6 +184,10 @@ class Coinbase(CoinbaseRest):
     def symbol_to_venue(self, symbol: str) -> str:
         """`BTC/USD` → `BTC-USD`."""
         return product_id_of(symbol)
+
+    def offers(self, instrument: Instrument, channel: AnyChannel) -> bool:
+        """See Dialect."""
+        return channel in self.channels
 
     def by_connection(self, channels: Sequence[AnyChannel]) -> list[list[AnyChannel]]:
         """Books go apart: megabytes of snapshot hold up no quote, and a lost quote breaks no book."""
@@ -268,20 +274,12 @@ class Coinbase(CoinbaseRest):
                     yield self._quote(ticker, frame, received_ns)
 
     def _quote(self, ticker: _Ticker, frame: _TickerFrame, received_ns: int) -> Quote:
-        bid, bid_size = ticker.best_bid, ticker.best_bid_quantity
-        ask, ask_size = ticker.best_ask, ticker.best_ask_quantity
-        if not is_quote(f"{bid},{bid_size},{ask},{ask_size}"):
-            raise BadFrameError("bad_number")
-        return Quote(
+        return quote_of(
             self._bound[ticker.product_id],
-            float(bid),
-            float(ask),
-            float(bid_size),
-            float(ask_size),
-            bid,
-            ask,
-            bid_size,
-            ask_size,
+            ticker.best_bid,
+            ticker.best_bid_quantity,
+            ticker.best_ask,
+            ticker.best_ask_quantity,
             frame.sequence_num,
             self._clock.ns(frame.timestamp),
             received_ns,
@@ -292,7 +290,7 @@ class Coinbase(CoinbaseRest):
         for event in frame.events:
             if event.type == "update":
                 yield from oldest_first(
-                    [trade_of(told, self._bound[told.product_id], self._clock, received_ns) for told in event.trades]
+                    [trade_from(told, self._bound[told.product_id], self._clock, received_ns) for told in event.trades]
                 )
 
     def _book(self, event: _Changes, timestamp: str, received_ns: int) -> BookSnapshot | BookDelta:
@@ -315,7 +313,7 @@ class Coinbase(CoinbaseRest):
         time_ns = self._clock.ns(frame.timestamp)
         for event in frame.events:
             candles = [
-                candle_of(bar, self._bound[bar.product_id], _TIMEFRAME, time_ns, received_ns) for bar in event.candles
+                candle_from(bar, self._bound[bar.product_id], _TIMEFRAME, time_ns, received_ns) for bar in event.candles
             ]
             candles.sort(key=lambda candle: candle.open_time_ns)
             if event.type == "update":

@@ -17,7 +17,8 @@ from msgspec import Struct
 from traderd.core.errors import BadFrameError
 from traderd.core.market import Instrument, Side, Trade, VenueCandle
 from traderd.venues.dialect import Endpoint, Hole
-from traderd.venues.numbers import MS_MAX, NS_MAX, Rfc3339, check_levels, decimal_of, is_trade
+from traderd.venues.numbers import MS_MAX, NS_MAX, Rfc3339, decimal_of
+from traderd.venues.told import candle_of, side_of, trade_of
 
 _T = TypeVar("_T")
 UNREADABLE = (msgspec.DecodeError, RecursionError, ValueError, OverflowError)
@@ -139,7 +140,7 @@ class CoinbaseRest:
         """See History."""
         clock = Rfc3339()
         return oldest_first(
-            [trade_of(told, instrument, clock, received_ns) for told in _read(_decode_trades, body).trades]
+            [trade_from(told, instrument, clock, received_ns) for told in _read(_decode_trades, body).trades]
         )
 
     def candles_url(self, endpoint: Endpoint, instrument: Instrument, timeframe: str, from_ns: int, to_ns: int) -> str:
@@ -157,7 +158,7 @@ class CoinbaseRest:
     ) -> list[VenueCandle]:
         """See History. The venue doesn't say which are closed: those that ended long enough ago are."""
         length_ns = _GRANULARITIES[timeframe][1] * _NS
-        bars = [candle_of(bar, instrument, timeframe, 0, received_ns) for bar in _read(_decode_bars, body).candles]
+        bars = [candle_from(bar, instrument, timeframe, 0, received_ns) for bar in _read(_decode_bars, body).candles]
         for bar in bars:
             bar.closed = bar.open_time_ns + length_ns + _CLOCK_DOUBT_NS <= received_ns
         return sorted(bars, key=lambda bar: bar.open_time_ns)
@@ -168,18 +169,14 @@ def product_id_of(symbol: str) -> str:
     return symbol.replace("/", "-")
 
 
-def trade_of(told: TradeTold, instrument: Instrument, clock: Rfc3339, received_ns: int) -> Trade:
+def trade_from(told: TradeTold, instrument: Instrument, clock: Rfc3339, received_ns: int) -> Trade:
     """With the taker's side, which is the other one than the maker's, and so the other one than told."""
-    if not is_trade(f"{told.price},{told.size}") or not _is_trade_id(told.trade_id):
+    if not _is_trade_id(told.trade_id):
         raise BadFrameError("bad_number")
-    if told.side not in _TAKERS:
-        raise BadFrameError("bad_side")
-    return Trade(
+    return trade_of(
         instrument,
         told.trade_id,
-        _TAKERS[told.side],
-        float(told.price),
-        float(told.size),
+        side_of(told.side, _TAKERS),
         told.price,
         told.size,
         clock.ns(told.time),
@@ -192,19 +189,15 @@ def oldest_first(trades: list[Trade]) -> list[Trade]:
     return sorted(trades, key=lambda trade: int(trade.trade_id)) if len(trades) > 1 else trades
 
 
-def candle_of(bar: BarTold, instrument: Instrument, timeframe: str, time_ns: int, received_ns: int) -> VenueCandle:
+def candle_from(bar: BarTold, instrument: Instrument, timeframe: str, time_ns: int, received_ns: int) -> VenueCandle:
     """Not yet said to be closed."""
-    check_levels([(price, bar.volume) for price in (bar.open, bar.high, bar.low, bar.close)])
     if not _is_digits(bar.start) or int(bar.start) > NS_MAX // _NS:
         raise BadFrameError("bad_time")
-    return VenueCandle(
+    return candle_of(
         instrument,
         timeframe,
         int(bar.start) * _NS,
-        bar.open,
-        bar.high,
-        bar.low,
-        bar.close,
+        (bar.open, bar.high, bar.low, bar.close),
         bar.volume,
         False,
         time_ns,

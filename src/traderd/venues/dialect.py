@@ -110,6 +110,8 @@ class Dialect(Protocol):
     heartbeat: Heartbeating
     book_resync: Literal["rest", "resubscribe"]
     """How a broken book is made whole: a REST snapshot, or a new subscription."""
+    trades_numbered: bool
+    """Whether an instrument's trade ids are consecutive, so that a number left out is a trade that got lost."""
 
     @property
     def market(self) -> Market:
@@ -118,6 +120,10 @@ class Dialect(Protocol):
 
     def symbol_to_venue(self, symbol: str) -> str:
         """`BTC/USDT` → the venue's spelling on its websocket."""
+        ...
+
+    def offers(self, instrument: Instrument, channel: AnyChannel) -> bool:
+        """Whether the venue has this of this instrument: a dated contract has no funding, spot has no mark price."""
         ...
 
     def by_connection(self, channels: Sequence[AnyChannel]) -> list[list[AnyChannel]]:
@@ -135,7 +141,7 @@ class Dialect(Protocol):
         ...
 
     def resubscribe_frames(self, instrument: Instrument, channel: AnyChannel) -> list[str]:
-        """What to send to leave one stream and join it again; of a book in the stream that brings a fresh snapshot."""
+        """What to send to leave one stream, and then to join it again: a book in the stream then begins anew."""
         ...
 
     def bind(self, instruments: Sequence[Instrument]) -> None:

@@ -2,7 +2,9 @@
 
 Source: docs.kraken.com, "Spot WebSocket v2" (ticker, trade, book, ohlc, ping, status).
 The venue writes numbers as JSON numbers and sums their text into the book's checksum, so the text is kept as it was
-sent; only an exponent, which no checksum counts, is written out. Refuses with a BadFrameError what isn't the protocol.
+sent; only an exponent, which no checksum counts, is written out. Nothing else tells a loss, and the checksum is of ten
+levels a side: of a deeper book only these are vouched for (`core.book`). Refuses with a BadFrameError what isn't the
+protocol.
 """
 
 import json
@@ -31,7 +33,8 @@ from traderd.core.market import (
 from traderd.venues.bindings import Bindings
 from traderd.venues.dialect import AnyChannel, Endpoint, Heartbeating, Limits
 from traderd.venues.kraken_rest import MINUTES, UNREADABLE, KrakenRest
-from traderd.venues.numbers import Rfc3339, check_levels, is_quote, is_trade, without_exponent
+from traderd.venues.numbers import Rfc3339, check_levels, is_quote, without_exponent
+from traderd.venues.told import candle_of, has_empty_side, quote_of, side_of, trade_of
 
 _Checksum = Annotated[int, Meta(ge=0, le=2**32 - 1)]
 _Depth = Annotated[int, Meta(ge=1, le=10_000)]
@@ -131,6 +134,10 @@ _CHANNELS: dict[AnyChannel, str] = {"quote": "ticker", "trade": "trade", "book":
 _OURS: dict[str, AnyChannel] = {theirs: ours for ours, theirs in _CHANNELS.items()}
 _TIMEFRAMES = {minutes: name for name, minutes in MINUTES.items()}
 _STREAMS_PER_FRAME = 100
+_DEPTHS = (10, 25, 100, 500, 1000)
+"""Levels a side that a book can be had with."""
+_SIDES: dict[str, Side] = {"buy": "buy", "sell": "sell"}
+"""The taker's, as the venue defines it."""
 
 
 class Kraken(KrakenRest):
@@ -151,6 +158,7 @@ class Kraken(KrakenRest):
     )
     """The venue's limits are dynamic and without figures ("Spot rate limits": `Exceeded msg rate`): these are ours."""
     book_resync: Literal["rest", "resubscribe"] = "resubscribe"
+    trades_numbered = True
 
     def __init__(self, book_depth: int) -> None:
         self._bound = Bindings(_instrument_of)
@@ -161,6 +169,10 @@ class Kraken(KrakenRest):
     def symbol_to_venue(self, symbol: str) -> str:
         """The same: `BTC/USD`."""
         return symbol
+
+    def offers(self, instrument: Instrument, channel: AnyChannel) -> bool:
+        """See Dialect."""
+        return channel in self.channels
 
     def by_connection(self, channels: Sequence[AnyChannel]) -> list[list[AnyChannel]]:
         """One connection carries everything."""
@@ -231,7 +243,7 @@ class Kraken(KrakenRest):
     def _events(self, frame: Any, received_ns: int) -> Sequence[VenueEvent]:
         match frame:
             case _TickerFrame():
-                return [self._quote(ticker, received_ns) for ticker in frame.data]
+                return [quote for ticker in frame.data for quote in self._quote(ticker, received_ns)]
             case _BookFrame(kind="update"):
                 return [self._delta(book, received_ns) for book in frame.data]
             case _TradeFrame():
@@ -243,40 +255,24 @@ class Kraken(KrakenRest):
             case _:
                 return (Heartbeat(),) if isinstance(frame, _HeartbeatFrame) else ()
 
-    def _quote(self, ticker: _Ticker, received_ns: int) -> Quote:
-        """The venue numbers no quotes; what the receive time has below a microsecond tells neighbours apart."""
+    def _quote(self, ticker: _Ticker, received_ns: int) -> Sequence[Quote]:
+        """None while a side is empty. The venue numbers no quotes."""
         bid, bid_size = str(ticker.bid, "ascii"), str(ticker.bid_qty, "ascii")
         ask, ask_size = str(ticker.ask, "ascii"), str(ticker.ask_qty, "ascii")
         if not is_quote(f"{bid},{bid_size},{ask},{ask_size}"):
             bid, bid_size = without_exponent(bid), without_exponent(bid_size)
             ask, ask_size = without_exponent(ask), without_exponent(ask_size)
-            if not is_quote(f"{bid},{bid_size},{ask},{ask_size}"):
-                raise BadFrameError("bad_number")
-        return Quote(
-            self._bound[ticker.symbol],
-            float(bid),
-            float(ask),
-            float(bid_size),
-            float(ask_size),
-            bid,
-            ask,
-            bid_size,
-            ask_size,
-            received_ns % 1000,
-            self._clock.ns(ticker.timestamp),
-            received_ns,
-        )
+            if has_empty_side(bid, bid_size, ask, ask_size):
+                return ()
+        time_ns = self._clock.ns(ticker.timestamp)
+        return (quote_of(self._bound[ticker.symbol], bid, bid_size, ask, ask_size, -1, time_ns, received_ns),)
 
     def _trade(self, trade: _Trade, received_ns: int) -> Trade:
         price, quantity = without_exponent(str(trade.price, "ascii")), without_exponent(str(trade.qty, "ascii"))
-        if not is_trade(f"{price},{quantity}"):
-            raise BadFrameError("bad_number")
-        return Trade(
+        return trade_of(
             self._bound[trade.symbol],
             str(trade.trade_id),
-            _side(trade.side),
-            float(price),
-            float(quantity),
+            side_of(trade.side, _SIDES),
             price,
             quantity,
             self._clock.ns(trade.timestamp),
@@ -297,9 +293,14 @@ class Kraken(KrakenRest):
             book.checksum,
             self._clock.ns(book.timestamp),
             received_ns,
-            self._depths.get(book.symbol, self._book_depth),
+            self._depths.get(book.symbol) or self._depth_of(book),
             SUMMED,
         )
+
+    def _depth_of(self, book: _Book) -> int:
+        """Of a snapshot whose subscription wasn't heard of: what was asked for, or more if more was sent."""
+        levels = max(len(book.bids), len(book.asks), self._book_depth)
+        return next((depth for depth in _DEPTHS if depth >= levels), levels)
 
     def _candle(self, bar: _Bar, received_ns: int) -> VenueCandle:
         """The venue doesn't say when a candle is closed: the next one says it."""
@@ -307,15 +308,11 @@ class Kraken(KrakenRest):
             raise BadFrameError("unknown_channel")
         prices = [str(price, "ascii") for price in (bar.open, bar.high, bar.low, bar.close)]
         open_, high, low, close, volume = map(without_exponent, [*prices, str(bar.volume, "ascii")])
-        check_levels([(open_, volume), (high, volume), (low, volume), (close, volume)])
-        return VenueCandle(
+        return candle_of(
             self._bound[bar.symbol],
             _TIMEFRAMES[bar.interval],
             self._clock.ns(bar.interval_begin),
-            open_,
-            high,
-            low,
-            close,
+            (open_, high, low, close),
             volume,
             False,
             self._clock.ns(bar.timestamp),
@@ -336,16 +333,18 @@ class Kraken(KrakenRest):
         return self._acks(answer)
 
     def _acks(self, answer: _Answer) -> Sequence[VenueEvent]:
-        """What concerns subscribing; a granted unsubscription is no news. The depth granted is the book's."""
+        """What concerns subscribing; a granted unsubscription is no news. The greatest depth granted is the book's."""
         about = answer.result or _Subscription()
         symbol = about.symbol or answer.symbol
+        if answer.method == "unsubscribe" and about.channel == "book":
+            self._depths.pop(symbol, None)
         if not answer.success:
             return (Ack(False, _OURS.get(about.channel, ""), symbol, answer.error or "refused"),)
         if answer.method != "subscribe":
             return ()
         if about.depth is not None and symbol:
             self._bound[symbol]  # an answer about a symbol that nobody bound is not remembered
-            self._depths[symbol] = about.depth
+            self._depths[symbol] = max(about.depth, self._depths.get(symbol, 0))
         return (Ack(True, _OURS.get(about.channel, ""), symbol, ""),)
 
 
@@ -360,15 +359,6 @@ def _levels(sent: list[_Level]) -> list[Level]:
         levels = [(without_exponent(price), without_exponent(quantity)) for price, quantity in levels]
         check_levels(levels)
     return levels
-
-
-def _side(side: str) -> Side:
-    """The taker's, as the venue defines it."""
-    if side == "buy":
-        return "buy"
-    if side == "sell":
-        return "sell"
-    raise BadFrameError("bad_side")
 
 
 def _instrument_of(venue_symbol: str, index: int) -> Instrument:

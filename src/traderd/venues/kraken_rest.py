@@ -17,7 +17,8 @@ from msgspec import Meta, Raw, Struct
 from traderd.core.errors import BadFrameError
 from traderd.core.market import Instrument, Side, Trade, VenueCandle
 from traderd.venues.dialect import Endpoint, Hole
-from traderd.venues.numbers import NS_MAX, check_levels, decimal_of, is_trade
+from traderd.venues.numbers import NS_MAX, decimal_of
+from traderd.venues.told import candle_of, side_of, trade_of
 
 UNREADABLE = (msgspec.DecodeError, RecursionError, ValueError, OverflowError)
 """What msgspec raises for foreign bytes, deep nesting, broken UTF-8 and numbers beyond all bounds."""
@@ -180,16 +181,10 @@ def _instrument_from(pair: _Pair, symbol: str, index: int) -> Instrument:
 
 
 def _trade_of(old: _OldTrade, instrument: Instrument, received_ns: int) -> Trade:
-    if not is_trade(f"{old.price},{old.quantity}"):
-        raise BadFrameError("bad_number")
-    if old.side not in _SIDES:
-        raise BadFrameError("bad_side")
-    return Trade(
+    return trade_of(
         instrument,
         str(old.trade_id),
-        _SIDES[old.side],
-        float(old.price),
-        float(old.quantity),
+        side_of(old.side, _SIDES),
         old.price,
         old.quantity,
         _microseconds(bytes(old.time)) * 1000,
@@ -206,15 +201,11 @@ def _microseconds(seconds: bytes) -> int:
 
 
 def _candle_of(bar: _Bar, instrument: Instrument, timeframe: str, closed: bool, received_ns: int) -> VenueCandle:
-    check_levels([(price, bar.volume) for price in (bar.open, bar.high, bar.low, bar.close)])
-    return VenueCandle(
+    return candle_of(
         instrument,
         timeframe,
         bar.time * 1_000_000_000,
-        bar.open,
-        bar.high,
-        bar.low,
-        bar.close,
+        (bar.open, bar.high, bar.low, bar.close),
         bar.volume,
         closed,
         0,

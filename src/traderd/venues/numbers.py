@@ -25,6 +25,8 @@ is_quote = re.compile(f"{_PRICE},{_QUANTITY},{_PRICE},{_QUANTITY}").fullmatch
 """Whether f"{bid},{bid_size},{ask},{ask_size}" is two prices and two quantities."""
 is_trade = re.compile(f"{_PRICE},{_QUANTITY}").fullmatch
 """Whether f"{price},{quantity}" is a price and a quantity."""
+is_candle = re.compile(f"(?:{_PRICE},){{4}}{_QUANTITY}").fullmatch
+"""Whether f"{open},{high},{low},{close},{volume}" is four prices and a quantity."""
 is_rate = re.compile(f"-?{_QUANTITY}").fullmatch
 """Whether the text is a decimal that may be below zero: a funding rate."""
 _are_levels = re.compile(f"(?:{_PRICE},{_QUANTITY},)*").fullmatch

@@ -7,6 +7,8 @@ Checksum Field Deprecation". The market is in an instrument's name, so one diale
 * Trades are those of `trades-all`, fill by fill, with the ids that REST has too. The channel `trades` is understood,
   but it puts the fills of one order at one price together, so that healing from REST would store some of them twice.
 * Quotes are those of `bbo-tbt`; `tickers` is understood.
+* Of several books of one instrument on a connection (`books`, `books-l2-tbt`, `books50-l2-tbt`) the deepest that began
+  is the book, and of `trades` and `trades-all` what came first is the tape: each has links and ids of its own.
 * Books are those of `books`: a snapshot, then messages each of which names the one before (seqId, prevSeqId). A message
   without levels that names itself is a sign of life; one whose id is lower than the one before's follows all the same:
   the venue counts anew. Since 2026-06-23 the checksum is 0 and says nothing; older recordings have a checksum and no
@@ -36,18 +38,15 @@ from traderd.core.market import (
 )
 from traderd.venues.bindings import Bindings
 from traderd.venues.dialect import AnyChannel, Endpoint, Heartbeating, Limits
-from traderd.venues.numbers import is_rate, is_trade
 from traderd.venues.okx_events import (
     LINKED_SNAPSHOT,
     SUMMED,
-    candle_of,
+    candle_from,
     delta_of,
-    liquidation_of,
+    liquidation_from,
     ms_of,
-    price_of,
-    quote_of,
     snapshot_of,
-    trade_of,
+    trade_from,
 )
 from traderd.venues.okx_frames import (
     UNREADABLE,
@@ -71,6 +70,7 @@ from traderd.venues.okx_frames import (
 )
 from traderd.venues.okx_rest import BARS, DEPTH, OkxRest
 from traderd.venues.okx_symbols import index_of, inst_type_of, instrument_of, venue_symbol_of
+from traderd.venues.told import price_of, quantity_of, quote_of, rate_of
 
 _CHANNELS: dict[AnyChannel, str] = {
     "quote": "bbo-tbt",
@@ -82,8 +82,10 @@ _CHANNELS: dict[AnyChannel, str] = {
     "open_interest": "open-interest",
     "liquidation": "liquidation-orders",
 }
+_SPOT: frozenset[AnyChannel] = frozenset({"quote", "trade", "book", "candle"})
 _INDEX = "index-tickers"
 _BOOK_DEPTHS = {"books": DEPTH, "books-l2-tbt": DEPTH, "books50-l2-tbt": 50}
+_TAPES = ("trades", "trades-all")
 _OURS: dict[str, AnyChannel] = {
     **{theirs: ours for ours, theirs in _CHANNELS.items()},
     **{"tickers": "quote", "trades": "trade", "books-l2-tbt": "book", "books50-l2-tbt": "book"},
@@ -103,7 +105,7 @@ class Okx(OkxRest):
     """The dialect of OKX."""
 
     exchange = "okx"
-    channels: frozenset[AnyChannel] = frozenset(_CHANNELS)
+    channels: frozenset[AnyChannel]
     """Not every liquidation is told, says the venue, and the price of one is the bankruptcy price."""
     live = Endpoint(websocket="wss://ws.okx.com:8443", rest="https://www.okx.com")
     heartbeat = Heartbeating(frame="ping", interval_s=15.0, silence_max_s=20.0)
@@ -118,30 +120,37 @@ class Okx(OkxRest):
     """Three connects a second; 480 subscriptions an hour and connection, in whatever time. "Less than 30" books a
     connection are recommended, which 58 streams are where each symbol has its quotes beside its book."""
     book_resync: Literal["rest", "resubscribe"] = "rest"
+    trades_numbered = False
 
     def __init__(self, market: Market = "spot") -> None:
         """`market` is what the instruments are meant to be of; the frames of all markets are understood."""
         self.market = market
+        self.channels = _SPOT if market == "spot" else frozenset(_CHANNELS)
         self._bound = Bindings(self._discovered)
         self._by_index: dict[str, list[Instrument]] = {}
         self._numbers = count(1)
+        self._forget()
         self._readers: dict[bytes, Callable[[bytes, int], Sequence[VenueEvent]]] = {
             b"bbo-tbt": self._best,
             b"tickers": self._ticker,
-            b"trades": self._trades,
-            b"trades-all": self._trades,
             b"funding-rate": self._funding,
             b"mark-price": self._mark,
             _INDEX.encode(): self._index,
             b"open-interest": self._interest,
             b"liquidation-orders": self._liquidations,
-            **{name.encode(): partial(self._book, depth) for name, depth in _BOOK_DEPTHS.items()},
+            **{name.encode(): partial(self._trades, name) for name in _TAPES},
+            **{name.encode(): partial(self._book, name) for name in _BOOK_DEPTHS},
             **{f"candle{bar}".encode(): partial(self._candles, ours) for ours, (bar, _) in BARS.items()},
         }
 
     def symbol_to_venue(self, symbol: str) -> str:
         """`BTC/USDT:USDT` → `BTC-USDT-SWAP`."""
         return venue_symbol_of(symbol)
+
+    def offers(self, instrument: Instrument, channel: AnyChannel) -> bool:
+        """See Dialect. By the instrument's own market; what is delivered at its date pays no funding."""
+        offered = _SPOT if instrument.market == "spot" else _CHANNELS
+        return channel in offered and not (channel == "funding" and instrument.dated)
 
     def by_connection(self, channels: Sequence[AnyChannel]) -> list[list[AnyChannel]]:
         """Which channels can share a connection: those of /public and those of /business."""
@@ -159,18 +168,22 @@ class Okx(OkxRest):
 
     def subscribe_frames(self, instruments: Sequence[Instrument], channels: Sequence[AnyChannel]) -> list[str]:
         """Numbered; each names at most a hundred streams. An index and the liquidations are many contracts' stream."""
-        streams = [stream for each in instruments for channel in channels for stream in _streams(each, channel)]
-        names, size = list(dict.fromkeys(streams)), _STREAMS_PER_FRAME
+        asked = ((each, channel) for each in instruments for channel in channels if self.offers(each, channel))
+        names = list(dict.fromkeys(stream for each, channel in asked for stream in _streams(each, channel)))
+        size = _STREAMS_PER_FRAME
         return [self._request("subscribe", names[at : at + size]) for at in range(0, len(names), size)]
 
     def resubscribe_frames(self, instrument: Instrument, channel: AnyChannel) -> list[str]:
         """Leave a stream and join it again: a book begins with a snapshot then."""
+        if not self.offers(instrument, channel):
+            return []
         names = _streams(instrument, channel)
-        return [self._request(operation, names) for operation in ("unsubscribe", "subscribe")] if names else []
+        return [self._request(operation, names) for operation in ("unsubscribe", "subscribe")]
 
     def bind(self, instruments: Sequence[Instrument]) -> None:
         """See Dialect."""
         self._bound.bind(instruments)
+        self._forget()
         self._by_index.clear()
         for instrument in instruments:
             self._note(instrument)
@@ -195,6 +208,10 @@ class Okx(OkxRest):
         except UNREADABLE as error:
             raise BadFrameError("malformed") from error
 
+    def _forget(self) -> None:
+        self._book_channels: dict[str, str] = {}
+        self._tapes: dict[str, str] = {}
+
     def _request(self, operation: str, names: Sequence[str]) -> str:
         return f'{{"id":"{next(self._numbers)}","op":"{operation}","args":[{",".join(names)}]}}'
 
@@ -215,7 +232,7 @@ class Okx(OkxRest):
             if book.bids and book.asks:
                 bid, ask, sequence = book.bids[0], book.asks[0], book.sequence
                 texts = (bid.price, bid.quantity, ask.price, ask.quantity)
-                quotes.append(quote_of(instrument, *texts, sequence, book.time_ms, received_ns))
+                quotes.append(quote_of(instrument, *texts, sequence, book.time_ms * 1_000_000, received_ns))
         return quotes
 
     def _ticker(self, frame: bytes, received_ns: int) -> Sequence[VenueEvent]:
@@ -223,19 +240,25 @@ class Okx(OkxRest):
         told: Frame[Ticker] = decode_ticker(frame)
         instrument = self._bound[told.arg.symbol]
         return [
-            quote_of(instrument, each.bid, each.bid_size, each.ask, each.ask_size, -1, each.time_ms, received_ns)
+            quote_of(instrument, *_best_of(each), -1, each.time_ms * 1_000_000, received_ns)
             for each in told.data
             if each.bid and each.ask
         ]
 
-    def _trades(self, frame: bytes, received_ns: int) -> Sequence[VenueEvent]:
+    def _trades(self, channel: str, frame: bytes, received_ns: int) -> Sequence[VenueEvent]:
         told = decode_trade(frame)
         instrument = self._bound[told.arg.symbol]
-        return [trade_of(each, instrument, received_ns) for each in told.data]
+        if self._tapes.setdefault(told.arg.symbol, channel) != channel:
+            return ()
+        return [trade_from(each, instrument, received_ns) for each in told.data]
 
-    def _book(self, depth: int, frame: bytes, received_ns: int) -> Sequence[VenueEvent]:
+    def _book(self, channel: str, frame: bytes, received_ns: int) -> Sequence[VenueEvent]:
         told: BookFrame = decode_book(frame)
-        instrument = self._bound[told.arg.symbol]
+        symbol, depth = told.arg.symbol, _BOOK_DEPTHS[channel]
+        instrument, known = self._bound[symbol], self._book_channels.get(symbol, channel)
+        if known != channel and (told.action == "update" or depth <= _BOOK_DEPTHS[known]):
+            return ()
+        self._book_channels[symbol] = channel
         if told.action == "update":
             return [delta_of(book, instrument, received_ns) for book in told.data]
         return [
@@ -246,7 +269,7 @@ class Okx(OkxRest):
     def _candles(self, timeframe: str, frame: bytes, received_ns: int) -> Sequence[VenueEvent]:
         told = decode_bar(frame)
         instrument = self._bound[told.arg.symbol]
-        return [candle_of(bar, instrument, timeframe, received_ns) for bar in told.data]
+        return [candle_from(bar, instrument, timeframe, received_ns) for bar in told.data]
 
     def _funding(self, frame: bytes, received_ns: int) -> Sequence[VenueEvent]:
         """A contract that isn't traded yet has no rate."""
@@ -254,10 +277,8 @@ class Okx(OkxRest):
         instrument, events = self._bound[told.arg.symbol], []
         for each in told.data:
             if each.rate:
-                if not is_rate(each.rate):
-                    raise BadFrameError("bad_number")
                 next_ns, time_ns = ms_of(each.next_time) * 1_000_000, each.time_ms * 1_000_000
-                events.append(Funding(instrument, each.rate, next_ns, time_ns, received_ns))
+                events.append(Funding(instrument, rate_of(each.rate), next_ns, time_ns, received_ns))
         return events
 
     def _mark(self, frame: bytes, received_ns: int) -> Sequence[VenueEvent]:
@@ -280,15 +301,14 @@ class Okx(OkxRest):
         told = decode_interest(frame)
         instrument, events = self._bound[told.arg.symbol], []
         for each in told.data:
-            if not is_trade(f"1,{each.contracts}"):
-                raise BadFrameError("bad_number")
-            events.append(OpenInterest(instrument, each.contracts, each.time_ms * 1_000_000, received_ns))
+            contracts, time_ns = quantity_of(each.contracts), each.time_ms * 1_000_000
+            events.append(OpenInterest(instrument, contracts, time_ns, received_ns))
         return events
 
     def _liquidations(self, frame: bytes, received_ns: int) -> Sequence[VenueEvent]:
         """The stream is a whole market's: contracts that nobody bound are passed over."""
         return [
-            liquidation_of(forced, self._bound[each.symbol], received_ns)
+            liquidation_from(forced, self._bound[each.symbol], received_ns)
             for each in decode_liquidation(frame).data
             if self._bound.discovering or each.symbol in self._bound
             for forced in each.details
@@ -313,10 +333,19 @@ class Okx(OkxRest):
                 named = _named(shape.msg)
                 about = shape.arg or (Arg(named[1], named[2]) if named else Arg(""))
                 return self._acks(False, about, shape.msg or "refused", shape.request)
-            case "unsubscribe" | "notice" | "channel-conn-count":
+            case "unsubscribe":
+                self._leave(shape.arg or Arg(""))
+                return ()
+            case "notice" | "channel-conn-count":
                 return ()
             case _:
                 raise BadFrameError("unknown_channel")
+
+    def _leave(self, about: Arg) -> None:
+        """Another channel may tell the same from now on."""
+        for chosen in (self._book_channels, self._tapes):
+            if chosen.get(about.symbol) == about.channel:
+                del chosen[about.symbol]
 
     def _acks(self, accepted: bool, about: Arg, reason: str, request: int) -> Sequence[VenueEvent]:
         """Liquidations are acknowledged to every contract of their type; the index goes without saying if granted."""
@@ -330,14 +359,14 @@ class Okx(OkxRest):
         return [Ack(accepted, channel, symbol, reason, request) for symbol in symbols]
 
 
+def _best_of(ticker: Ticker) -> tuple[str, str, str, str]:
+    return ticker.bid, ticker.bid_size, ticker.ask, ticker.ask_size
+
+
 def _streams(instrument: Instrument, channel: AnyChannel) -> list[str]:
-    """The arguments by which one channel of one instrument is asked for, as JSON; none where it has no such channel."""
+    """The arguments by which one channel of one instrument is asked for, as JSON."""
     arg: dict[str, Any] = {"channel": _CHANNELS[channel], "instId": instrument.venue_symbol}
     args = [arg]
-    if channel in ("funding", "mark", "open_interest", "liquidation") and instrument.market == "spot":
-        return []
-    if channel == "funding" and instrument.expiry_ns:
-        return []
     if channel == "mark":
         args.append({"channel": _INDEX, "instId": index_of(instrument)})
     if channel == "liquidation":

@@ -11,13 +11,13 @@ from traderd.core.market import (
     Instrument,
     Level,
     Liquidation,
-    Quote,
     Side,
     Trade,
     VenueCandle,
 )
-from traderd.venues.numbers import MS_MAX, check_levels, is_quote, is_trade
+from traderd.venues.numbers import MS_MAX, check_levels
 from traderd.venues.okx_frames import Bar, Book, Forced, TradeTold
+from traderd.venues.told import candle_of, liquidation_of, side_of, trade_of
 
 LINKED = BookRule("links", from_rest=True, checksum="okx")
 """Each message names the one before; a book is mended by a snapshot from REST."""
@@ -26,35 +26,6 @@ LINKED_SNAPSHOT = BookRule("links", checksum="okx")
 SUMMED = BookRule("none", checksum="okx")
 """Messages from before the venue numbered them (2022): nothing but the checksum tells a loss."""
 _SIDES: dict[str, Side] = {"buy": "buy", "sell": "sell"}
-
-
-def quote_of(
-    instrument: Instrument,
-    bid: str,
-    bid_size: str,
-    ask: str,
-    ask_size: str,
-    sequence: int,
-    time_ms: int,
-    received_ns: int,
-) -> Quote:
-    """A negative sequence is none: what the receive time has below a microsecond tells neighbours apart."""
-    if not is_quote(f"{bid},{bid_size},{ask},{ask_size}"):
-        raise BadFrameError("bad_number")
-    return Quote(
-        instrument,
-        float(bid),
-        float(ask),
-        float(bid_size),
-        float(ask_size),
-        bid,
-        ask,
-        bid_size,
-        ask_size,
-        sequence if sequence >= 0 else received_ns % 1000,
-        time_ms * 1_000_000,
-        received_ns,
-    )
 
 
 def delta_of(book: Book, instrument: Instrument, received_ns: int) -> BookDelta:
@@ -77,21 +48,10 @@ def delta_of(book: Book, instrument: Instrument, received_ns: int) -> BookDelta:
     )
 
 
-def liquidation_of(forced: Forced, instrument: Instrument, received_ns: int) -> Liquidation:
-    """`side` is the closing order's: "sell" where a long position ends."""
-    if not is_trade(f"{forced.price},{forced.quantity}"):
-        raise BadFrameError("bad_number")
-    if forced.side not in _SIDES:
-        raise BadFrameError("bad_side")
-    side, time_ns = _SIDES[forced.side], forced.time_ms * 1_000_000
-    return Liquidation(instrument, side, forced.price, forced.quantity, time_ns, received_ns)
-
-
-def price_of(text: str) -> str:
-    """Raises BadFrameError."""
-    if not is_trade(f"{text},0"):
-        raise BadFrameError("bad_number")
-    return text
+def liquidation_from(forced: Forced, instrument: Instrument, received_ns: int) -> Liquidation:
+    """`side` is the closing order's: "sell" where a long position ends. Raises BadFrameError."""
+    side, time_ns = side_of(forced.side, _SIDES), forced.time_ms * 1_000_000
+    return liquidation_of(instrument, side, forced.price, forced.quantity, time_ns, received_ns)
 
 
 def snapshot_of(book: Book, instrument: Instrument, depth: int, rule: BookRule, received_ns: int) -> BookSnapshot:
@@ -110,43 +70,18 @@ def snapshot_of(book: Book, instrument: Instrument, depth: int, rule: BookRule, 
     )
 
 
-def trade_of(told: TradeTold, instrument: Instrument, received_ns: int) -> Trade:
+def trade_from(told: TradeTold, instrument: Instrument, received_ns: int) -> Trade:
     """The side is the taker's, as the venue defines it. Raises BadFrameError."""
-    if not is_trade(f"{told.price},{told.quantity}"):
-        raise BadFrameError("bad_number")
-    if told.side not in _SIDES:
-        raise BadFrameError("bad_side")
     if told.symbol and told.symbol != instrument.venue_symbol:
         raise BadFrameError("unknown_symbol")
-    return Trade(
-        instrument,
-        str(told.trade_id),
-        _SIDES[told.side],
-        float(told.price),
-        float(told.quantity),
-        told.price,
-        told.quantity,
-        told.time_ms * 1_000_000,
-        received_ns,
-    )
+    side, time_ns = side_of(told.side, _SIDES), told.time_ms * 1_000_000
+    return trade_of(instrument, str(told.trade_id), side, told.price, told.quantity, time_ns, received_ns)
 
 
-def candle_of(bar: Bar, instrument: Instrument, timeframe: str, received_ns: int) -> VenueCandle:
+def candle_from(bar: Bar, instrument: Instrument, timeframe: str, received_ns: int) -> VenueCandle:
     """The venue says when a candle is complete. Raises BadFrameError."""
-    check_levels([(price, bar.volume) for price in (bar.open, bar.high, bar.low, bar.close)])
-    return VenueCandle(
-        instrument,
-        timeframe,
-        bar.open_time_ms * 1_000_000,
-        bar.open,
-        bar.high,
-        bar.low,
-        bar.close,
-        bar.volume,
-        bar.confirm == "1",
-        0,
-        received_ns,
-    )
+    prices, open_ns = (bar.open, bar.high, bar.low, bar.close), bar.open_time_ms * 1_000_000
+    return candle_of(instrument, timeframe, open_ns, prices, bar.volume, bar.confirm == "1", 0, received_ns)
 
 
 def ms_of(text: str) -> int:

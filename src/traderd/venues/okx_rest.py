@@ -17,7 +17,7 @@ from traderd.core.errors import BadFrameError
 from traderd.core.market import BookSnapshot, Instrument, Market, Trade, VenueCandle
 from traderd.venues.dialect import Endpoint, Hole
 from traderd.venues.numbers import decimal_of
-from traderd.venues.okx_events import LINKED, candle_of, ms_of, snapshot_of, trade_of
+from traderd.venues.okx_events import LINKED, candle_from, ms_of, snapshot_of, trade_from
 from traderd.venues.okx_frames import UNREADABLE, Bar, Book, Ms, T, TradeTold
 from traderd.venues.okx_symbols import InstType, inst_type_of, unified
 
@@ -154,7 +154,7 @@ class OkxRest:
 
     def decode_trades(self, body: bytes, instrument: Instrument, received_ns: int) -> list[Trade]:
         """See History."""
-        trades = [trade_of(told, instrument, received_ns) for told in _read(_decode_trades, body)]
+        trades = [trade_from(told, instrument, received_ns) for told in _read(_decode_trades, body)]
         return sorted(trades, key=lambda trade: int(trade.trade_id))
 
     def candles_url(self, endpoint: Endpoint, instrument: Instrument, timeframe: str, from_ns: int, to_ns: int) -> str:
@@ -178,7 +178,7 @@ class OkxRest:
     ) -> list[VenueCandle]:
         """See History. The venue answers with the newest first."""
         bars: list[Bar] = _read(_decode_bars, body)
-        return [candle_of(bar, instrument, timeframe, received_ns) for bar in reversed(bars)]
+        return [candle_from(bar, instrument, timeframe, received_ns) for bar in reversed(bars)]
 
 
 def _read(decode: Any, body: bytes) -> Any:

@@ -5,13 +5,13 @@ from typing import Literal
 
 from msgspec import Struct
 
-from traderd.core.errors import TraderdError
-from traderd.core.market import Instrument, VenueEvent
+from traderd.core.errors import BadFrameError, TraderdError
+from traderd.core.market import Instrument, Market, VenueEvent
 from traderd.venues.dialect import Dialect
-from traderd.venues.registry import recorded_dialect
+from traderd.venues.registry import market_told, recorded_dialect
 
 _BOOK_DEPTH = 10
-"""Nothing is subscribed to here: it only matters for a book whose own depth the recording doesn't tell."""
+"""Nothing is subscribed to here: it only matters for a book of which not even its snapshot tells how deep it is."""
 
 
 class UnspokenError(TraderdError):
@@ -33,39 +33,74 @@ class Playback:
     """A recording's events: each connection has a dialect of its own, which is made when it connects.
 
     The same topic may mean another market on another connection, and what one connection told isn't known on the next.
+    Which market it is, its address says; else the header; else what its first frames can only be of.
     """
 
-    def __init__(self, venue: str, market: str, instruments: Sequence[Instrument] | None = None) -> None:
-        """Of these instruments or of whatever comes; venue and market are the header's. Raises UnspokenError."""
+    def __init__(
+        self,
+        venue: str,
+        market: str,
+        instruments: Sequence[Instrument] | None = None,
+        beginning: Sequence[Recorded] = (),
+    ) -> None:
+        """Of these instruments or of whatever comes; venue and market are the header's. Raises UnspokenError.
+
+        Of `beginning`, the recording's first records, only the markets are learnt here, if the header tells none.
+        """
         self._venue = venue
         self._market = market
         self._instruments = instruments
-        self._made("")
+        self._made("", market)
         self._spoken: dict[str, Dialect] = {}
+        self._unspoken: set[str] = set()
+        self._told = {} if market else _markets_told(venue, beginning)
 
     def events(self, record: Recorded) -> Sequence[VenueEvent]:
-        """The record's events, as `events_of` has them. Raises BadFrameError and UnspokenError."""
+        """The record's events, as `events_of` has them.
+
+        Raises BadFrameError, and UnspokenError when something connects that isn't spoken: its frames are "unspoken".
+        """
         if record.kind == "http":
-            return events_of(self._made(record.connection), record)
+            return events_of(self._made(record.connection, self._market), record)
         if record.kind == "connect":
-            self._spoken[record.connection] = self._made(record.text.decode(errors="replace"))
+            self._connect(record)
+        elif record.connection in self._unspoken:
+            raise BadFrameError("unspoken")
         elif record.connection not in self._spoken:
-            self._spoken[record.connection] = self._made("")
+            self._spoken[record.connection] = self._made("", self._market_of(record))
         return events_of(self._spoken[record.connection], record)
 
-    def _made(self, address: str) -> Dialect:
+    def _connect(self, record: Recorded) -> None:
+        self._unspoken.add(record.connection)
+        self._spoken[record.connection] = self._made(record.text.decode(errors="replace"), self._market_of(record))
+        self._unspoken.discard(record.connection)
+
+    def _market_of(self, record: Recorded) -> str:
+        return self._told.get(record.connection, self._market)
+
+    def _made(self, address: str, market: str) -> Dialect:
         try:
-            spoken = recorded_dialect(self._venue, _BOOK_DEPTH, self._market, address)
+            spoken = recorded_dialect(self._venue, _BOOK_DEPTH, market, address)
         except KeyError:
             what = address or f"{self._venue} {self._market}".strip()
             raise UnspokenError(f"{what} isn't spoken here") from None
         if self._instruments is None:
             spoken.discover()
         else:
-            market = getattr(spoken, "market", "")
+            own = spoken.market
             # Where two markets spell a symbol alike, the last that is bound is the one that is meant: our own.
-            spoken.bind(sorted(self._instruments, key=lambda each: each.market == market))
+            spoken.bind(sorted(self._instruments, key=lambda each: each.market == own))
         return spoken
+
+
+def _markets_told(venue: str, beginning: Sequence[Recorded]) -> dict[str, Market]:
+    """By connection."""
+    markets: dict[str, Market] = {}
+    for record in beginning:
+        unknown = record.kind == "frame" and record.connection not in markets
+        if unknown and (market := market_told(venue, record.text)):
+            markets[record.connection] = market
+    return markets
 
 
 def events_of(dialect: Dialect, record: Recorded) -> Sequence[VenueEvent]:

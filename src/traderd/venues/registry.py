@@ -1,8 +1,10 @@
 """The venues that are spoken here, by name and market."""
 
+from collections.abc import Callable
 from typing import Final
 
 from traderd.core.market import Market
+from traderd.venues import binance_frames, bybit_frames
 from traderd.venues.binance import Binance
 from traderd.venues.binance_futures import BinanceFutures
 from traderd.venues.bybit import Bybit
@@ -13,25 +15,35 @@ from traderd.venues.okx import Okx
 
 MARKETS: Final[dict[str, Market]] = {
     **{"": "spot", "spot": "spot"},
-    **{"linear": "linear", "usdm": "linear"},
-    **{"inverse": "inverse", "coinm": "inverse"},
+    **{"linear": "linear", "usdm": "linear", "um": "linear"},
+    **{"inverse": "inverse", "coinm": "inverse", "cm": "inverse"},
 }
 """What captures and configurations call the markets."""
 _ADDRESSES: Final[dict[str, dict[str, str]]] = {
     "binance": {
-        **{"//fstream.": "linear", "//fapi.": "linear", "//dstream.": "inverse", "//dapi.": "inverse"},
-        **{"//stream.binance.": "spot", "//data-stream.": "spot", "//api": "spot", "//data-api.": "spot"},
+        **{"//fstream": "linear", "/fapi/": "linear", "//dstream": "inverse", "/dapi/": "inverse"},
+        **{"//stream.binancefuture.": "linear", "//stream.": "spot", "//data-stream.": "spot", "/api/v3/": "spot"},
+        **{"/eapi/": "option", "/eoptions": "option"},
     },
     "bybit": {
         f"{before}{market}": market
         for before in ("/v5/public/", "category=")
         for market in ("spot", "linear", "inverse", "option", "spread")
-    },
+    }
+    | {"/realtime": "version 2"},
+    "coinbase": {"//ws-feed": "exchange"},
+    "kraken": {"kraken.com/v2": "spot", "//ws.kraken.com": "version 1"},
     "okx": {"": "spot"},
 }
-"""Which part of an address tells the market, for venues that have one dialect for each market.
+"""Which part of an address tells the market, for venues that have one dialect for each market; the first one counts.
 
-OKX's dialect reads all markets over one connection: whatever a header calls them, it is the one that is meant."""
+What MARKETS doesn't have isn't spoken: options, and the venues' older protocols. OKX's dialect reads all markets over
+one connection: whatever a header calls them, it is the one that is meant."""
+
+_TELLING: Final[dict[str, Callable[[bytes], Market | None]]] = {
+    "binance": binance_frames.market_told,
+    "bybit": bybit_frames.market_told,
+}
 
 
 def is_spoken(name: str) -> bool:
@@ -56,6 +68,12 @@ def dialect(name: str, book_depth: int, market: str = "spot") -> Dialect:
             return Okx(spoken)
         case _:
             raise KeyError(name)
+
+
+def market_told(name: str, frame: bytes) -> Market | None:
+    """Of which of the venue's markets a recorded frame must be; None where it could be of several."""
+    tell = _TELLING.get(name)
+    return tell(frame) if tell else None
 
 
 def recorded_dialect(name: str, book_depth: int, market: str, address: str) -> Dialect:

@@ -8,7 +8,7 @@ from traderd.venues.dialect import AnyChannel, Dialect
 
 
 class Shard(NamedTuple):
-    """What one connection carries: every one of these channels of every one of these instruments."""
+    """What one connection carries: these channels of these instruments, as far as each instrument has them."""
 
     channels: Sequence[AnyChannel]
     instruments: Sequence[Instrument]
@@ -24,9 +24,10 @@ def shards(
     most = min(filter(None, (dialect.limits.streams_per_connection, streams_max)))
     found = []
     for group in dialect.by_connection(channels):
-        if not group or not instruments:
+        heard = [each for each in instruments if any(dialect.offers(each, channel) for channel in group)]
+        if not heard:
             continue
-        connections = -(-len(instruments) // max(1, most // len(group)))
-        size = -(-len(instruments) // connections)
-        found += [Shard(group, instruments[at : at + size]) for at in range(0, len(instruments), size)]
+        connections = -(-len(heard) // max(1, most // len(group)))
+        size = -(-len(heard) // connections)
+        found += [Shard(group, heard[at : at + size]) for at in range(0, len(heard), size)]
     return found

@@ -1,0 +1,1 @@
+ALTER TABLE ohlcv DROP COLUMN differs;

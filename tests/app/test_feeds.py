@@ -1,0 +1,108 @@
+"""A venue's feed against the simulated exchange: what becomes of an instrument that isn't traded any more."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from driven import DrivenConnector, DrivenLoops
+from lines import Line, closed_gaps, until
+from traderd.adapters.logs import logger
+from traderd.adapters.metrics import Metrics
+from traderd.adapters.telemetry import Telemetry
+from traderd.app.feeds import Feeds, Recordings
+from traderd.config import Sim
+from traderd.config.schema import Venue
+from traderd.core.market import Instrument
+from traderd.runtime.listing import watch_listing
+from traderd.sim.faults import Faults
+from traderd.sim.server import SimulatedExchange
+from traderd.venues.binance import Binance
+from traderd.venues.dialect import AnyChannel, Endpoint
+from traderd.venues.roster import seats
+
+pytestmark = pytest.mark.filterwarnings("ignore:Overriding the .event_loop_policy. fixture")
+CHANNELS: tuple[AnyChannel, ...] = ("quote", "trade", "book")
+
+
+@pytest.fixture
+def event_loop_policy() -> DrivenLoops:
+    """Nobody waits for a clock."""
+    return DrivenLoops()
+
+
+@pytest.fixture
+async def exchange() -> AsyncIterator[SimulatedExchange]:
+    """Three symbols, 200 ticks a second."""
+    running = SimulatedExchange(Sim(symbols=3, ticks_per_second=200.0))
+    await running.start()
+    yield running
+    await running.stop()
+
+
+async def test_a_symbol_that_the_venue_drops_is_left_told_once_and_heard_again_when_it_is_back(
+    tmp_path: Path, exchange: SimulatedExchange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its open gaps end with the reason, nothing of it is healed or ordered meanwhile, and the others don't notice."""
+    endpoint = Endpoint(exchange.url, exchange.rest_url)
+    line = Line(tmp_path, Binance, endpoint, exchange.symbols)
+    monkeypatch.setattr("traderd.app.feeds.PicowsConnector", lambda: DrivenConnector(line.clock))
+    monkeypatch.setattr("traderd.app.feeds.watch_listing", partial(watch_listing, refresh_s=20.0, look_again_s=10.0))
+    (seat,) = seats([("binance", exchange.symbols, CHANNELS, 10)])
+    settings = {"binance": Venue(name="binance", symbols=tuple(exchange.symbols))}
+    telemetry = Telemetry(Metrics(), logger("test"), 0)
+    feeds = Feeds(settings, line.pipeline, line.rest, line.clock, telemetry, Recordings(None, 0))  # type: ignore[arg-type]  # driven time
+    listings: list[list[Instrument]] = []
+    gone: list[list[str]] = []
+    forsaken: list[tuple[str, str]] = []
+    patients: list[list[str]] = []
+    feeds.described = listings.append
+    feeds.delisted = lambda instruments: gone.append([each.symbol for each in instruments])
+    feeds.forsake = lambda venue, symbol: forsaken.append((venue, symbol))
+    feeds.heal = lambda dialect, at, instruments, *rest: patients.append([each.symbol for each in instruments])
+    running = asyncio.create_task(feeds.run(seat, endpoint, 0, listings.append))
+    try:
+        await until(lambda: feeds.live == {"binance": True})
+        (session,) = feeds.venues["binance"].sessions
+        await until(lambda: session.census.seen == 9)
+        await asyncio.sleep(6.0)  # now it is known what silence is usual
+        exchange.inflict(Faults(delisted=("ETHUSDT",)))
+        await until(lambda: gone, 60.0)
+        await asyncio.sleep(60.0)
+        assert gone == [["ETH/USDT"]] and forsaken == [("binance", "ETH/USDT")]
+        assert (session.census.seen, session.census.parked) == (6, 3)
+        assert line.gaps.open_gaps() == []
+        ended = closed_gaps(line)
+        assert {(gap.symbol, gap.status) for gap in ended} == {("ETH/USDT", "unhealable")}
+        assert "delisted" in line.gaps.hindrance("binance", "ETH/USDT")
+        exchange.inflict(Faults())
+        await until(lambda: session.census.seen == 9 and all(book.usable for book in session.books.values()), 90.0)
+        assert line.gaps.hindrance("binance", "ETH/USDT") == ""
+        assert patients == [exchange.symbols, ["ETH/USDT"]] and len(exchange.ledger["connects"]) == 1
+        assert len(gone) == 1 and line.gaps.open_gaps() == []
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await line.rest.close()
+
+
+async def test_after_a_restart_only_what_the_venue_offers_is_taken_for_missing(
+    tmp_path: Path, exchange: SimulatedExchange
+) -> None:
+    """A dated contract has no funding: a gap in it would never end."""
+    line = Line(tmp_path, Binance, Endpoint(exchange.url, exchange.rest_url), exchange.symbols)
+    symbols = ["BTC/USDT:USDT", "BTC/USDT:USDT-261225"]
+    (seat,) = seats([("okx", symbols, ("funding", "mark"), 10)])
+    settings = {"okx": Venue(name="okx", symbols=tuple(symbols))}
+    telemetry = Telemetry(Metrics(), logger("test"), 0)
+    feeds = Feeds(settings, line.pipeline, line.rest, line.clock, telemetry, Recordings(None, 0))  # type: ignore[arg-type]  # driven time
+    nowhere = Endpoint("ws://127.0.0.1:1", "http://127.0.0.1:1")
+    running = asyncio.create_task(feeds.run(seat, nowhere, 1_700_000_000 * 10**9, lambda listed: None))
+    await until(line.gaps.open_gaps)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    await line.rest.close()
+    opened = {(gap.symbol, gap.channel, gap.reason) for gap in line.gaps.open_gaps()}
+    assert opened == {(symbols[0], "funding", "restart"), *((each, "mark", "restart") for each in symbols)}
