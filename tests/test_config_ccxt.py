@@ -16,12 +16,15 @@ def outline(tmp_path: Path, venue: str) -> dict[str, object]:
 
 
 def test_any_other_venue_of_ccxt_s_is_heard_through_it_and_that_is_said(tmp_path: Path) -> None:
-    """Its books don't come by that path, and aren't listed."""
+    """With how each channel comes, and what the venue hasn't got."""
     shown = outline(tmp_path, "name: bitfinex, symbols: [BTC/USD, BTC/USD:BTC], tape_check_s: 20")
     assert str(shown["path"]).startswith(
         "through ccxt, the slower path: its websockets, trades checked against REST each 20 s"
     )
-    assert (shown["channels"], shown["streams"]) == (["quote", "trade"], 4)
+    told = ["quote (websocket)", "trade (websocket)", "book (websocket)", "candle (polled)"]
+    assert (shown["channels"], shown["unavailable"], shown["streams"]) == (told, [], 8)
+    few = outline(tmp_path, "name: gate, symbols: ['BTC/USDT:USDT'], channels: [quote, open_interest, liquidation]")
+    assert (few["channels"], few["unavailable"]) == (["quote (websocket)"], ["open_interest", "liquidation"])
 
 
 def test_a_venue_that_is_spoken_natively_may_be_heard_through_ccxt_all_the_same(tmp_path: Path) -> None:
@@ -37,7 +40,10 @@ def test_a_venue_that_is_spoken_natively_may_be_heard_through_ccxt_all_the_same(
             "name: bitfinx, symbols: [A/B]",
             "neither spoken natively nor a venue of ccxt's: 'bitfinx': did you mean 'bitfinex'?",
         ),
-        ("name: bitfinex, symbols: [A/B], channels: [book]", "channels: through ccxt there are only quotes and trades"),
+        (
+            "name: bitfinex, symbols: [A/B], channels: [liquidation]",
+            "channels: through ccxt there are only book, candle, funding, mark, open_interest, quote, trade",
+        ),
         (
             "name: bitfinex, symbols: [A/B], endpoint: sim",
             "the simulated exchange speaks binance's protocol, not bitfinex's",

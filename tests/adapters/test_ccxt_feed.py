@@ -20,8 +20,9 @@ from traderd.core.market import Instrument, Quote, Trade, VenueEvent
 from traderd.sim.faults import Faults
 from traderd.sim.server import SimulatedExchange
 from traderd.venues.ccxt_seats import ccxt_seats
-from traderd.venues.dialect import Endpoint
+from traderd.venues.dialect import AnyChannel, Endpoint
 
+QUICK: tuple[AnyChannel, ...] = ("quote", "trade", "book")
 SYMBOLS = ["BTC/USDT", "ETH/USDT"]
 
 
@@ -56,6 +57,9 @@ class Path:
     def gap_closed(self, exchange: str, symbol: str, channel: str, reason: str, to_ns: int, rows_lost: int = 0) -> None:
         self.gaps.append(("closed", symbol, channel, reason))
 
+    def whole(self, exchange: str, symbol: str, channel: str, received_ns: int) -> None:
+        self.gaps.append(("whole", symbol, channel))
+
     def healed(self, exchange: str, received_ns: int) -> None:
         self.gaps.append(("healed", exchange))
 
@@ -79,10 +83,16 @@ class Path:
         return [int(trade.trade_id) for trade in [*self.trades, *self.backfilled] if trade.instrument.symbol == symbol]
 
 
-def feed_of(client: Any, path: Any, symbols: Sequence[str] = SYMBOLS, check_s: float = 1.0) -> CcxtFeed:
-    (seat,) = ccxt_seats([("binance", symbols, ("quote", "trade", "book"))], first=3)
+def feed_of(
+    client: Any,
+    path: Any,
+    symbols: Sequence[str] = SYMBOLS,
+    check_s: float = 1.0,
+    channels: Sequence[AnyChannel] = QUICK,
+) -> CcxtFeed:
+    (seat,) = ccxt_seats([("binance", symbols, channels, 20)], first=3)
     common = (path, path, SystemClock(), random.random, path, check_s, path)
-    return CcxtFeed(client, "binance", seat.channels, seat.instruments, *common)
+    return CcxtFeed(client, "binance", seat.channels, seat.instruments, seat.book_depth, *common)
 
 
 @asynccontextmanager
@@ -234,11 +244,10 @@ async def test_what_can_never_work_is_asked_once_and_told_in_one_line() -> None:
     parked = raising(ParkedError("watch_trades: BadSymbol: no"))
     answers = {"watch_trades": parked, "watch_ticker": lambda: dict(quotes)}
     async with scripted(Scripted(["watchTrades", "watchTicker"], answers)) as (feed, path):
-        await until(lambda: path.quotes and len(path.told) > 2)
+        await until(lambda: path.quotes and ("opened", "BTC/USDT", "trade", "unchecked") in path.gaps)
         assert path.told.count(("refused", "", "not asked again: watch_trades: BadSymbol: no")) == 1
         assert len(path.quotes) == 1 and path.quotes[0].bid_text == "1.10"
         assert feed.live
-        assert ("opened", "BTC/USDT", "trade", "unchecked") in path.gaps
 
 
 async def test_one_bad_trade_does_not_take_its_neighbours_with_it() -> None:

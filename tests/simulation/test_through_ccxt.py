@@ -24,7 +24,7 @@ async def test_what_ccxt_drops_is_in_the_database_all_the_same_and_so_is_the_gap
             daemon.start()
             await daemon.ready()
             status = await daemon.until(lambda now: now["ticks"]["by_stream"].get("binance/trade", 0) > 20)
-            assert status["through_ccxt"] == ["binance"]
+            assert status["through_ccxt"] == {"binance": {"quote": "websocket", "trade": "websocket"}}
             assert "traderd_slower_path" in (await daemon.get("/metrics"))[1]
             before = {symbol: _made(exchange, symbol)[-5] for symbol in SYMBOLS}
             exchange.inflict(Faults(drop=("btcusdt@trade",)))

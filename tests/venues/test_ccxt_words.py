@@ -88,7 +88,9 @@ def test_every_address_of_ccxt_s_is_moved_to_another_server() -> None:
 
 def test_seats_through_ccxt_are_numbered_behind_the_others() -> None:
     """In all markets of a venue."""
-    first, second = ccxt_seats([("gate", ["BTC/USDT", "BTC/USD:BTC"], ["quote"]), ("bitso", ["BTC/MXN"], [])], 5)
+    first, second = ccxt_seats(
+        [("gate", ["BTC/USDT", "BTC/USD:BTC"], ["quote"], 10), ("bitso", ["BTC/MXN"], [], 25)], 5
+    )
     assert [(each.index, each.market, each.settle) for each in first.instruments] == [
         (5, "spot", ""),
         (6, "inverse", "BTC"),

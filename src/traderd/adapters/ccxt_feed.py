@@ -1,45 +1,52 @@
 """A venue that isn't spoken natively, heard through ccxt: the slower path.
 
-Trades and best quotes by ccxt's websockets where it has them for the venue, else polled. An update that arrives between
-two of ccxt's `watch` calls may be dropped without a word, so every tape is held against the venue's REST trades at
+By ccxt's websockets where it has them for the venue, else polled (`ccxt_sources`). An update that arrives between two
+of ccxt's `watch` calls may be dropped without a word, so every tape is held against the venue's REST trades at
 intervals: what is missing is stored and written down as a gap (`unseen`), what REST doesn't reach or can't tell stays
-on record (`unchecked`). Refuses books, which could not be verified. Ends only by being cancelled or by our own mistake.
+on record (`unchecked`). A book that falls silent is asked for by REST. Ends only by being cancelled or by our own
+mistake.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
+from traderd.adapters.ccxt_books import CcxtBooks
+from traderd.adapters.ccxt_candles import EndedCandles
 from traderd.adapters.ccxt_client import CcxtClient, ParkedError
-from traderd.config.ccxt_venues import THROUGH_CCXT
 from traderd.core.backoff import Backoff
 from traderd.core.errors import BadFrameError, JournalError, VenueRefusalError
 from traderd.core.gaps import healed
-from traderd.core.market import Instrument, Quote, Trade
+from traderd.core.market import Instrument, Quote, Trade, VenueEvent
 from traderd.core.tape import Finding, Tape
 from traderd.runtime.pipeline import Pipeline, Stream
 from traderd.runtime.ports import Clock
-from traderd.venues.ccxt_words import described, quote_from_book, quote_from_ticker, trade_from
+from traderd.runtime.surroundings import SessionObserver
+from traderd.venues.ccxt_sources import Source, offers, source_of, ways
+from traderd.venues.ccxt_words import (
+    book_from,
+    candles_from,
+    described,
+    funding_from,
+    mark_from,
+    open_interest_from,
+    quote_from_book,
+    quote_from_ticker,
+    trade_from,
+)
 from traderd.venues.dialect import AnyChannel
 
 _SETTLED_NS = 2 * 10**9
 """So long a trade may take to us by websocket before it counts as missing."""
 _SILENCE_S_MAX = 60.0
+_QUIET_S = 30.0
+"""A book may say nothing for so long before it is asked for by REST."""
 _POLL_S_MIN = 1.0
+_INTERVALS_S: Final[dict[AnyChannel, float]] = {"mark": 15.0, "funding": 60.0, "open_interest": 60.0}
+_QUICK: Final[frozenset[AnyChannel]] = frozenset({"quote", "trade", "book"})
+"""By these a venue is seen to be there."""
 _PAGE = 1000
 _FRAME_BYTES = 300
-
-
-class FeedObserver(Protocol):
-    """Who is told about the link: metrics and log."""
-
-    def connected(self, exchange: str) -> None: ...
-
-    def disconnected(self, exchange: str, reason: str, delay_s: float) -> None: ...
-
-    def bad_frame(self, exchange: str, reason: str, frame: bytes) -> None: ...
-
-    def refused(self, exchange: str, channel: str, symbol: str, reason: str) -> None: ...
 
 
 class CcxtFeed:
@@ -51,19 +58,21 @@ class CcxtFeed:
         exchange: str,
         channels: Sequence[AnyChannel],
         instruments: Sequence[Instrument],
+        book_depth: int,
         stream: Stream,
         pipeline: Pipeline,
         clock: Clock,
         uniform: Callable[[], float],
-        observer: FeedObserver,
+        observer: SessionObserver,
         tape_check_s: float,
         on_listed: Callable[[list[Instrument]], None],
     ) -> None:
         """`on_listed` is told, once, which of the instruments the venue trades, with its figures."""
         self._client = client
         self._exchange = exchange
-        self._channels = [channel for channel in channels if channel in THROUGH_CCXT]
+        self._channels = channels
         self._wanted = instruments
+        self._book_depth = book_depth
         self._stream = stream
         self._pipeline = pipeline
         self._clock = clock
@@ -71,6 +80,10 @@ class CcxtFeed:
         self._observer = observer
         self._tape_check_s = tape_check_s
         self._on_listed = on_listed
+        self.books = CcxtBooks(exchange, pipeline)
+        self.ways: dict[AnyChannel, str] = {}
+        """How each channel comes, once ccxt is loaded: `websocket`, `polled` or `unavailable`."""
+        self._sources: dict[AnyChannel, Source] = {}
         self._tapes: dict[int, Tape] = {}
         self._quotes: dict[int, Quote] = {}
         self._pages: dict[str, int | None] = {}
@@ -87,10 +100,8 @@ class CcxtFeed:
             await self._until_done(self._list)
             async with asyncio.TaskGroup() as group:
                 for instrument in self._listed:
-                    for channel in self._channels:
-                        group.create_task(self._until_done(self._source(instrument, channel)))
-                    if "trade" in self._channels:
-                        group.create_task(self._until_done(self._checker(instrument)))
+                    for step in self._steps(instrument):
+                        group.create_task(self._until_done(step))
                 group.create_task(self._watch())
         finally:
             self.live = False
@@ -105,6 +116,13 @@ class CcxtFeed:
             if instrument.symbol not in markets:
                 self._observer.refused(self._exchange, "", instrument.symbol, "the venue doesn't trade it")
         self._tapes = {instrument.index: Tape() for instrument in self._listed}
+        self.books.begin(self._listed if "book" in self._channels else [])
+        self.ways = ways(self._channels, self._client.can)
+        for channel in self._channels:
+            if (source := source_of(channel, self._client.can)) is not None:
+                self._sources[channel] = source
+            else:
+                self._observer.refused(self._exchange, channel, "", f"ccxt has no {channel} of {self._exchange}")
         self._on_listed(self._listed)
         return True
 
@@ -136,18 +154,31 @@ class CcxtFeed:
         await asyncio.sleep((self._allowed_ns - self._clock.monotonic_ns()) / 1e9)
         return await self._client.ask(method, *arguments)
 
-    def _source(self, instrument: Instrument, channel: AnyChannel) -> Callable[[], Awaitable[bool]]:
-        """Where one stream comes from: the best that ccxt has for this venue."""
-        sources = _TRADES if channel == "trade" else _QUOTES
-        source = next((source for source in sources if self._client.can(source[0])), None)
-        if source is None:
-            return lambda: _parked(f"ccxt has no {channel} of {self._exchange}")
-        has, method, take = source
-        poll_s = 0.0 if has.startswith("watch") else self._poll_s()
-        argument: Any = [instrument.symbol] if has == "watchBidsAsks" else instrument.symbol
+    def _steps(self, instrument: Instrument) -> list[Callable[[], Awaitable[bool]]]:
+        """What is to be done for one instrument, for ever."""
+        sources = {channel: source for channel, source in self._sources.items() if offers(instrument, channel)}
+        steps = [self._source(instrument, channel, source) for channel, source in sources.items()]
+        if "trade" in self._channels:
+            steps.append(self._checker(instrument))
+        if (book := sources.get("book")) is not None and not book.polled:
+            steps.append(self._book_keeper(instrument))
+        return steps
+
+    def _source(self, instrument: Instrument, channel: AnyChannel, source: Source) -> Callable[[], Awaitable[bool]]:
+        """One stream, told or polled."""
+        if channel == "candle" and source.polled:
+            return self._candles(instrument)
+        take = CcxtFeed._on_quoted_book if channel == "quote" and "order_book" in source.method else _TAKERS[channel]
+        poll_s = max(self._poll_s(), _INTERVALS_S.get(channel, 0.0)) if source.polled else 0.0
+        argument: Any = [instrument.symbol] if source.has == "watchBidsAsks" else instrument.symbol
 
         async def step() -> bool:
-            take(self, instrument, await self._ask(method, argument))
+            try:
+                take(self, instrument, await self._ask(source.method, argument))
+            except (ConnectionError, BadFrameError, ParkedError) as fault:
+                if channel == "book":
+                    self.books.lose(instrument, "disconnect", self._now_ns(), str(fault))
+                raise
             await asyncio.sleep(poll_s)
             return False
 
@@ -155,7 +186,40 @@ class CcxtFeed:
 
     def _poll_s(self) -> float:
         """So that all polled streams together stay within the venue's rate."""
-        return max(_POLL_S_MIN, 1.5 * self._client.pace_s * len(self._listed) * len(self._channels))
+        polled = sum(source.polled for source in self._sources.values())
+        return max(_POLL_S_MIN, 1.5 * self._client.pace_s * len(self._listed) * polled)
+
+    def _candles(self, instrument: Instrument) -> Callable[[], Awaitable[bool]]:
+        """Each minute's, once it has ended."""
+        place = self._listed.index(instrument) / len(self._listed)
+        candles = EndedCandles(instrument, place, self._ask, self._now_ns())
+
+        async def step() -> bool:
+            if new := await candles.new(self._now_ns):
+                self._on_told(new)
+            await asyncio.sleep(max(self._poll_s(), candles.pause_s(self._now_ns())))
+            return False
+
+        return step
+
+    def _book_keeper(self, instrument: Instrument) -> Callable[[], Awaitable[bool]]:
+        """A book that falls silent is asked for by REST; if that tells another one, ccxt's subscription is dead."""
+
+        async def step() -> bool:
+            await asyncio.sleep(_QUIET_S / 3)
+            if self.books.silent_s(instrument, self._now_ns()) < _QUIET_S:
+                return False
+            if not self._client.can("fetchOrderBook"):
+                self.books.lose(instrument, "stale", self._now_ns(), "it says nothing, and the venue has no REST books")
+                return False
+            before = self.books.touch(instrument)
+            answer = await self._ask("fetch_order_book", instrument.symbol)
+            self.books.take(book_from(answer, instrument, self._now_ns(), self._book_depth))
+            if before and before != self.books.touch(instrument):
+                await self._client.close()
+            return False
+
+        return step
 
     def _on_trades(self, instrument: Instrument, answer: Any) -> None:
         received_ns, tape = self._now_ns(), self._tapes[instrument.index]
@@ -170,9 +234,20 @@ class CcxtFeed:
         self._on_quote(quote_from_ticker(ticker, instrument, received_ns))
 
     def _on_book(self, instrument: Instrument, answer: Any) -> None:
+        received_ns = self._now_ns()
+        self.books.take(book_from(answer, instrument, received_ns, self._book_depth))
+        self._heard(received_ns)
+
+    def _on_quoted_book(self, instrument: Instrument, answer: Any) -> None:
         quote = quote_from_book(answer, instrument, self._now_ns())
         if quote is not None:
             self._on_quote(quote)
+
+    def _on_told(self, events: Sequence[VenueEvent]) -> None:
+        """What REST tells says nothing of the websockets, where there are any."""
+        if not _QUICK.intersection(self._sources):
+            self._heard(self._now_ns())
+        self._stream.on_events(events)
 
     def _on_quote(self, quote: Quote) -> None:
         """Only what differs from the last: a book changes below its best levels too."""
@@ -263,7 +338,7 @@ class CcxtFeed:
         while True:
             await asyncio.sleep(1.0)
             silence_s = (self._clock.time_ns() - self._last_ns) / 1e9
-            if self.live and silence_s > _SILENCE_S_MAX:
+            if self.live and silence_s > _SILENCE_S_MAX and _QUICK.intersection(self._sources):
                 self._away(f"silent for {silence_s:.0f} s", 0.0)
                 await self._client.close()
 
@@ -279,6 +354,7 @@ class CcxtFeed:
         """Told once, by whichever stream notices first."""
         if self.live:
             self._pipeline.gap_opened(self._exchange, "", "", "disconnect", self._last_ns, reason)
+            self.books.lose_all()
         self.live = False
         if not self._told_away:
             self._told_away = True
@@ -297,23 +373,23 @@ class CcxtFeed:
         return self._clock.time_ns()
 
 
-_Source = tuple[str, str, Callable[[CcxtFeed, Instrument, Any], None]]
-_TRADES: Final[tuple[_Source, ...]] = (
-    ("watchTrades", "watch_trades", CcxtFeed._on_trades),
-    ("fetchTrades", "fetch_trades", CcxtFeed._on_trades),
-)
-_QUOTES: Final[tuple[_Source, ...]] = (
-    ("watchBidsAsks", "watch_bids_asks", CcxtFeed._on_ticker),
-    ("watchOrderBook", "watch_order_book", CcxtFeed._on_book),
-    ("watchTicker", "watch_ticker", CcxtFeed._on_ticker),
-    ("fetchOrderBook", "fetch_order_book", CcxtFeed._on_book),
-    ("fetchTicker", "fetch_ticker", CcxtFeed._on_ticker),
-)
-"""What is asked for, the best first: ccxt's name for having it, its method, what is done with the answer."""
+_Take = Callable[[CcxtFeed, Instrument, Any], None]
 
 
-async def _parked(why: str) -> bool:
-    raise ParkedError(why)
+def _telling(read: Callable[[Any, Instrument, int], VenueEvent]) -> _Take:
+    """What is done with an answer that is handed on as it is."""
+    return lambda feed, instrument, answer: feed._on_told([read(answer, instrument, feed._now_ns())])
+
+
+_TAKERS: Final[dict[AnyChannel, _Take]] = {
+    "quote": CcxtFeed._on_ticker,
+    "trade": CcxtFeed._on_trades,
+    "book": CcxtFeed._on_book,
+    "candle": lambda feed, at, answer: feed._on_told(candles_from(answer, at, feed._now_ns())),
+    "funding": _telling(funding_from),
+    "mark": _telling(mark_from),
+    "open_interest": _telling(open_interest_from),
+}
 
 
 def _touch(quote: Quote) -> tuple[str, str, str, str]:

@@ -8,10 +8,11 @@ from traderd.adapters.ccxt_feed import CcxtFeed
 from traderd.adapters.clock import SystemClock
 from traderd.adapters.telemetry import Telemetry
 from traderd.config.schema import Venue
+from traderd.core.book import Book
 from traderd.core.market import Instrument
 from traderd.runtime.pipeline import Pipeline
 from traderd.venues.ccxt_seats import CcxtSeat, ccxt_seats
-from traderd.venues.dialect import Endpoint
+from traderd.venues.dialect import AnyChannel, Endpoint
 
 
 class CcxtFeeds:
@@ -20,7 +21,7 @@ class CcxtFeeds:
     def __init__(self, venues: Iterable[Venue], first: int) -> None:
         """`first` is the index of the first instrument: the natively spoken ones come before."""
         self._settings = {venue.name: venue for venue in venues if venue.through_ccxt}
-        told = ((venue.name, venue.symbols, venue.channels) for venue in self._settings.values())
+        told = ((venue.name, venue.symbols, venue.channels, venue.book_depth) for venue in self._settings.values())
         self.seats: list[CcxtSeat] = ccxt_seats(told, first)
         self.feeds: dict[str, CcxtFeed] = {}
         """Those that run, by venue."""
@@ -29,6 +30,16 @@ class CcxtFeeds:
     def instruments(self) -> list[Instrument]:
         """As configured, in the order of their indices."""
         return [instrument for seat in self.seats for instrument in seat.instruments]
+
+    @property
+    def books(self) -> dict[int, Book]:
+        """All books, by instrument."""
+        return {index: book for feed in self.feeds.values() for index, book in feed.books.books.items()}
+
+    @property
+    def ways(self) -> dict[str, dict[AnyChannel, str]]:
+        """How each channel comes, by venue: `websocket`, `polled` or `unavailable`; nothing while ccxt is loaded."""
+        return {seat.name: self.feeds[seat.name].ways if seat.name in self.feeds else {} for seat in self.seats}
 
     @property
     def live(self) -> dict[str, bool]:
@@ -62,6 +73,7 @@ class CcxtFeeds:
             seat.name,
             seat.channels,
             seat.instruments,
+            seat.book_depth,
             stream,
             pipeline,
             clock,

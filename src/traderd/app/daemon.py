@@ -296,6 +296,7 @@ class Daemon:
             await asyncio.sleep(interval_s)
             for sessions in self._feeds.venues.values():
                 self._engine.show_books(sessions.books)
+            self._engine.show_books(self._ccxt.books)
             self._pipeline.on_beat()
             for name, live in (self._feeds.live | self._ccxt.live).items():
                 self._readiness.venue(name, live)
@@ -369,7 +370,7 @@ class Daemon:
             "database": self._servers.database,
             "redis": redacted(self._servers.redis_url),
             "venues": {name: {"live": live} for name, live in (self._feeds.live | self._ccxt.live).items()},
-            "through_ccxt": [seat.name for seat in self._ccxt.seats],
+            "through_ccxt": self._ccxt.ways,
             "journals": {"ticks": self._journals.ticks.size, "facts": self._journals.facts.size},
         } | status_of(account(self._pipeline, self._telemetry), self._engine, self._gaps.open_gaps(), self._instruments)
 

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from traderd.config.addresses import redacted_values
-from traderd.config.ccxt_venues import THROUGH_CCXT, reach
+from traderd.config.ccxt_venues import reach, ways_of
 from traderd.config.loading import state_path
 from traderd.config.schema import Config, Venue
 from traderd.core.market import Market
@@ -58,8 +58,13 @@ def seats_of(venue: Venue) -> list[Seat]:
 def _venue(venue: Venue) -> Iterator[dict[str, Any]]:
     """An entry for each of its markets."""
     if venue.through_ccxt:
-        channels = [channel for channel in venue.channels if channel in THROUGH_CCXT]
-        yield _entry(venue, venue.name, endpoint(venue), venue.symbols, channels)
+        how = ways_of(venue.name, venue.channels)
+        channels = [channel for channel, way in how.items() if way != "unavailable"]
+        entry = _entry(venue, venue.name, endpoint(venue), venue.symbols, channels)
+        yield entry | {
+            "channels": [f"{channel} ({how[channel]})" for channel in channels],
+            "unavailable": [channel for channel, way in how.items() if way == "unavailable"],
+        }
     for seat in seats_of(venue):
         symbols = [instrument.symbol for instrument in seat.instruments]
         yield _entry(venue, seat.name, endpoint(venue, seat.market), symbols, seat.channels)
@@ -85,4 +90,4 @@ def _path(venue: Venue) -> str:
     if not venue.through_ccxt:
         return "native"
     how = "its websockets" if reach(venue.name) == "websocket" else "polled REST, as it has no websockets"
-    return f"through ccxt, the slower path: {how}, trades checked against REST each {venue.tape_check_s:g} s, no books"
+    return f"through ccxt, the slower path: {how}, trades checked against REST each {venue.tape_check_s:g} s"

@@ -153,7 +153,7 @@ def _path(venue: Venue, at: KeyPath) -> Iterator[Contradiction]:
     elif venue.via == "ccxt" and not reach(venue.name):
         yield ((*at, "via"), (*at, "name")), f"ccxt has no venue {display(venue.name)}"
     elif venue.through_ccxt and not THROUGH_CCXT.intersection(venue.channels):
-        yield ((*at, "channels"), (*at, "via")), "through ccxt there are only quotes and trades"
+        yield ((*at, "channels"), (*at, "via")), f"through ccxt there are only {', '.join(sorted(THROUGH_CCXT))}"
 
 
 def _markets(venue: Venue, at: KeyPath) -> Iterator[Contradiction]:

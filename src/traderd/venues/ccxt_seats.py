@@ -16,13 +16,14 @@ class CcxtSeat(Struct, frozen=True):
     channels: Sequence[AnyChannel]
     instruments: list[Instrument]
     """As configured: steps and limits are the venue's to tell."""
+    book_depth: int
 
 
-def ccxt_seats(venues: Iterable[tuple[str, Sequence[str], Sequence[AnyChannel]]], first: int) -> list[CcxtSeat]:
-    """From (name, symbols, channels), in the order of configuration; indices from `first` on."""
+def ccxt_seats(venues: Iterable[tuple[str, Sequence[str], Sequence[AnyChannel], int]], first: int) -> list[CcxtSeat]:
+    """From (name, symbols, channels, book depth), in the order of configuration; indices from `first` on."""
     found: list[CcxtSeat] = []
     index = first
-    for name, symbols, channels in venues:
+    for name, symbols, channels, book_depth in venues:
         instruments = []
         for symbol in symbols:
             pair, _, contract = symbol.partition(":")
@@ -32,5 +33,5 @@ def ccxt_seats(venues: Iterable[tuple[str, Sequence[str], Sequence[AnyChannel]]]
                 Instrument(index, name, symbol, symbol, base, quote, market=market, settle=settle, feed="ccxt")
             )
             index += 1
-        found.append(CcxtSeat(name, channels, instruments))
+        found.append(CcxtSeat(name, channels, instruments, book_depth))
     return found

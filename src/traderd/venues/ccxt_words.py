@@ -14,10 +14,22 @@ from urllib.parse import urlsplit
 from msgspec.structs import replace
 
 from traderd.core.errors import BadFrameError
-from traderd.core.market import Instrument, Quote, Side, Trade
+from traderd.core.market import (
+    BookRule,
+    BookSnapshot,
+    Funding,
+    Instrument,
+    Level,
+    MarkPrice,
+    OpenInterest,
+    Quote,
+    Side,
+    Trade,
+    VenueCandle,
+)
 from traderd.venues.dialect import Endpoint
-from traderd.venues.numbers import MS_MAX, is_trade, without_exponent
-from traderd.venues.told import quote_of, side_of, trade_of
+from traderd.venues.numbers import MS_MAX, check_levels, is_trade, without_exponent
+from traderd.venues.told import candle_of, price_of, quantity_of, quote_of, rate_of, side_of, trade_of
 
 _TICK_SIZE: Final = 4
 _DECIMAL_PLACES: Final = 2
@@ -28,6 +40,11 @@ _NOT_SO: Final = (TypeError, ValueError, AttributeError, LookupError, Arithmetic
 """What reading a structure raises that isn't built as ccxt says."""
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
+_UNVERIFIED: Final = BookRule("none")
+"""ccxt tells no number by which a lost message would show."""
+CANDLE_MS: Final = 60_000
+_ENDED_MS: Final = 30_000
+"""So long after its end a candle will change no more, though no later one was told."""
 _SIDES: Final[dict[str, Side]] = {"buy": "buy", "sell": "sell"}
 
 
@@ -99,6 +116,62 @@ def trade_from(trade: Mapping[str, Any], instrument: Instrument, received_ns: in
 
 
 @_or_refused
+def book_from(book: Mapping[str, Any], instrument: Instrument, received_ns: int, depth: int) -> BookSnapshot:
+    """The best levels, so many a side, as a book that begins anew. Raises BadFrameError."""
+    bids, asks = _levels(book["bids"], depth), _levels(book["asks"], depth)
+    time_ns = _time_ns(book.get("timestamp"))
+    return BookSnapshot(instrument, bids, asks, 0, None, time_ns, received_ns, depth, _UNVERIFIED)
+
+
+@_or_refused
+def candles_from(rows: Sequence[Sequence[Any]], instrument: Instrument, received_ns: int) -> list[VenueCandle]:
+    """Candles of a minute as they are now; ccxt doesn't say of any that it has ended. Raises BadFrameError."""
+    return [_candle(row, instrument, received_ns, closed=False) for row in rows]
+
+
+@_or_refused
+def ended_candles_from(
+    rows: Sequence[Sequence[Any]], instrument: Instrument, received_ns: int, after_ms: int
+) -> list[VenueCandle]:
+    """Those that open behind `after_ms` and have ended: a later one is there, or it ended long ago.
+
+    Raises BadFrameError.
+    """
+    opened = sorted(row[0] for row in rows)
+    now_ms = received_ns // 1_000_000
+    return [
+        _candle(row, instrument, received_ns, closed=True)
+        for row in sorted(rows, key=lambda row: int(row[0]))
+        if row[0] > after_ms and (row[0] < opened[-1] or row[0] + CANDLE_MS + _ENDED_MS <= now_ms)
+    ]
+
+
+@_or_refused
+def funding_from(told: Mapping[str, Any], instrument: Instrument, received_ns: int) -> Funding:
+    """The rate of the next funding time. Raises BadFrameError."""
+    next_ns = _time_ns(told.get("fundingTimestamp") or told.get("nextFundingTimestamp"))
+    text = text_of(told.get("fundingRate"))
+    rate = f"-{without_exponent(text[1:])}" if text.startswith("-") else text
+    return Funding(instrument, rate_of(rate), next_ns, _time_ns(told.get("timestamp")), received_ns)
+
+
+@_or_refused
+def mark_from(told: Mapping[str, Any], instrument: Instrument, received_ns: int) -> MarkPrice:
+    """Mark and index price out of a ticker or a funding rate; the index may be missing. Raises BadFrameError."""
+    index = text_of(told.get("indexPrice"))
+    time_ns = _time_ns(told.get("timestamp"))
+    mark = price_of(text_of(told.get("markPrice")))
+    return MarkPrice(instrument, mark, price_of(index) if index else "", time_ns, received_ns)
+
+
+@_or_refused
+def open_interest_from(told: Mapping[str, Any], instrument: Instrument, received_ns: int) -> OpenInterest:
+    """In contracts or units of the base currency, as ccxt has it of the venue. Raises BadFrameError."""
+    quantity = quantity_of(text_of(told.get("openInterestAmount")))
+    return OpenInterest(instrument, quantity, _time_ns(told.get("timestamp")), received_ns)
+
+
+@_or_refused
 def described(market: Mapping[str, Any], precision_mode: int, instrument: Instrument) -> Instrument:
     """The instrument with what ccxt tells of its market; what it doesn't tell stays as it is."""
     precision, limits = market.get("precision") or {}, market.get("limits") or {}
@@ -126,6 +199,19 @@ def rebased(addresses: Any, endpoint: Endpoint) -> Any:
     parts = urlsplit(str(addresses))
     base = endpoint.websocket if parts.scheme in ("ws", "wss") else endpoint.rest
     return base + parts.path
+
+
+def _levels(side: Sequence[Sequence[Any]], depth: int) -> list[Level]:
+    """The best first, as ccxt has them; what is empty is no level."""
+    levels = [(text_of(level[0]), text_of(level[1])) for level in side[:depth]]
+    check_levels(levels)
+    return [level for level in levels if level[1].strip("0.")]
+
+
+def _candle(row: Sequence[Any], instrument: Instrument, received_ns: int, closed: bool) -> VenueCandle:
+    open_, high, low, close, volume = (text_of(number) for number in row[1:6])
+    open_ns = _time_ns(row[0])
+    return candle_of(instrument, "1m", open_ns, (open_, high, low, close), volume, closed, 0, received_ns)
 
 
 def _step(precision: Any, mode: int, unknown: Decimal) -> Decimal:
