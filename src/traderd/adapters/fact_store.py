@@ -14,31 +14,17 @@ from typing import Any
 import asyncpg
 import msgspec
 
-from traderd.adapters.derivative_tables import DERIVATIVES
-from traderd.adapters.fact_tables import (
-    BALANCES,
-    BOOK_LEVELS,
-    FILLS,
-    IN_ORDER,
-    INSTRUMENTS,
-    Table,
-    columns_of,
-    key_of,
-    ns_of,
-    time_of,
-)
+from traderd.adapters.fact_order import WRITE_ORDER
+from traderd.adapters.fact_tables import INSTRUMENTS, Table, columns_of, key_of, ns_of, time_of
 from traderd.adapters.gap_store import gap_of
 from traderd.adapters.postgres import APP_ROLE, DAEMON_USER, Reconnecting, translate
 from traderd.core.errors import StoreRefusedError
 from traderd.core.facts import (
-    BookLevels,
     BreakerEvent,
-    Candle,
     Equity,
     Execution,
     Fact,
     Gap,
-    Indicator,
     Order,
     Position,
     encode_fact,
@@ -181,18 +167,13 @@ async def _write(connection: asyncpg.Connection, facts: Sequence[Fact]) -> None:
     by_type: dict[type, list[Any]] = defaultdict(list)
     for fact in facts:
         by_type[type(fact)].append(fact)
-    await _ensure_partitions(connection, "ohlcv", [fact.open_time_ns for fact in facts if isinstance(fact, Candle)])
-    await _ensure_partitions(
-        connection, "technical_indicators", [fact.time_ns for fact in facts if isinstance(fact, Indicator)]
-    )
-    await _ensure_partitions(connection, "equity_history", [fact.time_ns for fact in facts if isinstance(fact, Equity)])
-    for fact_type, table in IN_ORDER:
-        await _insert(connection, table, by_type[fact_type])
-    for kind, name, table in (*DERIVATIVES, (BookLevels, "order_book_snapshots", BOOK_LEVELS)):
-        await _ensure_partitions(connection, name, [fact.time_ns for fact in by_type[kind]])
-        await _insert(connection, table, by_type[kind])
-    new = await _insert(connection, FILLS, by_type[Execution])
-    await _insert(connection, BALANCES, by_type[Equity])
+    for step in WRITE_ORDER:
+        written = by_type[step.kind]
+        if step.time and written:
+            await _ensure_partitions(connection, step.tables[0], [getattr(fact, step.time) for fact in written])
+        rows = await _insert(connection, step.how, written)
+        if step.kind is Execution:
+            new = rows
     unbooked = _fills_after_equity(facts) & {row["id"] for row in new}
     if unbooked:
         await connection.execute(_BOOK_FILLS, list(unbooked))
@@ -240,9 +221,8 @@ async def _write_owners(connection: asyncpg.Connection, facts: Sequence[Fact]) -
 
 
 async def _ensure_partitions(connection: asyncpg.Connection, table: str, times_ns: Sequence[int]) -> None:
-    if times_ns:
-        first, last = time_of(min(times_ns)), time_of(max(times_ns))
-        await connection.execute("SELECT ensure_partitions($1::text::regclass, $2, $3)", table, first, last)
+    first, last = time_of(min(times_ns)), time_of(max(times_ns))
+    await connection.execute("SELECT ensure_partitions($1::text::regclass, $2, $3)", table, first, last)
 
 
 async def _insert(connection: asyncpg.Connection, table: Table, facts: Sequence[Any]) -> list[asyncpg.Record]:
