@@ -272,7 +272,7 @@ class Engine:
 
     def _snapshots(self, now_ns: int) -> list[BookLevels]:
         """The best levels of every whole book, once in each interval."""
-        if not self._book_interval_ns or now_ns < self._book_due_ns:
+        if not self._book_interval_ns or self._book_due_ns - self._book_interval_ns <= now_ns < self._book_due_ns:
             return []
         self._book_due_ns = now_ns - now_ns % self._book_interval_ns + self._book_interval_ns
         found = map(levels_of, self.board.books, self._instruments, repeat(now_ns))

@@ -101,6 +101,10 @@ class PriceWatch:
         self.clear_ns = 0 if flags else self._due_ns
         return flags
 
+    def clock_set_back(self) -> None:
+        """What was due at a time that won't be for long is due now."""
+        self._due_ns = self.clear_ns = 0
+
     @property
     def band(self) -> float:
         """How far a log return may go within one sample."""
