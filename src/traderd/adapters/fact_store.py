@@ -106,7 +106,27 @@ class PostgresFactStore:
                 return 0
             async with connection.transaction():
                 if await _advance(connection, journal_id, position):
-                    return await _write_singly(connection, facts)
+                    return await self._write_around(connection, facts)
+        return 0
+
+    async def _write_around(self, connection: asyncpg.Connection, facts: Sequence[Fact]) -> int:
+        """All but the facts that the database refuses, found by halving, each half with all the time again."""
+        try:
+            async with connection.transaction():
+                await _write(connection, facts)
+            self._database.go_on()
+        except asyncpg.PostgresError as error:
+            translated = translate(error)
+            if not isinstance(translated, StoreRefusedError):
+                raise
+            self._database.go_on()
+            if len(facts) == 1:
+                await _quarantine(connection, facts[0], str(translated))
+                return 1
+            half = len(facts) // 2
+            return await self._write_around(connection, facts[:half]) + await self._write_around(
+                connection, facts[half:]
+            )
         return 0
 
     async def load_portfolio(self, portfolio: str) -> PortfolioState:
@@ -177,21 +197,6 @@ async def _write(connection: asyncpg.Connection, facts: Sequence[Fact]) -> None:
     unbooked = _fills_after_equity(facts) & {row["id"] for row in new}
     if unbooked:
         await connection.execute(_BOOK_FILLS, list(unbooked))
-
-
-async def _write_singly(connection: asyncpg.Connection, facts: Sequence[Fact]) -> int:
-    refused = 0
-    for fact in facts:
-        try:
-            async with connection.transaction():
-                await _write(connection, [fact])
-        except asyncpg.PostgresError as error:
-            translated = translate(error)
-            if not isinstance(translated, StoreRefusedError):
-                raise
-            await _quarantine(connection, fact, str(translated))
-            refused += 1
-    return refused
 
 
 async def _quarantine(connection: asyncpg.Connection, fact: Fact, reason: str) -> None:
