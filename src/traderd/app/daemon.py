@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 import uvloop
 
+from traderd.adapters.beside import BesideLoop
 from traderd.adapters.books import Books
 from traderd.adapters.clock import SystemClock
 from traderd.adapters.embedded import StateLock
@@ -57,6 +58,7 @@ from traderd.runtime.clocks import watch_clock
 from traderd.runtime.drain import Drain, DrainableJournal
 from traderd.runtime.facts import FactRecords
 from traderd.runtime.gateway import Gateway
+from traderd.runtime.outbox import Outbox
 from traderd.runtime.pipeline import Pipeline
 from traderd.runtime.ports import RecordStore
 from traderd.venues.ccxt_seats import CcxtSeat
@@ -66,6 +68,8 @@ _STOP_S_MAX = 15.0
 """How long a stop may take, but for killing servers that don't heed it: together under 20 s."""
 _LAST_DRAIN_S_MAX = 10.0
 """How much of that is for the database to take the rest."""
+_LAST_ORDERS_S_MAX = 2.0
+"""How long approved orders may wait for the disk before they are left behind, pending."""
 _READY_S_MAX = 10.0
 """After this READY is said even if something is still away: what arrives is journalled."""
 _ORDER_TIMEOUT_S = 10.0
@@ -202,7 +206,17 @@ class Daemon:
         )
         exchange.report = self._pipeline.on_report
         gateway = Gateway(exchange, self._pipeline.on_report, self._clock, _ORDER_TIMEOUT_S, group.create_task)
-        self._pipeline.send = gateway.send
+        beside = BesideLoop()
+        self._closing.callback(beside.close)
+        self._outbox = Outbox(
+            self._journals.facts,
+            beside.do,
+            gateway.send,
+            self._pipeline.stop_trading,
+            self._telemetry.tick_to_order,
+            self._clock,
+        )
+        self._pipeline.send = self._outbox.send
         self._pipeline.fault = self._telemetry.fault
         recordings = Recordings(self._record_dir, self._started_ns)
         self._closing.callback(recordings.close)
@@ -258,9 +272,9 @@ class Daemon:
         await self._fact_drain.wait_caught_up()
         state = await self._until_there(partial(self._facts.load_portfolio, self._config.paper.portfolio))
         now = self._clock.time_ns()
-        self._pipeline.carry_out(self._engine.resume(now, state, state.breaker_tripped, state.trip), now)
+        self._pipeline.carry_out(self._engine.resume(now, state, state.breaker_tripped, state.trip))
         if self._reset_breaker:
-            self._pipeline.carry_out(self._engine.reset_breaker(), now)
+            self._pipeline.carry_out(self._engine.reset_breaker())
         self._pipeline.inherit_gaps(await self._until_there(self._facts.load_open_gaps))
         self._readiness.recovered = True
         self._tasks.append(group.create_task(self._bookkeeping.run(), name="bookkeeping"))
@@ -341,6 +355,10 @@ class Daemon:
     async def _wind_down(self) -> None:
         """No more ticks, no more decisions, everything journalled, the database as far as it gets."""
         await end(self._deciding)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_ORDERS_S_MAX):
+                await self._outbox.empty()
+                await asyncio.sleep(0)  # the gateway's tasks begin
         self._exchange.close()
         self._pipeline.flush()
         if self._draining:
