@@ -67,6 +67,7 @@ _TRIP = """
 _DELIST = """
     UPDATE instruments SET status = 'delisted'
     WHERE exchange = $1 AND symbol = ANY($2::text[]) AND status <> 'delisted'"""
+_OPEN_GAPS = "SELECT * FROM data_gaps WHERE time_to IS NULL AND instance = current_instance()"
 _BALANCE = """
     SELECT cash_balance::text, realized_pnl::text, fees::text, peak_equity::text
     FROM portfolios WHERE id = $1 AND cash_balance IS NOT NULL"""
@@ -75,11 +76,11 @@ _BALANCE = """
 class PostgresFactStore:
     """A FactStore over one connection; it reconnects by itself at the next call after a fault.
 
-    `owner` is the user whom everything belongs to that is written.
+    `owner` is the user whom everything belongs to that is written, `instance` the daemon, of several on one database.
     """
 
-    def __init__(self, dsn: str, timeout_s: float, owner: str = DAEMON_USER) -> None:
-        self._database = Reconnecting(dsn, "traderd facts", timeout_s, APP_ROLE, owner)
+    def __init__(self, dsn: str, timeout_s: float, owner: str = DAEMON_USER, instance: str = "") -> None:
+        self._database = Reconnecting(dsn, "traderd facts", timeout_s, APP_ROLE, owner, instance)
 
     async def cursor(self, journal_id: str) -> int:
         """The position up to which the database has every fact; 0 for a journal that it doesn't know."""
@@ -151,9 +152,9 @@ class PostgresFactStore:
         )
 
     async def load_open_gaps(self) -> list[Gap]:
-        """Every hole in the data whose end nobody recorded."""
+        """Every hole in this instance's data whose end nobody recorded."""
         async with self._database.use() as connection:
-            return [gap_of(row) for row in await connection.fetch("SELECT * FROM data_gaps WHERE time_to IS NULL")]
+            return [gap_of(row) for row in await connection.fetch(_OPEN_GAPS)]
 
     async def save_instruments(self, instruments: Iterable[Instrument]) -> None:
         """Remember what the venues trade; rows that say the same already aren't touched."""

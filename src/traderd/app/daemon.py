@@ -222,12 +222,12 @@ class Daemon:
         self._closing.callback(recordings.close)
         venues = {venue.name: venue for venue in config.venues}
         self._feeds = Feeds(venues, self._pipeline, self._rest, self._clock, self._telemetry, recordings)
-        self._facts = PostgresFactStore(self._servers.dsn, timeout_s, config.owner)
+        self._facts = PostgresFactStore(self._servers.dsn, timeout_s, config.owner, config.instance)
         told = (self._engine, self._pipeline, self._facts, self._clock, self._telemetry, self._migrated)
         spawn = partial(self._beside, group, "instruments")
         self._listings = Listings(self._run, self._instruments, *told, spawn)
         self._feeds.described, self._feeds.delisted = self._listings.described, self._listings.delisted
-        books = Books(self._servers.dsn, timeout_s, config.owner)
+        books = Books(self._servers.dsn, timeout_s, config.owner, config.instance)
         self._closing.push_async_callback(books.close)
         self._bookkeeping = Bookkeeping(config, self._run, books, self._clock, self._log)
         if isinstance(self._feed, RedisFeed):
@@ -238,7 +238,7 @@ class Daemon:
         drains = (self._tick_drain, self._fact_drain)
         self._upkeep = Upkeep(self._servers.dsn, timeout_s, config.storage, drains, self._log)
         healers = Healers(
-            self._servers.dsn, timeout_s, config.engine.timeframes, self._pipeline, self._rest, self._clock,
+            self._servers.dsn, timeout_s, config.instance, config.engine.timeframes, self._pipeline, self._rest, self._clock,
             self._telemetry, drains, self._migrated,
             lambda work: self._deciding.append(group.create_task(work, name="healing")),
         )  # fmt: skip
@@ -381,6 +381,7 @@ class Daemon:
         """For /status and `traderd status`."""
         return {
             "run": self._run,
+            "instance": self._config.instance,
             "mode": self._config.mode,
             "started_ns": self._started_ns,
             "not_ready": self._readiness.reasons,
