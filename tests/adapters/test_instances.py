@@ -87,7 +87,7 @@ async def test_what_another_one_may_be_using_is_refused_and_what_it_gave_up_is_n
     before = await sight.fetch("SELECT * FROM strategies")
     with pytest.raises(ConfigError, match="portfolio 'one' belongs to the daemon without an instance's name: name ano"):
         await second.registers("one")
-    with pytest.raises(ConfigError, match="strategy 'a' belongs to the daemon without .*set status in its row"):
+    with pytest.raises(ConfigError, match=r"strategy 'a' belongs to the daemon without .*set status in its row"):
         await second.registers("two", "a")
     assert await sight.fetch("SELECT * FROM strategies") == before
     assert await sight.fetchval("SELECT count(*) FROM portfolios") == 1, "nothing, or all of it"

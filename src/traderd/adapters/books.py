@@ -1,8 +1,8 @@
 """The books that no fact writes: strategies and settings as config.yaml has them, balances, risk and performance.
 
 What is computed is computed by the database (sql/always/0006_books.sql). Everything here may be repeated, and changes
-nothing where nothing is new. Refuses names that belong to another user, or to another instance of the daemon that may be
-running: one line, before anything is traded.
+nothing where nothing is new. Refuses names that belong to another user, or to another instance of the daemon that may
+be running: one line, before anything is traded.
 """
 
 from collections.abc import Sequence
