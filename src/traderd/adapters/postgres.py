@@ -125,16 +125,18 @@ class Reconnecting:
                         yield connection
             except BaseException as error:
                 await self.close()
-                translated = StoreUnavailableError(_SILENT) if self._late else translate(error)
+                translated = translate(error)
                 if translated is None:
                     raise
-                raise translated from error
+                raise (StoreUnavailableError(_SILENT) if self._late else translated) from error
             finally:
                 self._end()
 
     def go_on(self) -> None:
         """The piece of work has come a step further, and has all its time again."""
         assert self._deadline is not None
+        if self._late:
+            return
         loop = asyncio.get_running_loop()
         if self._hang_up is not None:
             self._hang_up.cancel()
