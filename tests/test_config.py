@@ -147,7 +147,7 @@ engine: 5
         ("risk: {quote_age_ms_max: 20}", "20 isn't above paper.latency_ms, 20"),
         ("paper: {base_currency: EUR}", "strategies[0].symbol: 'BTC/USDT' isn't quoted in paper.base_currency, EUR"),
         ("engine: {timeframes: [1m]}", "strategies[0].timeframe: '1s' isn't in engine.timeframes: 1m"),
-        ("colour: blue", "colour: unknown key 'colour': there are only mode, owner, state_dir, database"),
+        ("colour: blue", "colour: unknown key 'colour': there are only mode, owner, instance, state_dir, database"),
         ("1: 2", "1: unknown key '1'"),
         ("? [a]\n: b", "a key must be one word"),
     ],

@@ -49,7 +49,7 @@ def test_a_service_is_hardened_to_a_score_of_one_and_a_half_or_better(analyze: s
     """systemd's own measure, 0 to 10, less is better; offline it judges the file alone."""
     command = [analyze, "security", "--offline=true", "--no-pager", str(unit)]
     seen = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    score = re.search(rf"Overall exposure level for {re.escape(unit.name)}: ([0-9.]+)", seen)
+    score = re.search(r"Overall exposure level for traderd\S*\.service: ([0-9.]+)", seen)
     assert score is not None, seen
     assert float(score[1]) <= 1.5, seen
 
@@ -62,6 +62,22 @@ def test_systemd_finds_no_fault_in_the_units(analyze: str, tmp_path: Path) -> No
     copies = [str(tmp_path / unit.name) for unit in (*SERVICES, *TIMERS)]
     done = subprocess.run([analyze, "verify", "--man=no", *copies], check=False, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_one_of_several_is_run_as_the_one_that_is_alone() -> None:
+    """Under another user, on other folders and another configuration, and with nothing else different."""
+    alone, several = (
+        [line for line in (FOLDER / name).read_text().splitlines() if line and not line.startswith("#")]
+        for name in ("traderd.service", "traderd@.service")
+    )
+    named = {
+        line.replace("daemon", "daemon %i")
+        .replace("/config.yaml", "/%i.yaml")
+        .replace("/lib/traderd", "/lib/traderd-%i")
+        .replace("StateDirectory=traderd", "StateDirectory=traderd-%i")
+        for line in alone
+    }
+    assert set(several) == named
 
 
 def test_the_unit_waits_for_ready_and_is_watched() -> None:
@@ -107,7 +123,7 @@ def test_a_service_runs_a_command_that_there_is(unit: Path, capsys: pytest.Captu
     """With the installed configuration, whose credentials it is passed."""
     program, *words = _section("Service", unit)["ExecStart"].split()
     assert program == "/opt/traderd/bin/traderd"
-    assert words.pop() == "/etc/traderd/config.yaml"
+    assert words.pop() == ("/etc/traderd/%i.yaml" if unit.stem.endswith("@") else "/etc/traderd/config.yaml")
     assert execute([*words, "--help"]) == 0
     assert "[CONFIG]" in capsys.readouterr().out
     assert re.findall(r"^LoadCredential=(\w+):", unit.read_text(), flags=re.MULTILINE) == ["database", "redis"]

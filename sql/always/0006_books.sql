@@ -2,10 +2,11 @@
 -- All of it is done with the rights of the caller, and costs the same after a year as after a day: equity is looked up at
 -- the ends of minutes and hours (1440 and 720 look-ups in the primary key), never read through.
 
--- Portfolios that lived in the day before: a replayed capture's, whose times are past, isn't among them.
+-- Portfolios of the calling instance that lived in the day before: a replayed capture's, whose times are past, isn't among
+-- them.
 CREATE OR REPLACE FUNCTION live_portfolios(at timestamptz) RETURNS SETOF portfolios LANGUAGE sql STABLE AS $$
     SELECT p.* FROM portfolios p
-    WHERE p.cash_balance IS NOT NULL AND p.environment IS NOT NULL
+    WHERE p.cash_balance IS NOT NULL AND p.environment IS NOT NULL AND p.instance = current_instance()
       AND EXISTS (SELECT FROM equity_history e
                   WHERE e.portfolio_id = p.id AND e.time > at - interval '1 day' AND e.time <= at)
 $$;

@@ -111,7 +111,8 @@ DECLARE
     figures  text[] := TG_ARGV[1]::text[] || '{updated_at}';
     before   jsonb := CASE WHEN TG_OP <> 'INSERT' THEN to_jsonb(OLD) - figures END;
     after    jsonb := CASE WHEN TG_OP <> 'DELETE' THEN to_jsonb(NEW) - figures END;
-    resource text := coalesce(coalesce(after, before) ->> 'id', coalesce(after, before) ->> 'key');
+    one      jsonb := coalesce(after, before);
+    resource text := coalesce(one ->> 'id', concat_ws('/', nullif(one ->> 'instance', ''), one ->> 'key'));
     changed  text[];
 BEGIN
     IF TG_OP = 'UPDATE' THEN

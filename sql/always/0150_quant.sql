@@ -227,7 +227,7 @@ SELECT p.number AS permission_id, p.role, p.resource, p.action
 FROM permissions p;
 
 CREATE VIEW quant.configurations WITH (security_invoker = true) AS
-SELECT c.key, c.value, c.description, c.updated_at, c.updated_by
+SELECT concat_ws('/', nullif(c.instance, ''), c.key) AS key, c.value, c.description, c.updated_at, c.updated_by
 FROM configurations c;
 
 CREATE VIEW quant.audit_logs WITH (security_invoker = true) AS

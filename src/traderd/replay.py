@@ -239,7 +239,7 @@ class _Run:
         running = [asyncio.create_task(drain.run()) for drain in self._drains]
         first_ns = self._clock.now_ns = self._survey.first_ns
         empty = PortfolioState([], "", "", "", "", [])
-        self._pipeline.carry_out(self._engine.resume(first_ns, empty), first_ns)
+        self._pipeline.carry_out(self._engine.resume(first_ns, empty))
         started, stream = asyncio.get_running_loop().time(), None
         next_beat_ns = first_ns
         with Capture(file) as capture:

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from conftest import Database
+from traderd.adapters import fact_store
 from traderd.adapters.fact_store import PostgresFactStore
 from traderd.adapters.fact_tables import key_of, time_of
 from traderd.core.errors import StoreUnavailableError
@@ -389,6 +390,30 @@ async def test_a_fact_that_is_refused_goes_to_quarantine_alone(
     assert await plain_store.cursor(JOURNAL) == 9
     counts = [await connection.fetchval(f"SELECT count(*) FROM {table}") for table in TABLES]
     assert counts == [1] * len(TABLES)
+    await connection.close()
+
+
+async def test_refused_facts_are_found_by_halving(
+    plain_store: PostgresFactStore, plain_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A few writes for each of five among a thousand, and the others are stored."""
+    writes = 0
+    write = fact_store._write
+
+    async def counted(*words: Any) -> None:
+        nonlocal writes
+        writes += 1
+        await write(*words)
+
+    monkeypatch.setattr(fact_store, "_write", counted)
+    facts: list[Fact] = [msgspec.structs.replace(INDICATOR, time_ns=T0 + n * SECOND) for n in range(1000)]
+    for place in (3, 250, 500, 501, 999):
+        facts[place] = msgspec.structs.replace(facts[place], value=Decimal("NaN"))
+    assert await plain_store.store(JOURNAL, 1000, facts) == 5
+    assert writes < 5 * 2 * 11
+    connection = await asyncpg.connect(plain_database.dsn)
+    assert await connection.fetchval("SELECT count(*) FROM technical_indicators") == 995
+    assert await connection.fetchval("SELECT count(*) FROM quarantine") == 5
     await connection.close()
 
 

@@ -104,7 +104,10 @@ async def test_a_server_that_freezes_at_work_is_left_at_the_time_out(
             proxy.stopped = True
             await connection.fetchval("SELECT 1")
 
+    tasks = asyncio.all_tasks()
     assert await fails_in_time(database, work) == "no answer from the database in time"
+    await asyncio.sleep(0.01)
+    assert asyncio.all_tasks() == tasks, "nobody waits any more"
     proxy.stopped = False
     proxy.cut()
     assert await works(database)

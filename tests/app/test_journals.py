@@ -101,7 +101,7 @@ async def test_a_disk_that_fails_a_journal_is_told_and_stops_trading_only_for_th
 ) -> None:
     """EIO from a sync beside the loop: the daemon lives, nothing is lost, and what can't be recorded isn't done."""
     rig = Rig(tmp_path)
-    rig.pipeline.carry_out(rig.engine.resume(START, PortfolioState([], "", "", "", "", [])), START)
+    rig.pipeline.carry_out(rig.engine.resume(START, PortfolioState([], "", "", "", "", [])))
     rig.pipeline.flush()
     assert rig.engine.refusal == ""
     await asyncio.sleep(0.05)

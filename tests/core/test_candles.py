@@ -244,3 +244,15 @@ def test_a_bar_ends_by_the_venues_clock(ahead_ns: int) -> None:
     assert (closed.trades_count, amended.trades_count, builder.late_trades) == (1, 2, 0)
     assert not builder.on_trade(trade("12", "1", opened + 3, received_ns=ours + 501 * MS))
     assert builder.late_trades == 1
+
+
+def test_after_the_clock_was_set_back_bars_go_on_from_what_it_says_then() -> None:
+    """Two hours of a clock that ran ahead make no late trades for two hours, and the bar under way is told as it is."""
+    builder = CandleBuilder(BTC, ["1s", "1m"], GRACE)
+    ahead = ALIGNED + 7_200 * SECOND
+    assert not builder.on_trade(trade("100", "1", ahead))
+    assert [each.open_time_ns for each in builder.clock_set_back(ALIGNED)] == [ahead, ahead]
+    assert not builder.on_trade(trade("101", "2", ALIGNED + 10 * MS))
+    (candle,) = builder.on_trade(trade("102", "3", ALIGNED + SECOND))
+    assert (candle.open_time_ns, candle.open, candle.volume) == (ALIGNED, Decimal(101), Decimal(2))
+    assert builder.late_trades == 0

@@ -38,6 +38,7 @@ from traderd.core.orders import Approved
 from traderd.core.risk import RiskSettings
 from traderd.core.strategy import Opinion, StrategySlot
 from traderd.runtime import pipeline as pipeline_module
+from traderd.runtime.outbox import Outbox
 from traderd.runtime.pipeline import Pipeline, Stream
 from traderd.runtime.ports import JournalRecord, PortfolioState
 
@@ -78,8 +79,6 @@ class Told:
         self.lost_rows += rows
 
     def latency(self, exchange: str, seconds: float) -> None: ...
-
-    def tick_to_order(self, seconds: float) -> None: ...
 
 
 class Feeding(Told):
@@ -133,11 +132,16 @@ class WatchedJournal:
         self._calls.append(f"{self._name} append")
         return self.journal.append(label, rows, payload, first_ns, last_ns)
 
-    def sync(self) -> None:
-        if self.sync_fails:
-            raise JournalError("input/output error")
-        self._calls.append(f"{self._name} sync")
-        self.journal.sync()
+    def durable(self) -> Callable[[], None]:
+        force = self.journal.durable()
+
+        def watched() -> None:
+            force()
+            if self.sync_fails:
+                raise JournalError("input/output error")
+            self._calls.append(f"{self._name} sync")
+
+        return watched
 
     def read(self, after: int, bytes_max: int) -> list[JournalRecord]:
         return self.journal.read(after, bytes_max)
@@ -158,6 +162,16 @@ class Scripted:
     def on_candle(self, candle: Candle) -> Opinion | None:
         word = next(self._words, None)
         return word and Opinion(word, 1.0, 1.0, "as told")
+
+
+def at_once(work: Callable[[], None], done: Callable[[str], None]) -> None:
+    """Nothing is beside a test."""
+    try:
+        work()
+    except JournalError as error:
+        done(str(error))
+    else:
+        done("")
 
 
 class Rig:
@@ -199,14 +213,15 @@ class Rig:
             lambda: None,
         )
         self.exchange.report = self.pipeline.on_report
-        self.pipeline.send = self._send
+        outbox = Outbox(self.facts, at_once, self._send, self.pipeline.stop_trading, lambda seconds: None, self.clock)
+        self.pipeline.send = outbox.send
         self.pipeline.fault = self.faults.append
         self.stream: Stream = self.pipeline.stream("binance", ["BTC/USDT", "ETH/USDT"])
 
     def resume(self) -> "Rig":
         """Trading may begin."""
         now_ns = self.clock.now_ns
-        self.pipeline.carry_out(self.engine.resume(now_ns, PortfolioState([], "", "", "", "", [])), now_ns)
+        self.pipeline.carry_out(self.engine.resume(now_ns, PortfolioState([], "", "", "", "", [])))
         return self
 
     def second(self, price: str = "100") -> None:

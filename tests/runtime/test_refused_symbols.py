@@ -7,10 +7,10 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
-from lines import Line, Venue, until
 from websockets.exceptions import ConnectionClosed
 
 from driven import DrivenLoops
+from lines import Line, Venue, until
 from traderd.config import Sim
 from traderd.runtime import bookkeeping
 from traderd.sim.server import SimulatedExchange

@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
-from lines import Line, Venue, closed_gaps, until
 
 from driven import DrivenLoops
+from lines import Line, Venue, closed_gaps, until
 from traderd.core.facts import Gap
 from traderd.venues.binance import Binance
 from traderd.venues.coinbase import Coinbase

@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from lines import Line, closed_gaps, until
 
 from driven import DrivenLoops
+from lines import Line, closed_gaps, until
 from traderd.config import Sim
 from traderd.core.market import Instrument
 from traderd.sim.faults import Faults

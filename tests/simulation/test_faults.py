@@ -9,8 +9,10 @@ from contextlib import asynccontextmanager
 from http import HTTPStatus
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
+from accounts import settle
 from books import counted, expect_sound_books, rows
 from daemons import DaemonProcess, configuration, exchange, frozen
 from websockets.asyncio.server import ServerConnection, serve
@@ -18,6 +20,8 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
 from conftest import Database
+from proxy import Proxy
+from redis_servers import redis_server
 from traderd.cli import ExitCode
 
 pytestmark = pytest.mark.process
@@ -43,7 +47,7 @@ async def test_a_redis_that_is_away_delays_neither_ticks_nor_orders(
             print(f"SIGTERM with Redis {trouble}: {took_s:.2f} s")
             assert "journalled 0 + quarantined 0 + lost 0" in daemon.printed()
             assert "redis does not take messages" in daemon.events()
-            assert await expect_sound_books(plain_database.dsn) >= status
+            assert await expect_sound_books(plain_database.dsn) >= status["engine"]["fills"]
             slowest = await rows(
                 plain_database.dsn,
                 "SELECT max(waited)::float8 FROM (SELECT min(extract(epoch FROM e.time - o.created_at)) AS waited"
@@ -52,13 +56,54 @@ async def test_a_redis_that_is_away_delays_neither_ticks_nor_orders(
             assert slowest[0][0] < 1.0
 
 
-async def _expect_business_as_usual(daemon: DaemonProcess, stored: int) -> int:
-    """Ticks are stored as they come and orders are filled; returns how many."""
+async def test_a_redis_that_is_slow_cut_off_frozen_or_gone_delays_neither_ticks_nor_orders(
+    plain_database: Database, tmp_path: Path
+) -> None:
+    """One after the other, at 200 ms and 16 KB/s first; after each of them sent = received = stored."""
+    async with exchange(remember=True) as sim, redis_server() as server:
+        with Proxy(server.path, seed=3) as proxy:
+            redis = f"redis://127.0.0.1:{proxy.port}"
+            config = configuration(tmp_path, sim.url, database=plain_database.dsn, redis=redis)
+            with DaemonProcess(config) as daemon:
+                daemon.start()
+                status = await daemon.until(lambda status: status["ticks"]["stored"] > 500)
+                for trouble in (_slow, Proxy.cut, _frozen, _gone, _well):
+                    trouble(proxy)
+                    await asyncio.sleep(2.5)
+                    status = await _expect_business_as_usual(daemon, status["ticks"]["stored"])
+                    found = await settle(daemon, sim, plain_database.dsn)
+                    assert found.stored == found.sent
+                assert proxy.open_connections, "Redis is back, and nobody came"
+                await daemon.terminate()
+                assert "redis does not take messages" in daemon.events()
+                await expect_sound_books(plain_database.dsn)
+
+
+def _slow(proxy: Proxy) -> None:
+    proxy.latency_s, proxy.bytes_per_s = 0.2, 16_000.0
+
+
+def _frozen(proxy: Proxy) -> None:
+    proxy.latency_s = proxy.bytes_per_s = 0.0
+    proxy.stopped = True
+
+
+def _gone(proxy: Proxy) -> None:
+    proxy.stopped, proxy.refusing = False, True
+    proxy.cut()
+
+
+def _well(proxy: Proxy) -> None:
+    proxy.refusing = False
+
+
+async def _expect_business_as_usual(daemon: DaemonProcess, stored: int) -> dict[str, Any]:
+    """Ticks are stored as they come and orders are filled."""
     status = await daemon.until(lambda status: status["engine"]["fills"] > 0 and not status["not_ready"], 30.0)
     assert status["ticks"]["stored"] > stored + 1_000
     assert status["ticks"]["journalled"] + status["ticks"]["pending"] < 500
     assert status["ticks"]["lost"] == 0
-    return int(status["engine"]["fills"])
+    return status
 
 
 BAD = {

@@ -1,7 +1,8 @@
 """The books that no fact writes: strategies and settings as config.yaml has them, balances, risk and performance.
 
 What is computed is computed by the database (sql/always/0006_books.sql). Everything here may be repeated, and changes
-nothing where nothing is new. Refuses names that belong to another user: one line, before anything is traded.
+nothing where nothing is new. Refuses names that belong to another user, or to another instance of the daemon that may
+be running: one line, before anything is traded.
 """
 
 from collections.abc import Sequence
@@ -20,43 +21,56 @@ _OWNER = "SELECT EXISTS (SELECT FROM users WHERE username = $1 AND is_active AND
 _SOURCE = "config.yaml"
 _NAMES = (
     "strategy_class", "strategy_type", "exchange", "symbol", "symbols", "timeframe", "parameters", "entry_rules",
-    "exit_rules", "risk_parameters", "trading_mode", "status", "created_by",
+    "exit_rules", "risk_parameters", "trading_mode", "status", "created_by", "instance",
 )  # fmt: skip
 _COLUMNS, _STORED, _NEW = (", ".join(prefix + name for name in _NAMES) for prefix in ("", "stored.", "EXCLUDED."))
 _STRATEGY = f"""
     INSERT INTO strategies AS stored (id, name, {_COLUMNS}, activated_at)
-    VALUES ($1, $2, $3, $4, $5, $6, ARRAY[$6], $7, $8, $9, $10, $11, $12, 'active', '{_SOURCE}', now())
+    VALUES ($1, $2, $3, $4, $5, $6, ARRAY[$6], $7, $8, $9, $10, $11, $12, 'active', '{_SOURCE}',
+            current_instance(), now())
     ON CONFLICT (id) DO UPDATE SET ({_COLUMNS}) = ROW ({_NEW}),
         activated_at = CASE WHEN stored.status = 'active' THEN coalesce(stored.activated_at, now()) ELSE now() END
-    WHERE ({_STORED}) IS DISTINCT FROM ({_NEW})"""
-_OURS = {
-    "portfolio": "SELECT user_id = current_user_id() FROM portfolios WHERE id = $1",
-    "strategy": "SELECT user_id = current_user_id() FROM strategies WHERE id = $1",
+    WHERE ({_STORED}) IS DISTINCT FROM ({_NEW})
+      AND (stored.instance = EXCLUDED.instance OR (stored.created_by, stored.status) <> ('{_SOURCE}', 'active'))"""
+_HOLDER = {
+    "portfolio": "SELECT user_id = current_user_id() AS ours, instance FROM portfolios WHERE id = $1",
+    "strategy": "SELECT user_id = current_user_id() AS ours, instance FROM strategies WHERE id = $1",
+}
+_GIVEN_UP = {
+    "portfolio": "set is_active in its row of portfolios to false",
+    "strategy": "set status in its row of strategies to stopped",
 }
 _STOP_OTHERS = f"""
     UPDATE strategies SET status = 'stopped'
-    WHERE created_by = '{_SOURCE}' AND status = 'active' AND user_id = current_user_id() AND NOT id = ANY($1::uuid[])"""
+    WHERE created_by = '{_SOURCE}' AND status = 'active' AND user_id = current_user_id()
+      AND instance = current_instance() AND NOT id = ANY($1::uuid[])"""
 _PORTFOLIO = """
     INSERT INTO portfolios AS stored (id, name, environment, broker) VALUES ($1, $2, $3, $3)
-    ON CONFLICT (id) DO UPDATE SET environment = EXCLUDED.environment, broker = EXCLUDED.broker, is_active = true
-    WHERE (stored.environment, stored.broker, stored.is_active)
-          IS DISTINCT FROM (EXCLUDED.environment, EXCLUDED.broker, true)"""
+    ON CONFLICT (id) DO UPDATE SET environment = EXCLUDED.environment, broker = EXCLUDED.broker, is_active = true,
+        instance = EXCLUDED.instance
+    WHERE (stored.environment, stored.broker, stored.is_active, stored.instance)
+          IS DISTINCT FROM (EXCLUDED.environment, EXCLUDED.broker, true, EXCLUDED.instance)
+      AND (stored.instance = EXCLUDED.instance OR NOT stored.is_active)"""
 _SECTION = """
     INSERT INTO configurations AS stored (key, value, description, updated_by) VALUES ($1, $2, $3, $4)
-    ON CONFLICT (key) DO UPDATE SET value = EXCLUDED.value, description = EXCLUDED.description,
+    ON CONFLICT (instance, key) DO UPDATE SET value = EXCLUDED.value, description = EXCLUDED.description,
         updated_by = EXCLUDED.updated_by
     WHERE (stored.value, stored.description) IS DISTINCT FROM (EXCLUDED.value, EXCLUDED.description)"""
 _KEPT = ("record_balances", "record_risk_metrics", "refresh_performance", "expire_signals")
 
 
 class Books:
-    """Over one connection; it reconnects by itself at the next call after a fault. `owner` owns what is written."""
+    """Over one connection; it reconnects by itself at the next call after a fault.
 
-    def __init__(self, dsn: str, timeout_s: float, owner: str = DAEMON_USER) -> None:
+    `owner` owns what is written, by the daemon named `instance`.
+    """
+
+    def __init__(self, dsn: str, timeout_s: float, owner: str = DAEMON_USER, instance: str = "") -> None:
         self._dsn = dsn
         self._timeout_s = timeout_s
         self._owner = owner
-        self._database = Reconnecting(dsn, "traderd books", timeout_s, APP_ROLE, owner)
+        self._instance = instance
+        self._database = Reconnecting(dsn, "traderd books", timeout_s, APP_ROLE, owner, instance)
 
     async def expect_owner(self) -> None:
         """Raises ConfigError when there is no such user, or it is switched off."""
@@ -78,9 +92,9 @@ class Books:
         A strategy whose rules are as they were gets no new version. Raises ConfigError where a name is somebody else's.
         """
         async with self._database.use() as connection, connection.transaction():
-            await _take(connection, "portfolio", portfolio, _PORTFOLIO, environment)
+            await self._take(connection, "portfolio", portfolio, _PORTFOLIO, environment)
             for entry in strategies:
-                await _take(connection, "strategy", entry.name, _STRATEGY, *_row(entry))
+                await self._take(connection, "strategy", entry.name, _STRATEGY, *_row(entry))
             await connection.execute(_STOP_OTHERS, [key_of("strategy", entry.name) for entry in strategies])
 
     async def configure(self, sections: Sequence[Section], run: str) -> None:
@@ -107,19 +121,23 @@ class Books:
         """Close the connection, if there is one."""
         await self._database.close()
 
-
-async def _take(connection: asyncpg.Connection, kind: str, name: str, statement: str, *row: Any) -> None:
-    """Write it, and see that it is ours: an upsert that changes nothing is silent about another's row."""
-    key = key_of(kind, name)
-    try:
-        await connection.execute(statement, key, name, *row)
-        ours = await connection.fetchval(_OURS[kind], key)
-    except asyncpg.InsufficientPrivilegeError as error:
-        ours, why = False, f": {error}"
-    else:
-        why = ""
-    if not ours:
-        raise ConfigError([f"the {kind} {name!r} isn't this owner's: give it another name, or name its owner{why}"])
+    async def _take(self, connection: asyncpg.Connection, kind: str, name: str, statement: str, *row: Any) -> None:
+        """Write it, and see that it is ours: an upsert that changes nothing is silent about another's row."""
+        key = key_of(kind, name)
+        try:
+            await connection.execute(statement, key, name, *row)
+            holder = await connection.fetchrow(_HOLDER[kind], key)
+        except asyncpg.InsufficientPrivilegeError as error:
+            holder, why = None, f": {error}"
+        else:
+            why = ""
+        if holder is None or not holder["ours"]:
+            raise ConfigError([f"the {kind} {name!r} isn't this owner's: give it another name, or name its owner{why}"])
+        if (other := holder["instance"]) != self._instance:
+            whose = f"the instance {other!r}" if other else "the daemon without an instance's name"
+            raise ConfigError(
+                [f"the {kind} {name!r} belongs to {whose}: name another, or, if that one has ended, {_GIVEN_UP[kind]}"]
+            )
 
 
 def _row(entry: StrategyEntry) -> tuple[Any, ...]:

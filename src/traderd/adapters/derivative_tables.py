@@ -1,9 +1,7 @@
 """What contracts tell besides quotes and trades → its four tables. Written again, a fact changes nothing."""
 
-from typing import Final
-
 from traderd.adapters.fact_tables import Table, insert_into, time_of
-from traderd.core.facts import Derivative, FundingRate, Liquidated, Mark, OpenContracts
+from traderd.core.facts import Derivative
 
 _KEY = "time timestamptz, symbol text, exchange text, time_received timestamptz"
 
@@ -51,11 +49,3 @@ LIQUIDATIONS = Table(
     lambda v: (*_keys(v), v.side, v.price, v.quantity),
     lambda v: (*_key(v), v.side, v.price, v.quantity, v.received_ns // 1000),
 )
-
-DERIVATIVES: Final[tuple[tuple[type[Derivative], str, Table], ...]] = (
-    (FundingRate, "funding_rates", FUNDING),
-    (Mark, "mark_prices", MARKS),
-    (OpenContracts, "open_interest", OPEN_INTEREST),
-    (Liquidated, "liquidations", LIQUIDATIONS),
-)
-"""Each kind of fact, the table that it goes into, and how."""

@@ -14,31 +14,18 @@ from typing import Any
 import asyncpg
 import msgspec
 
-from traderd.adapters.derivative_tables import DERIVATIVES
-from traderd.adapters.fact_tables import (
-    BALANCES,
-    BOOK_LEVELS,
-    FILLS,
-    IN_ORDER,
-    INSTRUMENTS,
-    Table,
-    arguments_of,
-    key_of,
-    ns_of,
-    time_of,
-)
+from traderd.adapters.fact_order import WRITE_ORDER
+from traderd.adapters.fact_tables import INSTRUMENTS, Table, arguments_of, key_of, ns_of, time_of
 from traderd.adapters.gap_store import gap_of
 from traderd.adapters.postgres import APP_ROLE, DAEMON_USER, Reconnecting, translate
 from traderd.core.errors import StoreRefusedError
 from traderd.core.facts import (
-    BookLevels,
     BreakerEvent,
     Candle,
     Equity,
     Execution,
     Fact,
     Gap,
-    Indicator,
     Order,
     Position,
     encode_fact,
@@ -81,6 +68,7 @@ _TRIP = """
 _DELIST = """
     UPDATE instruments SET status = 'delisted'
     WHERE exchange = $1 AND symbol = ANY($2::text[]) AND status <> 'delisted'"""
+_OPEN_GAPS = "SELECT * FROM data_gaps WHERE time_to IS NULL AND instance = current_instance()"
 _BALANCE = """
     SELECT cash_balance::text, realized_pnl::text, fees::text, peak_equity::text
     FROM portfolios WHERE id = $1 AND cash_balance IS NOT NULL"""
@@ -89,11 +77,11 @@ _BALANCE = """
 class PostgresFactStore:
     """A FactStore over one connection; it reconnects by itself at the next call after a fault.
 
-    `owner` is the user whom everything belongs to that is written.
+    `owner` is the user whom everything belongs to that is written, `instance` the daemon, of several on one database.
     """
 
-    def __init__(self, dsn: str, timeout_s: float, owner: str = DAEMON_USER) -> None:
-        self._database = Reconnecting(dsn, "traderd facts", timeout_s, APP_ROLE, owner)
+    def __init__(self, dsn: str, timeout_s: float, owner: str = DAEMON_USER, instance: str = "") -> None:
+        self._database = Reconnecting(dsn, "traderd facts", timeout_s, APP_ROLE, owner, instance)
 
     async def cursor(self, journal_id: str) -> int:
         """The position up to which the database has every fact; 0 for a journal that it doesn't know."""
@@ -120,7 +108,27 @@ class PostgresFactStore:
                 return 0
             async with connection.transaction():
                 if await _advance(connection, journal_id, position):
-                    return await _write_singly(connection, facts)
+                    return await self._write_around(connection, facts)
+        return 0
+
+    async def _write_around(self, connection: asyncpg.Connection, facts: Sequence[Fact]) -> int:
+        """All but the facts that the database refuses, found by halving, each half with all the time again."""
+        try:
+            async with connection.transaction():
+                await _write(connection, facts)
+            self._database.go_on()
+        except asyncpg.PostgresError as error:
+            translated = translate(error)
+            if not isinstance(translated, StoreRefusedError):
+                raise
+            self._database.go_on()
+            if len(facts) == 1:
+                await _quarantine(connection, facts[0], str(translated))
+                return 1
+            half = len(facts) // 2
+            return await self._write_around(connection, facts[:half]) + await self._write_around(
+                connection, facts[half:]
+            )
         return 0
 
     async def load_portfolio(self, portfolio: str) -> PortfolioState:
@@ -145,9 +153,9 @@ class PostgresFactStore:
         )
 
     async def load_open_gaps(self) -> list[Gap]:
-        """Every hole in the data whose end nobody recorded."""
+        """Every hole in this instance's data whose end nobody recorded."""
         async with self._database.use() as connection:
-            return [gap_of(row) for row in await connection.fetch("SELECT * FROM data_gaps WHERE time_to IS NULL")]
+            return [gap_of(row) for row in await connection.fetch(_OPEN_GAPS)]
 
     async def save_instruments(self, instruments: Iterable[Instrument]) -> None:
         """Remember what the venues trade; rows that say the same already aren't touched."""
@@ -182,34 +190,16 @@ async def _write(connection: asyncpg.Connection, facts: Sequence[Fact]) -> None:
         by_type[type(fact)].append(fact)
     owned = [fact for fact in facts if type(fact) is not Candle] if Candle in by_type else facts
     await _write_owners(connection, owned)
-    await _ensure_partitions(connection, "ohlcv", [fact.open_time_ns for fact in by_type[Candle]])
-    await _ensure_partitions(connection, "technical_indicators", [fact.time_ns for fact in by_type[Indicator]])
-    await _ensure_partitions(connection, "equity_history", [fact.time_ns for fact in by_type[Equity]])
-    for fact_type, table in IN_ORDER:
-        await _insert(connection, table, by_type[fact_type])
-    for kind, name, table in (*DERIVATIVES, (BookLevels, "order_book_snapshots", BOOK_LEVELS)):
-        await _ensure_partitions(connection, name, [fact.time_ns for fact in by_type[kind]])
-        await _insert(connection, table, by_type[kind])
-    new = await _insert(connection, FILLS, by_type[Execution])
-    await _insert(connection, BALANCES, by_type[Equity])
+    for step in WRITE_ORDER:
+        written = by_type[step.kind]
+        if step.time and written:
+            await _ensure_partitions(connection, step.tables[0], [getattr(fact, step.time) for fact in written])
+        rows = await _insert(connection, step.how, written)
+        if step.kind is Execution:
+            new = rows
     unbooked = _fills_after_equity(owned) & {row["id"] for row in new}
     if unbooked:
         await connection.execute(_BOOK_FILLS, list(unbooked))
-
-
-async def _write_singly(connection: asyncpg.Connection, facts: Sequence[Fact]) -> int:
-    refused = 0
-    for fact in facts:
-        try:
-            async with connection.transaction():
-                await _write(connection, [fact])
-        except asyncpg.PostgresError as error:
-            translated = translate(error)
-            if not isinstance(translated, StoreRefusedError):
-                raise
-            await _quarantine(connection, fact, str(translated))
-            refused += 1
-    return refused
 
 
 async def _quarantine(connection: asyncpg.Connection, fact: Fact, reason: str) -> None:
@@ -239,9 +229,8 @@ async def _write_owners(connection: asyncpg.Connection, facts: Sequence[Fact]) -
 
 
 async def _ensure_partitions(connection: asyncpg.Connection, table: str, times_ns: Sequence[int]) -> None:
-    if times_ns:
-        first, last = time_of(min(times_ns)), time_of(max(times_ns))
-        await connection.execute("SELECT ensure_partitions($1::text::regclass, $2, $3)", table, first, last)
+    first, last = time_of(min(times_ns)), time_of(max(times_ns))
+    await connection.execute("SELECT ensure_partitions($1::text::regclass, $2, $3)", table, first, last)
 
 
 async def _insert(connection: asyncpg.Connection, table: Table, facts: Sequence[Any]) -> list[asyncpg.Record]:

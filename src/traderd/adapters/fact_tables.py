@@ -14,8 +14,6 @@ from uuid import UUID, uuid5
 import msgspec
 from msgspec import Struct
 
-from traderd.core.facts import Alert, BreakerEvent, Candle, Equity, Fact, Gap, Indicator, Order, Position, Signal
-
 _NAMESPACE = UUID("5ab2a2a0-6f0c-5a8e-9d27-4b1d7c1f6e55")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 Row = tuple[Any, ...]
@@ -358,16 +356,3 @@ INSTRUMENTS = Table(
     ),
     lambda i: (i.exchange, i.symbol),
 )  # fmt: skip
-
-IN_ORDER: tuple[tuple[type[Fact], Table], ...] = (
-    (Candle, CANDLES),
-    (Indicator, INDICATORS),
-    (Signal, SIGNALS),
-    (Order, ORDERS),
-    (Position, POSITIONS),
-    (Equity, EQUITY),
-    (Alert, ALERTS),
-    (BreakerEvent, BREAKER_EVENTS),
-    (Gap, GAPS),
-)
-"""What is written by its one statement alone, in an order that satisfies the foreign keys."""

@@ -19,6 +19,7 @@ from traderd.runtime.ports import Side
 _UNHEALED = """
     SELECT * FROM data_gaps
     WHERE exchange = $1 AND status = 'closed' AND (channel IS NULL OR channel = 'trade')
+      AND instance = current_instance()
     ORDER BY time_to DESC, time_from DESC LIMIT $2"""
 # A trade that the stream brought is on the side of the hole on which it was received, whatever its own time. What was
 # backfilled is on neither: it may lie in the hole.
@@ -45,7 +46,8 @@ _DERIVE = """
                        has_gap)
     SELECT bar.*, EXISTS (
         SELECT FROM data_gaps g
-        WHERE g.exchange = bar.exchange AND (g.symbol IS NULL OR g.symbol = bar.symbol)
+        WHERE g.exchange = bar.exchange
+          AND (g.symbol = bar.symbol OR g.symbol IS NULL AND g.instance = current_instance())
           AND (g.channel IS NULL OR g.channel = 'trade') AND g.status <> 'healed' AND g.id <> $7
           AND g.time_from < bar.time + $6 AND (g.time_to IS NULL OR g.time_to >= bar.time))
     FROM (
@@ -75,10 +77,10 @@ _WITHOUT_SIDE = timedelta(minutes=1)
 
 
 class GapStore:
-    """Over one connection; it reconnects by itself at the next call after a fault."""
+    """Over one connection; it reconnects by itself at the next call after a fault. Gaps are those of one `instance`."""
 
-    def __init__(self, dsn: str, timeout_s: float) -> None:
-        self._database = Reconnecting(dsn, "traderd healing", timeout_s, APP_ROLE)
+    def __init__(self, dsn: str, timeout_s: float, instance: str = "") -> None:
+        self._database = Reconnecting(dsn, "traderd healing", timeout_s, APP_ROLE, instance=instance)
 
     async def unhealed(self, exchange: str) -> list[Gap]:
         """The closed gaps whose trades nobody has fetched yet, the newest first."""

@@ -139,6 +139,23 @@ class FileJournal:
                 self._mend()
             raise self._fault(error) from error
 
+    def durable(self) -> Callable[[], None]:
+        """A sync of what is appended by now and of nothing else, for another thread. Both raise JournalError."""
+        self._mend()
+        with self._translated():
+            segment, fd = self._active, os.dup(self._fd)  # one that is left meanwhile was synced at that
+
+        def force() -> None:
+            try:
+                os.fdatasync(fd)
+            except OSError as error:
+                segment.sync_failed = True
+                raise self._fault(error) from error
+            finally:
+                os.close(fd)
+
+        return force
+
     def detached_sync(self) -> Callable[[], None]:
         """A sync of what is appended by now, and `tidy`, for another thread. May raise JournalError."""
         segment = self._active

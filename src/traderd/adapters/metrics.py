@@ -56,6 +56,7 @@ class Metrics:
         self.batch_rows = self._histogram("batch_rows", "Rows in one database transaction.", _ROWS)
         self.copy_seconds = self._histogram("copy_seconds", "Duration of one database transaction.", _COPY_S)
         self.loop_lag = self._histogram("event_loop_lag_seconds", "How late the event loop wakes up.", _LOOP_LAG_S)
+        self.tasks = self._gauge("tasks", "Tasks of the event loop that haven't ended.")
 
     def _trading(self) -> None:
         self.candles = self._counter("candles", "Closed bars.", ("timeframe",))
@@ -187,8 +188,9 @@ class Metrics:
 
 
 async def watch_loop_lag(metrics: Metrics, interval_s: float) -> None:
-    """Until cancelled: sleep for the interval and observe how much longer it took."""
+    """Until cancelled: sleep for the interval and observe how much longer it took. Tasks are counted when asked for."""
     loop = asyncio.get_running_loop()
+    metrics.tasks.set_function(lambda: len(asyncio.all_tasks(loop)))
     while True:
         due = loop.time() + interval_s
         await asyncio.sleep(interval_s)

@@ -39,12 +39,13 @@ async def connect(
     role: str | None = None,
     acts_as: str | None = None,
     pooled: bool = False,
+    instance: str = "",
 ) -> asyncpg.Connection:
     """Open one connection in UTC on which no statement lasts longer than `timeout_s` (0: without a limit).
 
     The server ends a late statement; when the server itself is silent, we do, two seconds later. With `role` it has
     that role's rights, where the role exists and the login role may take it; with `acts_as` (a username) the rows
-    that it writes belong to that user, once the schema knows users.
+    that it writes belong to that user, once the schema knows users, and with `instance` to that daemon of several.
 
     `dsn` may also be a reference (`credential:NAME` and the like): it is read anew each time, so that a password may
     be changed. Of several hosts the first is taken that answers and, for the daemon or of several, takes writes. A
@@ -54,7 +55,7 @@ async def connect(
         hosts = hosts_of(resolved(dsn))
     except (AddressError, ValueError) as error:
         raise StoreUnavailableError(str(error)) from error
-    session = Session(name, timeout_s, role, acts_as, writes=role is not None or len(hosts) > 1)
+    session = Session(name, timeout_s, role, acts_as, role is not None or len(hosts) > 1, instance)
     # A host that has frozen leaves enough of the time for the others, and for the work.
     allowed_s = min(timeout_s + 2 if timeout_s else _CONNECT_S_MAX, _CONNECT_S_MAX)
     allowed_s = min(allowed_s, timeout_s or allowed_s) / (len(hosts) + 1) if len(hosts) > 1 else allowed_s
@@ -78,14 +79,21 @@ class Reconnecting:
     """
 
     def __init__(
-        self, dsn: str, name: str, timeout_s: float, role: str | None = None, acts_as: str | None = None
+        self,
+        dsn: str,
+        name: str,
+        timeout_s: float,
+        role: str | None = None,
+        acts_as: str | None = None,
+        instance: str = "",
     ) -> None:
         self._dsn = dsn
         self._name = name
         self._timeout_s = timeout_s
         self._role = role
         self._acts_as = acts_as
-        self._session = Session(name, timeout_s, role, acts_as, writes=True)
+        self._instance = instance
+        self._session = Session(name, timeout_s, role, acts_as, True, instance)
         self._connection: asyncpg.Connection | None = None
         self._one_at_a_time = asyncio.Lock()
         self._deadline: asyncio.Timeout | None = None
@@ -117,16 +125,18 @@ class Reconnecting:
                         yield connection
             except BaseException as error:
                 await self.close()
-                translated = StoreUnavailableError(_SILENT) if self._late else translate(error)
+                translated = translate(error)
                 if translated is None:
                     raise
-                raise translated from error
+                raise (StoreUnavailableError(_SILENT) if self._late else translated) from error
             finally:
                 self._end()
 
     def go_on(self) -> None:
         """The piece of work has come a step further, and has all its time again."""
         assert self._deadline is not None
+        if self._late:
+            return
         loop = asyncio.get_running_loop()
         if self._hang_up is not None:
             self._hang_up.cancel()
@@ -143,7 +153,7 @@ class Reconnecting:
     async def _opened(self) -> asyncpg.Connection:
         if self._connection is None or self._connection.is_closed():
             self._connection = await connect(
-                self._dsn, self._name, self._timeout_s, self._role, self._acts_as, pooled=True
+                self._dsn, self._name, self._timeout_s, self._role, self._acts_as, True, self._instance
             )
             self.connected += 1
         return self._connection

@@ -51,6 +51,8 @@ class Session(Struct, frozen=True):
     acts_as: str | None
     writes: bool
     """A server that only reads won't do."""
+    instance: str = ""
+    """Of the daemons on this database, which it belongs to."""
 
     def settings(self) -> dict[str, str]:
         """Those that a server takes at the start of a session; a pooler takes but the first."""
@@ -81,6 +83,7 @@ class Session(Struct, frozen=True):
             "idle_in_transaction_session_timeout": "60000",
             "traderd.role": self.role or "",
             "traderd.acts_as": self.acts_as or "",
+            "traderd.instance": self.instance,
             "traderd.writes": "on" if self.writes else "off",
         }
 

@@ -7,6 +7,8 @@ the first, and whatever isn't an answer in RESP2.
 """
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
@@ -55,7 +57,8 @@ class RedisLink:
         connection: AbstractConnection = self._pool.make_connection()  # type: ignore[no-untyped-call]
         try:
             async with asyncio.timeout(self._timeout_s):
-                await connection.connect()  # type: ignore[no-untyped-call]
+                with _uvloops_words():
+                    await connection.connect()  # type: ignore[no-untyped-call]
         except BaseException:
             _abort(connection)
             raise
@@ -74,7 +77,8 @@ class RedisLink:
         if connection is None or connection._writer is None or connection._reader is None:
             raise ConnectionError("there is no connection")
         try:
-            connection._writer.write(commands)
+            with _uvloops_words():
+                connection._writer.write(commands)
             answer = await self._read(connection._reader, replies)
         except BaseException:
             _abort(connection)
@@ -132,6 +136,17 @@ def at(url: str, host: str, port: int) -> str:
     user, sign, _ = old.netloc.rpartition("@")
     name = f"[{host}]" if ":" in host else host
     return old._replace(netloc=f"{user}{sign}{name}:{port}").geturl()
+
+
+@contextmanager
+def _uvloops_words() -> Iterator[None]:
+    """Who writes to a connection that was just reset hears of a closed handler there, and nothing from asyncio."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "handler is closed" not in str(error):
+            raise
+        raise ConnectionError("the server hung up") from error
 
 
 def _refusal(answer: bytes) -> RedisError:

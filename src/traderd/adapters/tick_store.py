@@ -4,6 +4,13 @@ The cursor is moved first, and only from behind the first record: the row lock m
 lost transaction that is still running on the server, wait or fail. So a batch whose outcome nobody knows is never
 written twice. Rows that the database refuses are found under savepoints, by the line that the server names or else by
 halving, and quarantined with its words: about three COPYs each, and the other rows are stored.
+
+One connection: a second or third COPY beside it costs the server the same 2.5 to 2.9 µs of CPU a row, which is less
+than a tick costs the daemon: on two cores it is the daemon that bounds. Not used either is TimescaleDB's COPY straight
+into the columnstore (enable_direct_compress_copy; measured on 2.30-dev, CPU a row of the COPY and of the compression
+that both ways need later, since what it leaves is unordered): in transactions of 4 MiB 2.45 + 1.25 µs against 2.10 +
+2.05 µs for rows, in those of 500 rows, which are the ordinary ones, 5.3 + 1.5 µs against 3.3 + 2.1 µs; 34 bytes a row
+in the end either way.
 """
 
 import re

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 import uvloop
 
+from traderd.adapters.beside import BesideLoop
 from traderd.adapters.books import Books
 from traderd.adapters.clock import SystemClock
 from traderd.adapters.embedded import StateLock
@@ -57,6 +58,7 @@ from traderd.runtime.clocks import watch_clock
 from traderd.runtime.drain import Drain, DrainableJournal
 from traderd.runtime.facts import FactRecords
 from traderd.runtime.gateway import Gateway
+from traderd.runtime.outbox import Outbox
 from traderd.runtime.pipeline import Pipeline
 from traderd.runtime.ports import RecordStore
 from traderd.venues.ccxt_seats import CcxtSeat
@@ -66,6 +68,8 @@ _STOP_S_MAX = 15.0
 """How long a stop may take, but for killing servers that don't heed it: together under 20 s."""
 _LAST_DRAIN_S_MAX = 10.0
 """How much of that is for the database to take the rest."""
+_LAST_ORDERS_S_MAX = 2.0
+"""How long approved orders may wait for the disk before they are left behind, pending."""
 _READY_S_MAX = 10.0
 """After this READY is said even if something is still away: what arrives is journalled."""
 _ORDER_TIMEOUT_S = 10.0
@@ -202,18 +206,28 @@ class Daemon:
         )
         exchange.report = self._pipeline.on_report
         gateway = Gateway(exchange, self._pipeline.on_report, self._clock, _ORDER_TIMEOUT_S, group.create_task)
-        self._pipeline.send = gateway.send
+        beside = BesideLoop()
+        self._closing.callback(beside.close)
+        self._outbox = Outbox(
+            self._journals.facts,
+            beside.do,
+            gateway.send,
+            self._pipeline.stop_trading,
+            self._telemetry.tick_to_order,
+            self._clock,
+        )
+        self._pipeline.send = self._outbox.send
         self._pipeline.fault = self._telemetry.fault
         recordings = Recordings(self._record_dir, self._started_ns)
         self._closing.callback(recordings.close)
         venues = {venue.name: venue for venue in config.venues}
         self._feeds = Feeds(venues, self._pipeline, self._rest, self._clock, self._telemetry, recordings)
-        self._facts = PostgresFactStore(self._servers.dsn, timeout_s, config.owner)
+        self._facts = PostgresFactStore(self._servers.dsn, timeout_s, config.owner, config.instance)
         told = (self._engine, self._pipeline, self._facts, self._clock, self._telemetry, self._migrated)
         spawn = partial(self._beside, group, "instruments")
         self._listings = Listings(self._run, self._instruments, *told, spawn)
         self._feeds.described, self._feeds.delisted = self._listings.described, self._listings.delisted
-        books = Books(self._servers.dsn, timeout_s, config.owner)
+        books = Books(self._servers.dsn, timeout_s, config.owner, config.instance)
         self._closing.push_async_callback(books.close)
         self._bookkeeping = Bookkeeping(config, self._run, books, self._clock, self._log)
         if isinstance(self._feed, RedisFeed):
@@ -224,8 +238,8 @@ class Daemon:
         drains = (self._tick_drain, self._fact_drain)
         self._upkeep = Upkeep(self._servers.dsn, timeout_s, config.storage, drains, self._log)
         healers = Healers(
-            self._servers.dsn, timeout_s, config.engine.timeframes, self._pipeline, self._rest, self._clock,
-            self._telemetry, drains, self._migrated,
+            self._servers.dsn, timeout_s, config.instance, config.engine.timeframes, self._pipeline, self._rest,
+            self._clock, self._telemetry, drains, self._migrated,
             lambda work: self._deciding.append(group.create_task(work, name="healing")),
         )  # fmt: skip
         self._closing.push_async_callback(healers.close)
@@ -258,9 +272,9 @@ class Daemon:
         await self._fact_drain.wait_caught_up()
         state = await self._until_there(partial(self._facts.load_portfolio, self._config.paper.portfolio))
         now = self._clock.time_ns()
-        self._pipeline.carry_out(self._engine.resume(now, state, state.breaker_tripped, state.trip), now)
+        self._pipeline.carry_out(self._engine.resume(now, state, state.breaker_tripped, state.trip))
         if self._reset_breaker:
-            self._pipeline.carry_out(self._engine.reset_breaker(), now)
+            self._pipeline.carry_out(self._engine.reset_breaker())
         self._pipeline.inherit_gaps(await self._until_there(self._facts.load_open_gaps))
         self._readiness.recovered = True
         self._tasks.append(group.create_task(self._bookkeeping.run(), name="bookkeeping"))
@@ -342,6 +356,10 @@ class Daemon:
     async def _wind_down(self) -> None:
         """No more ticks, no more decisions, everything journalled, the database as far as it gets."""
         await end(self._deciding)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_ORDERS_S_MAX):
+                await self._outbox.empty()
+                await asyncio.sleep(0)  # the gateway's tasks begin
         self._exchange.close()
         self._pipeline.flush()
         if self._draining:
@@ -364,6 +382,7 @@ class Daemon:
         """For /status and `traderd status`."""
         return {
             "run": self._run,
+            "instance": self._config.instance,
             "mode": self._config.mode,
             "started_ns": self._started_ns,
             "not_ready": self._readiness.reasons,

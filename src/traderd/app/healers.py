@@ -23,6 +23,7 @@ class Healers:
         self,
         dsn: str,
         timeout_s: float,
+        instance: str,
         timeframes: Sequence[str],
         pipeline: Pipeline,
         rest: HttpRest,
@@ -33,7 +34,7 @@ class Healers:
         spawn: Callable[[Coroutine[Any, Any, None]], None],
     ) -> None:
         """`migrated` is set once the database has its tables; `spawn` begins a task that lives as the sessions do."""
-        self._records = GapStore(dsn, timeout_s)
+        self._records = GapStore(dsn, timeout_s, instance)
         self._timeframes = timeframes
         self._pipeline = pipeline
         self._rest = rest

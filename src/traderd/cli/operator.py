@@ -34,7 +34,7 @@ async def operated(
 
     config, path = load(config_path)
     async with database_of(config, path) as dsn:
-        connection = await connect(dsn, name=f"traderd {command}", timeout_s=timeout_s)
+        connection = await connect(dsn, name=f"traderd {command}", timeout_s=timeout_s, instance=config.instance)
         try:
             _refuse(await pending(connection))
             if not timeout_s:  # what is printed may wait for a reader

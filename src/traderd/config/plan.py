@@ -22,6 +22,7 @@ def plan(config: Config, config_path: Path) -> dict[str, Any]:
     outline: dict[str, Any] = {
         "config": str(config_path.resolve()),
         "mode": config.mode,
+        "instance": config.instance or "alone",
         "state_dir": str(state_dir),
         "database": "PostgreSQL of our own" if config.database == "embedded" else config.database,
         "redis": "Redis of our own" if config.redis == "embedded" else config.redis,

@@ -27,6 +27,13 @@ Name = Annotated[
         description="a name of at most 64 letters, digits, `_`, `.` or `-`",
     ),
 ]
+InstanceName = Annotated[
+    str,
+    Meta(
+        pattern=r"^([A-Za-z0-9][A-Za-z0-9_.-]{0,63})?\Z",
+        description="a name of at most 64 letters, digits, `_`, `.` or `-`, or nothing",
+    ),
+]
 VenueName = Annotated[
     str,
     Meta(pattern=r"^[a-z][a-z0-9_]{1,31}\Z", description="a venue as ccxt spells it, like binance or bitfinex"),
@@ -239,6 +246,8 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     mode: Literal["paper"] = "paper"
     owner: Name = "traderd"
     """The user whom all that is traded belongs to: one of `traderd users`, or the daemon's own account."""
+    instance: InstanceName = ""
+    """Which of several daemons on one database this is; "" for one that is alone."""
     state_dir: Annotated[str, Meta(min_length=1)] = "state"
     """Relative to the config file."""
     database: str = "embedded"

@@ -88,6 +88,10 @@ class BarBuilder:
         self._bar, self._filled = None, Decimal(0)
         return bar
 
+    def clock_set_back(self) -> None:
+        """The next bar begins when it does, though one of before is dated later."""
+        self._newest_us = 0
+
     def _opened(self, trade: Trade, price: Decimal, quantity: Decimal, quote_volume: Decimal) -> Candle:
         self._newest_us = max((trade.time_venue_ns or trade.time_received_ns) // 1_000, self._newest_us + 1)
         at = self._instrument

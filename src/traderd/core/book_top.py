@@ -49,7 +49,7 @@ class Snapshots:
 
     def on_beat(self, now_ns: int) -> list[BookLevels]:
         """Those that are due; intervals are counted from the epoch."""
-        if not self._interval_ns or now_ns < self._due_ns:
+        if not self._interval_ns or self._due_ns - self._interval_ns <= now_ns < self._due_ns:
             return []
         self._due_ns = now_ns - now_ns % self._interval_ns + self._interval_ns
         found = map(levels_of, self._books, self._instruments, repeat(now_ns))

@@ -130,6 +130,17 @@ class CandleBuilder:
         horizon_ns = now_ns - self._grace_ns
         return self._close_until(horizon_ns) if horizon_ns >= self.deadline_ns else _NONE
 
+    def clock_set_back(self, now_ns: int) -> Sequence[Candle]:
+        """The candles in progress, as they are; those to come are of the time that it is now.
+
+        What was closed by a clock that ran ahead would else make a late one of each trade until that time has come.
+        """
+        closed = self._close_until(NEVER_NS)
+        self._floor_ns, self._now_ns = 0, now_ns
+        for bar in self._bars:
+            bar.forget()
+        return closed
+
     def _amended(self, time_ns: int, price: Decimal, quantity: Decimal) -> Sequence[Candle]:
         """A late trade into every bar that it belongs to, unless it is too late for one of them."""
         newest_end_ns = self._now_ns - self._grace_ns
@@ -283,6 +294,11 @@ class _Bar:
             self.quote_volume,
             self.trades_count,
         )
+
+    def forget(self) -> None:
+        """No bar is over."""
+        self._closed.clear()
+        self._closed_to_ns = 0
 
     def _forget(self, keep_from_ns: int) -> None:
         for open_time_ns in [at for at in self._closed if at + self.length_ns < keep_from_ns]:

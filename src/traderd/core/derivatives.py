@@ -41,7 +41,7 @@ class DerivativeBoard:
         """What is to be recorded now."""
         if not self._waiting and not self._liquidations:
             return []
-        due = [key for key in self._waiting if now_ns - self._taken_ns.get(key, -INTERVAL_NS) >= INTERVAL_NS]
+        due = [key for key in self._waiting if not 0 <= now_ns - self._taken_ns.get(key, -INTERVAL_NS) < INTERVAL_NS]
         facts: list[Derivative] = [_liquidated(event) for event in self._liquidations]
         self._liquidations = []
         for key in due:

@@ -13,6 +13,9 @@ from traderd.core.market import Instrument, Quote, Trade
 from traderd.core.quality import CLOCK, JUMP, REPEATED, QualitySettings, QuoteGate, TradeGate, names_of
 from traderd.core.ticker import TickerBoard
 
+_CLOCK_STEP_NS = 1_000_000_000
+"""By as much as this our clock doesn't go back by itself: it was set."""
+
 
 class Intake:
     """The gates and builders of all instruments, by their index."""
@@ -91,6 +94,8 @@ class Intake:
 
     def on_beat(self, now_ns: int) -> Sequence[tuple[int, Sequence[Candle]]]:
         """The candles whose end is more than the grace ago, by instrument."""
+        if now_ns < self._now_ns - _CLOCK_STEP_NS:
+            return self._on_clock_set_back(now_ns)
         self._now_ns = now_ns
         horizon_ns = now_ns - self._grace_ns  # the shortest of them all
         if horizon_ns < self._due_ns:
@@ -108,6 +113,16 @@ class Intake:
                 self._trade_gates[index].set_offset(offset_ns)
                 self._builders[index].set_clock_offset(offset_ns)
         self._grace_ns = min((builder.grace_ns for builder in self._builders), default=self._grace_ns)
+
+    def _on_clock_set_back(self, now_ns: int) -> Sequence[tuple[int, Sequence[Candle]]]:
+        """The operator's hand, or NTP's: nothing may wait for a time that was only believed."""
+        self._now_ns, self._due_ns = now_ns, NEVER_NS
+        for gate in (*self._quote_gates, *self._trade_gates):
+            gate.clock_set_back()
+        for bars in self._bars:
+            for each in bars:
+                each.clock_set_back()
+        return [(at, candles) for at, each in enumerate(self._builders) if (candles := each.clock_set_back(now_ns))]
 
     def _on_judged(self, index: int, trade: Trade, gate: TradeGate) -> Sequence[Candle]:
         """A trade that the gate must look at, and those that it confirms, into the candles."""

@@ -167,6 +167,10 @@ class PriceWatch:
             self.low, self.high = self._bounds
             self._bounds = None
 
+    def clock_set_back(self) -> None:
+        """What was due at a time that won't be for long is due now."""
+        self.due_ns = self._sampled_ns = 0
+
     @property
     def band(self) -> float:
         """How far a log return may go within one sample."""

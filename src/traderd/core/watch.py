@@ -47,7 +47,7 @@ class EquityWatch:
 
     def on_beat(self, now_ns: int) -> list[Fact]:
         """Look, and record what was seen once in each interval."""
-        due = now_ns >= self._due_ns
+        due = not self._due_ns - self._interval_ns <= now_ns < self._due_ns  # the clock may have been set back
         if due:
             self._due_ns = now_ns - now_ns % self._interval_ns + self._interval_ns
         return self.look(now_ns, record=due)

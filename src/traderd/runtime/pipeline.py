@@ -43,10 +43,6 @@ class Observer(Protocol):
         """Venue time to receive time of one trade in a batch."""
         ...
 
-    def tick_to_order(self, seconds: float) -> None:
-        """Receive time of the tick to the order leaving."""
-        ...
-
     def fact(self, fact: Fact) -> None:
         """A fact was recorded."""
         ...
@@ -107,7 +103,7 @@ class Stream:
                 self.lasts.append(pipeline.last_trades[index])
                 effects = pipeline.engine.on_quote(event)
                 if effects:
-                    pipeline.carry_out(effects, event.time_received_ns)
+                    pipeline.carry_out(effects)
                 if event.flags:  # stored, and nobody acts on it
                     continue
                 pipeline.feed.quote(event)
@@ -117,7 +113,7 @@ class Stream:
                 self.trades.append(event)
                 effects = pipeline.engine.on_trade(event)
                 if effects:
-                    pipeline.carry_out(effects, event.time_received_ns)
+                    pipeline.carry_out(effects)
             elif isinstance(event, DerivativeEvent):
                 pipeline.on_derivative(event)
             elif type(event) is VenueCandle:
@@ -183,7 +179,7 @@ class Pipeline:
     def on_beat(self) -> None:
         """Time passes: bars close, orders age, what gathered is journalled."""
         now = self._clock.time_ns()
-        self.carry_out(self.engine.on_beat(Beat(now)), now)
+        self.carry_out(self.engine.on_beat(Beat(now)))
         self.matching.on_beat(now)
         self.flush()
         self.beaten_ns = now
@@ -201,27 +197,38 @@ class Pipeline:
 
     def on_report(self, report: Report) -> None:
         """An exchange said what happened to an order."""
-        self.carry_out(self.engine.on_report(report), report.time_ns)
+        self.carry_out(self.engine.on_report(report))
 
-    def carry_out(self, effects: Sequence[Fact | Approved], cause_ns: int) -> None:
-        """Record the facts; with an order among the effects they are on the disk before it leaves."""
-        orders = []
+    def carry_out(self, effects: Sequence[Fact | Approved]) -> None:
+        """Record the facts. With an order among the effects they are in the journal, and it goes to the outbox, before
+        anybody is told.
+        """
+        orders: list[Approved] = []
+        facts: list[Fact] = []
         for effect in effects:
             if isinstance(effect, Candle) or not isinstance(effect, Approved):  # most by far are candles
-                self.record(effect)
+                self._keep(effect)
+                facts.append(effect)
             else:
                 orders.append(effect)
-        if orders and self.flush_facts(durable=True):
+        if orders and self.flush_facts():
             for approved in orders:
                 self.send(approved)
-            self._observer.tick_to_order((self._clock.time_ns() - cause_ns) / 1e9)
+        for fact in facts:
+            self._tell(fact)
 
     def record(self, fact: Fact) -> None:
         """Keep one fact, and tell the outside."""
+        self._keep(fact)
+        self._tell(fact)
+
+    def _keep(self, fact: Fact) -> None:
         if len(self._facts) < _FACTS_WAITING_MAX or not isinstance(fact, Candle | Indicator | Equity | Derivative):
             self._facts.append(encode_fact(fact))
         else:
             self.fault("the fact journal has taken nothing for long: what is only measured is dropped")
+
+    def _tell(self, fact: Fact) -> None:
         self.feed.fact(fact)
         self._observer.fact(fact)
 
@@ -231,17 +238,15 @@ class Pipeline:
             self.record(fact)
         for stream in self.streams:
             self.flush_stream(stream)
-        self.flush_facts(durable=False)
+        self.flush_facts()
 
-    def flush_facts(self, durable: bool) -> bool:
+    def flush_facts(self) -> bool:
         """Facts to their journal; False if they could not be kept, and then trading has stopped."""
         try:
             if self._facts:
                 self._fact_journal.append("facts", len(self._facts), b"\n".join(self._facts), 0, 0)
                 self._facts = []
                 self._journalled()
-            if durable:
-                self._fact_journal.sync()
         except JournalError as error:
             self.stop_trading(str(error))
             return False
@@ -321,7 +326,7 @@ class Pipeline:
                     counts.quarantined -= loss.rows
                 else:
                     counts.journalled -= loss.rows
-        self.flush_facts(durable=False)
+        self.flush_facts()
 
     def healed(self, exchange: str, received_ns: int) -> None:
         """Data of this venue flows, for the first time or again."""
