@@ -24,15 +24,16 @@ _TABLES = r"""
       AND NOT EXISTS (SELECT FROM pg_inherits WHERE inhrelid = c.oid)
       AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = c.oid AND deptype = 'e')
     ORDER BY 1"""
-# What pg_dump reads: everything that is no extension's, and of an extension what it wants to have dumped.
-_UNREADABLE = r"""
-    SELECT format('%I.%I', n.nspname, c.relname)
+DUMPED = r"""
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     LEFT JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'
     LEFT JOIN pg_extension e ON e.oid = d.refobjid
     WHERE c.relkind IN ('r', 'p', 'S') AND c.relpersistence <> 't'
       AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\_%'
-      AND (e.oid IS NULL OR c.oid = ANY (e.extconfig))
+      AND (e.oid IS NULL OR c.oid = ANY (e.extconfig))"""
+"""What pg_dump reads: everything that is no extension's, and of an extension what it wants to have dumped."""
+_UNREADABLE = f"""
+    SELECT format('%I.%I', n.nspname, c.relname) {DUMPED}
       AND NOT (has_schema_privilege($1, n.oid, 'USAGE') AND has_table_privilege($1, c.oid, 'SELECT'))
     ORDER BY 1 LIMIT 1"""
 _SIZES = r"""
@@ -80,8 +81,8 @@ async def holdings(connection: asyncpg.Connection) -> Holdings:
     )
 
 
-async def see_everything(connection: asyncpg.Connection) -> str:
-    """Make this transaction see every row or fail; returns the role to dump as ("" is the login role itself).
+async def role_that_sees_everything(connection: asyncpg.Connection) -> str:
+    """The role to dump as ("" is the login role itself). Raises BackupError where there is none.
 
     That is traderd_backup where we may be it: a dump needs no more rights than that, of TimescaleDB neither. In both
     editions everybody may read its catalogue, and a grant on a hypertable reaches its chunks, compressed ones too. A
@@ -99,9 +100,6 @@ async def see_everything(connection: asyncpg.Connection) -> str:
         role, unreadable = row["rolname"], None
     if unreadable is not None:
         raise BackupError(f'role "{role}" may not read {unreadable}: a backup of a part is no backup')
-    if role != row["rolname"]:
-        await connection.execute(f"SET LOCAL ROLE {ROLE}")
-    await connection.execute("SET LOCAL row_security = off")
     return "" if role == row["rolname"] else role
 
 
