@@ -19,7 +19,14 @@ from msgspec import Struct
 
 from traderd.adapters.dump_stream import DumpTold, Progress, dump_into
 from traderd.adapters.encryption import encrypting, suffix
-from traderd.adapters.holdings import Holdings, holdings, role_that_sees_everything, row_counts, table_sizes
+from traderd.adapters.holdings import (
+    Holdings,
+    holdings,
+    restore_faults,
+    role_that_sees_everything,
+    row_counts,
+    table_sizes,
+)
 from traderd.adapters.locked_snapshot import locked_snapshot
 from traderd.adapters.postgres import connect, translate
 from traderd.adapters.postgres_programs import Programs, find_programs, without_password
@@ -131,6 +138,7 @@ async def _dump(
 ) -> tuple[Manifest, list[str]]:
     """Within a transaction whose snapshot pg_dump shares: what is counted is what is dumped."""
     role = await role_that_sees_everything(connection)
+    faults = await restore_faults(connection)
     told = DumpTold(await table_sizes(connection), progress)
     programs = await asyncio.to_thread(find_programs, connection.get_server_version().major)
     compression = "zstd" if await asyncio.to_thread(programs.knows_zstd) else "gzip"
@@ -153,7 +161,7 @@ async def _dump(
         source=source,
         rows=rows,
     )
-    return manifest, told.warnings
+    return manifest, [*faults, *told.warnings]
 
 
 async def _counted_while(dumping: Coroutine[Any, Any, None], connection: asyncpg.Connection) -> dict[str, int]:

@@ -48,6 +48,11 @@ _ROLES = """
     ORDER BY 1"""
 
 
+_COMPRESSED = "SELECT EXISTS (SELECT FROM timescaledb_information.chunks WHERE is_compressed)"
+# How a batch of a compressed column without any value is written in a dump.
+_NOTHING_BUT_NULL = "SELECT 'Bg=='::_timescaledb_internal.compressed_data"
+
+
 class Holdings(Struct, frozen=True, kw_only=True):
     """What a backup's manifest tells about the database."""
 
@@ -119,6 +124,25 @@ async def row_counts(connection: asyncpg.Connection) -> dict[str, int]:
 async def table_sizes(connection: asyncpg.Connection) -> dict[str, int]:
     """Bytes of each table and partition, its indexes not counted, by `schema.name` as pg_dump writes it."""
     return {name: size or 0 for name, size in await connection.fetch(_SIZES)}
+
+
+async def restore_faults(connection: asyncpg.Connection) -> list[str]:
+    """Why what this server dumps may not come back. Not within a transaction.
+
+    TimescaleDB 2.19 writes what it can't read back, and only the version that dumped may restore
+    (https://github.com/timescale/timescaledb/pull/8153 mended it). Found by trying, so that no list of versions ages.
+    """
+    version = await timescaledb_version(connection)
+    if version and await connection.fetchval(_COMPRESSED):
+        try:
+            await connection.execute(_NOTHING_BUT_NULL)
+        except asyncpg.PostgresError as error:
+            if "returned NULL" in str(error):  # an older version doesn't know it, and never writes it
+                return [
+                    f"TimescaleDB {version} can't restore compressed columns in which all values are NULL: this backup"
+                    " may not come back; install a newer version, and ALTER EXTENSION timescaledb UPDATE"
+                ]
+    return []
 
 
 async def timescaledb_version(connection: asyncpg.Connection) -> str:
