@@ -184,9 +184,9 @@ async def test_what_has_expired_is_dropped_and_nothing_else(database: Database, 
 async def test_what_a_journal_has_not_stored_yet_is_held(database: Database, connection: asyncpg.Connection) -> None:
     """Nothing at or after its oldest row goes, before it is released; the community edition's own policies rest."""
     await apply_settings(connection, Storage())
-    await ticks(connection, range(-12, 1))
     await hold_retention(connection, "ticks-1", None)
     await hold_retention(connection, "ticks-2", NOW)
+    await ticks(connection, range(-12, 1))
     assert await retention_rests(database, connection)
     await maintain(connection)
     assert await connection.fetchval("SELECT count(*) FROM tick_data") == 13
@@ -204,12 +204,14 @@ async def test_what_a_journal_has_not_stored_yet_is_held(database: Database, con
 
 async def test_a_rollup_lives_as_long_as_its_minutes(database: Database, connection: asyncpg.Connection) -> None:
     """What is dropped from ohlcv leaves the hours and days, and nothing else does."""
+    await hold_retention(connection, "ticks-1", None)  # or the community edition's own job may be too early
     await apply_settings(connection, storage(ohlcv=Chunked("1d", "2d", "10d")))
     for day in (20, 9, 1):
         await connection.execute("SELECT ensure_partitions('ohlcv', $1, $1)", NOW - day * DAY)
         await connection.execute(CANDLE, (NOW - day * DAY).replace(minute=0, second=0, microsecond=0))
     await refresh_rollups(connection)
     assert await connection.fetchval("SELECT count(*) FROM ohlcv_1d") == 3
+    await release_retention(connection, "ticks-1")
     await retain(database, connection)
     await refresh_rollups(connection)
     for rollup in ("ohlcv_1h", "ohlcv_1d"):
@@ -290,9 +292,10 @@ async def test_the_daemon_maintains_without_rights_to_make_or_drop_a_table(
     database: Database, connection: asyncpg.Connection
 ) -> None:
     """It may neither write the settings nor the holds, except through the functions."""
-    await ticks(connection, [-12, 0])
     daemon = await connect(database.dsn, role=APP_ROLE)
     try:
+        await hold_retention(daemon, "ticks-1", NOW)  # first: the community edition drops by itself
+        await ticks(connection, [-12, 0])
         for forbidden in (
             "CREATE TABLE mine ()",
             "DELETE FROM retention_holds",
@@ -300,7 +303,6 @@ async def test_the_daemon_maintains_without_rights_to_make_or_drop_a_table(
         ):
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
                 await daemon.execute(forbidden)
-        await hold_retention(daemon, "ticks-1", NOW)
         done = await maintain(daemon)
         assert done["partitions of tick_data dropped"] == 1
         assert await release_retention(daemon, "ticks-1")

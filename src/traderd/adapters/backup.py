@@ -19,14 +19,23 @@ from msgspec import Struct
 
 from traderd.adapters.dump_stream import DumpTold, Progress, dump_into
 from traderd.adapters.encryption import encrypting, suffix
-from traderd.adapters.holdings import Holdings, holdings, row_counts, see_everything, table_sizes
+from traderd.adapters.holdings import (
+    Holdings,
+    holdings,
+    restore_faults,
+    role_that_sees_everything,
+    row_counts,
+    table_sizes,
+)
+from traderd.adapters.locked_snapshot import locked_snapshot
 from traderd.adapters.postgres import connect, translate
 from traderd.adapters.postgres_programs import Programs, find_programs, without_password
 from traderd.adapters.rotation import Keep, expired, stamp, taken_at
 from traderd.adapters.whole_files import BackupError, Unfinished, folder_to_ourselves, sync_folder, write_whole
 
-_LOCK_WAIT_MS = 60_000
-"""How long pg_dump waits for a table that somebody changes; meanwhile its other locks hold up nobody but changes."""
+_LOCK_WAIT_MS = 10_000
+"""How long pg_dump waits for a table. We have them all locked: it only waits behind whoever waits for us."""
+_TRIES = 5
 
 
 class Manifest(Struct, frozen=True, kw_only=True):
@@ -71,13 +80,15 @@ async def backup(
     try:
         with folder_to_ourselves(folder):
             path = folder / f"traderd-{stamp(at)}.dump{suffix(encrypt_to)}"
-            with Unfinished(path) as file:
-                async with connection.transaction(isolation="repeatable_read", readonly=True):
-                    manifest, warnings = await _dump(connection, dsn, file, encrypt, at, progress)
-                await asyncio.to_thread(file.sealed)
-                # First the manifest: a dump that has its name can be restored.
-                write_whole(manifest_of(path), msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
-                file.finish()
+            for tries_left in reversed(range(_TRIES)):
+                try:
+                    size, manifest, warnings = await _written(connection, dsn, path, encrypt, at, progress)
+                    break
+                except BackupError as error:
+                    # Somebody asked to change a table after we had locked it and before pg_dump had: he waits for us,
+                    # pg_dump for him until its limit ends it, and we for pg_dump. (Where the server speaks English.)
+                    if not tries_left or "statement timeout" not in str(error):
+                        raise
             deleted = _rotate(folder, at, keep) if keep is not None else ()
     except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise translate(error) or error from error
@@ -86,7 +97,7 @@ async def backup(
     return BackupReport(
         file=str(path),
         manifest=str(manifest_of(path)),
-        size=file.size,
+        size=size,
         tables=len(manifest.rows),
         rows=sum(manifest.rows.values()),
         warnings=tuple(warnings),
@@ -99,6 +110,24 @@ def manifest_of(dump: Path) -> Path:
     return dump.with_name(f"{dump.name.partition('.')[0]}.json")
 
 
+async def _written(
+    connection: asyncpg.Connection,
+    dsn: str,
+    path: Path,
+    encrypt: list[str],
+    at: datetime,
+    progress: Progress | None,
+) -> tuple[int, Manifest, list[str]]:
+    """The file and its manifest, whole or not at all."""
+    with Unfinished(path) as file:
+        manifest, warnings = await _dump(connection, dsn, file, encrypt, at, progress)
+        await asyncio.to_thread(file.sealed)
+        # First the manifest: a dump that has its name can be restored.
+        write_whole(manifest_of(path), msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
+        file.finish()
+    return file.size, manifest, warnings
+
+
 async def _dump(
     connection: asyncpg.Connection,
     dsn: str,
@@ -108,20 +137,20 @@ async def _dump(
     progress: Progress | None,
 ) -> tuple[Manifest, list[str]]:
     """Within a transaction whose snapshot pg_dump shares: what is counted is what is dumped."""
-    await connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
-    role = await see_everything(connection)
-    snapshot = await connection.fetchval("SELECT pg_export_snapshot()")
-    source = await holdings(connection)
+    role = await role_that_sees_everything(connection)
+    faults = await restore_faults(connection)
     told = DumpTold(await table_sizes(connection), progress)
     programs = await asyncio.to_thread(find_programs, connection.get_server_version().major)
     compression = "zstd" if await asyncio.to_thread(programs.knows_zstd) else "gzip"
     words, env = without_password(dsn)
-    dump = [programs.dump, *_options(compression, programs), f"--snapshot={snapshot}", f"--dbname={words}"]
+    dump = [programs.dump, *_options(compression, programs), f"--dbname={words}"]
     if role:
         dump.append(f"--role={role}")
-    rows = await _counted_while(
-        dump_into(file, dump, [programs.restore, "--file=/dev/null"], encrypt, told, env), connection
-    )
+    async with locked_snapshot(connection, role) as snapshot:
+        source = await holdings(connection)
+        dump.append(f"--snapshot={snapshot}")
+        check = [programs.restore, "--file=/dev/null"]
+        rows = await _counted_while(dump_into(file, dump, check, encrypt, told, env), connection)
     manifest = Manifest(
         file=file.path.name,
         sha256=file.sha256,
@@ -132,7 +161,7 @@ async def _dump(
         source=source,
         rows=rows,
     )
-    return manifest, told.warnings
+    return manifest, [*faults, *told.warnings]
 
 
 async def _counted_while(dumping: Coroutine[Any, Any, None], connection: asyncpg.Connection) -> dict[str, int]:

@@ -24,15 +24,16 @@ _TABLES = r"""
       AND NOT EXISTS (SELECT FROM pg_inherits WHERE inhrelid = c.oid)
       AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = c.oid AND deptype = 'e')
     ORDER BY 1"""
-# What pg_dump reads: everything that is no extension's, and of an extension what it wants to have dumped.
-_UNREADABLE = r"""
-    SELECT format('%I.%I', n.nspname, c.relname)
+DUMPED = r"""
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     LEFT JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'
     LEFT JOIN pg_extension e ON e.oid = d.refobjid
     WHERE c.relkind IN ('r', 'p', 'S') AND c.relpersistence <> 't'
       AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\_%'
-      AND (e.oid IS NULL OR c.oid = ANY (e.extconfig))
+      AND (e.oid IS NULL OR c.oid = ANY (e.extconfig))"""
+"""What pg_dump reads: everything that is no extension's, and of an extension what it wants to have dumped."""
+_UNREADABLE = f"""
+    SELECT format('%I.%I', n.nspname, c.relname) {DUMPED}
       AND NOT (has_schema_privilege($1, n.oid, 'USAGE') AND has_table_privilege($1, c.oid, 'SELECT'))
     ORDER BY 1 LIMIT 1"""
 _SIZES = r"""
@@ -45,6 +46,11 @@ _ROLES = """
     WHERE d.dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
       AND d.refclassid = 'pg_authid'::regclass AND (d.deptype = 'o' AND d.classid <> 'pg_default_acl'::regclass) = $1
     ORDER BY 1"""
+
+
+_COMPRESSED = "SELECT EXISTS (SELECT FROM timescaledb_information.chunks WHERE is_compressed)"
+# How a batch of a compressed column without any value is written in a dump.
+_NOTHING_BUT_NULL = "SELECT 'Bg=='::_timescaledb_internal.compressed_data"
 
 
 class Holdings(Struct, frozen=True, kw_only=True):
@@ -80,8 +86,8 @@ async def holdings(connection: asyncpg.Connection) -> Holdings:
     )
 
 
-async def see_everything(connection: asyncpg.Connection) -> str:
-    """Make this transaction see every row or fail; returns the role to dump as ("" is the login role itself).
+async def role_that_sees_everything(connection: asyncpg.Connection) -> str:
+    """The role to dump as ("" is the login role itself). Raises BackupError where there is none.
 
     That is traderd_backup where we may be it: a dump needs no more rights than that, of TimescaleDB neither. In both
     editions everybody may read its catalogue, and a grant on a hypertable reaches its chunks, compressed ones too. A
@@ -99,9 +105,6 @@ async def see_everything(connection: asyncpg.Connection) -> str:
         role, unreadable = row["rolname"], None
     if unreadable is not None:
         raise BackupError(f'role "{role}" may not read {unreadable}: a backup of a part is no backup')
-    if role != row["rolname"]:
-        await connection.execute(f"SET LOCAL ROLE {ROLE}")
-    await connection.execute("SET LOCAL row_security = off")
     return "" if role == row["rolname"] else role
 
 
@@ -121,6 +124,25 @@ async def row_counts(connection: asyncpg.Connection) -> dict[str, int]:
 async def table_sizes(connection: asyncpg.Connection) -> dict[str, int]:
     """Bytes of each table and partition, its indexes not counted, by `schema.name` as pg_dump writes it."""
     return {name: size or 0 for name, size in await connection.fetch(_SIZES)}
+
+
+async def restore_faults(connection: asyncpg.Connection) -> list[str]:
+    """Why what this server dumps may not come back. Not within a transaction.
+
+    TimescaleDB 2.19 writes what it can't read back, and only the version that dumped may restore
+    (https://github.com/timescale/timescaledb/pull/8153 mended it). Found by trying, so that no list of versions ages.
+    """
+    version = await timescaledb_version(connection)
+    if version and await connection.fetchval(_COMPRESSED):
+        try:
+            await connection.execute(_NOTHING_BUT_NULL)
+        except asyncpg.PostgresError as error:
+            if "returned NULL" in str(error):  # an older version doesn't know it, and never writes it
+                return [
+                    f"TimescaleDB {version} can't restore compressed columns in which all values are NULL: this backup"
+                    " may not come back; install a newer version, and ALTER EXTENSION timescaledb UPDATE"
+                ]
+    return []
 
 
 async def timescaledb_version(connection: asyncpg.Connection) -> str:
