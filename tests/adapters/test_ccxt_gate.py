@@ -67,6 +67,7 @@ async def test_a_user_of_gate_has_quotes_trades_books_and_candles() -> None:
         assert not book.summed
         assert (path.trades[0].trade_id, path.trades[0].price_text) == ("11", "64000.2")
         assert path.quotes[0].bid_text == "63999.5" and btc.feed == "ccxt"
+        assert path.gaps.count(("whole", "BTC/USDT", "trade")) == 1
         (candle,) = path.others
         assert isinstance(candle, VenueCandle) and candle.closed and candle.open_time_ns == (minute - 60) * 10**9
         assert (candle.open, candle.high, candle.low, candle.close) == ("64000.10", "64002.50", "63999", "64001")

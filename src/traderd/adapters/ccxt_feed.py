@@ -228,14 +228,14 @@ class CcxtFeed:
     def _on_trades(self, instrument: Instrument, answer: Any) -> None:
         received_ns, tape = self._now_ns(), self._tapes[instrument.index]
         events = [trade for trade in self._trades(instrument, answer, received_ns) if tape.add(trade)]
+        if tape.heard == len(events) > 0 and not tape.given_up:  # the first: from here on candles can be compared
+            self._pipeline.whole(self._exchange, instrument.symbol, "trade", received_ns)
         events.sort(key=lambda trade: trade.time_venue_ns)
         self._heard(received_ns)
         self._stream.on_events(events)
 
     def _on_ticker(self, instrument: Instrument, answer: Any) -> None:
-        ticker = answer.get(instrument.symbol, answer)
-        received_ns = self._now_ns()
-        self._on_quote(quote_from_ticker(ticker, instrument, received_ns))
+        self._on_quote(quote_from_ticker(answer.get(instrument.symbol, answer), instrument, self._now_ns()))
 
     def _on_book(self, instrument: Instrument, answer: Any) -> None:
         received_ns = self._now_ns()
@@ -318,12 +318,12 @@ class CcxtFeed:
             if gap is not None:
                 self._pipeline.record(healed(gap, len(missing), self._now_ns()))
         if finding.verdict == "out_of_reach":
-            told = "REST doesn't reach back so far"
-            self._pipeline.gap_opened(self._exchange, symbol, "trade", "unchecked", finding.from_ns, told)
+            why, from_ns = "REST doesn't reach back so far", finding.from_ns
+            self._pipeline.gap_opened(self._exchange, symbol, "trade", "unchecked", from_ns, why)
 
     def _unchecked(self, instrument: Instrument, tape: Tape, why: str) -> bool:
         self._observer.refused(self._exchange, "trade", instrument.symbol, f"the tape can't be checked: {why}")
-        from_ns = tape.checked_ns or self._now_ns()
+        from_ns, tape.given_up = tape.checked_ns or self._now_ns(), True
         self._pipeline.gap_opened(self._exchange, instrument.symbol, "trade", "unchecked", from_ns, why)
         return True
 
