@@ -229,6 +229,17 @@ async def test_a_venue_that_cannot_be_reached_is_a_problem(tmp_path: Path) -> No
     assert "endpoint" in found.advice
 
 
+async def test_what_ccxt_has_of_a_venue_is_told_and_what_it_has_not_is_a_problem(tmp_path: Path) -> None:
+    """One line for the venue; nobody is asked."""
+    gate = "venues: [{name: gate, symbols: ['BTC/USDT:USDT'], channels: [trade, book, candle, funding%s]}]\n"
+    found = (await findings(tmp_path, gate % "" + QUIET))["channels of gate"]
+    assert found.state == "ok"
+    assert found.text == "through ccxt: trade websocket, book websocket, candle polled, funding polled"
+    lacking = (await findings(tmp_path, gate % ", open_interest" + QUIET))["channels of gate"]
+    assert is_problem(lacking) and lacking.text.endswith("open_interest unavailable")
+    assert lacking.advice.startswith("take open_interest out")
+
+
 @pytest.mark.parametrize("terminal", [True, False])
 def test_each_finding_is_a_line_with_its_advice(terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """A table on a terminal, plain lines elsewhere; words in brackets are no markup."""

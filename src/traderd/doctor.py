@@ -11,7 +11,7 @@ import socket
 import stat
 import tempfile
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote, urlsplit
@@ -30,8 +30,10 @@ from traderd.adapters.postgres import connect
 from traderd.adapters.redis_link import parts
 from traderd.adapters.rest import HttpRest
 from traderd.config import Config, Venue, endpoint, redacted, seats_of, state_path
+from traderd.config.ccxt_venues import ways_of
 from traderd.core.clock_offset import ClockOffset
 from traderd.core.errors import BadFrameError, MigrationError, TraderdError
+from traderd.venues.dialect import AnyChannel
 from traderd.venues.roster import Seat
 
 TIMEOUT_S = 5.0
@@ -250,14 +252,24 @@ async def _redis(config: Config, state_dir: Path) -> Finding:
 
 
 def _clocks(venue: Venue) -> dict[str, Awaitable[Finding]]:
-    """Each market may have another address."""
+    """Each market may have another address; of a venue through ccxt its channels are told instead."""
     if venue.through_ccxt:
-        return {f"clock of {venue.name}": _unasked_clock(venue)}
+        how = ways_of(venue.name, venue.channels)  # ccxt takes its time to be imported: before anything is timed
+        return {f"clock of {venue.name}": _unasked_clock(venue), f"channels of {venue.name}": _channels(venue, how)}
     return {f"clock of {seat.name}": _clock(f"clock of {seat.name}", venue, seat) for seat in seats_of(venue)}
 
 
 async def _unasked_clock(venue: Venue) -> Finding:
     return Finding(f"clock of {venue.name}", "skipped", "heard through ccxt: its clock isn't asked")
+
+
+async def _channels(venue: Venue, how: Mapping[AnyChannel, str]) -> Finding:
+    """What ccxt has of the venue; only a start shows whether the venue tells it."""
+    check, missing = f"channels of {venue.name}", [channel for channel, way in how.items() if way == "unavailable"]
+    told = "through ccxt: " + ", ".join(f"{channel} {way}" for channel, way in how.items())
+    if missing:
+        return Finding(check, "problem", told, f"take {', '.join(missing)} out of its `channels`: ccxt has none of it")
+    return Finding(check, "ok", told)
 
 
 async def _clock(check: str, venue: Venue, seat: Seat) -> Finding:

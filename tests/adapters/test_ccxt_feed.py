@@ -10,13 +10,13 @@ from decimal import Decimal
 from typing import Any, ClassVar
 
 import pytest
+from listener import Path, until
 
 from traderd.adapters.ccxt_client import CcxtClient, ParkedError
 from traderd.adapters.ccxt_feed import CcxtFeed
 from traderd.adapters.clock import SystemClock
 from traderd.config import Sim
-from traderd.core.errors import BadFrameError, JournalError, VenueRefusalError
-from traderd.core.market import Instrument, Quote, Trade, VenueEvent
+from traderd.core.errors import BadFrameError, VenueRefusalError
 from traderd.sim.faults import Faults
 from traderd.sim.server import SimulatedExchange
 from traderd.venues.ccxt_seats import ccxt_seats
@@ -24,63 +24,6 @@ from traderd.venues.dialect import AnyChannel, Endpoint
 
 QUICK: tuple[AnyChannel, ...] = ("quote", "trade", "book")
 SYMBOLS = ["BTC/USDT", "ETH/USDT"]
-
-
-class Path:
-    """Stream, pipeline and observer at once: remembers what it is given."""
-
-    def __init__(self) -> None:
-        self.trades: list[Trade] = []
-        self.quotes: list[Quote] = []
-        self.backfilled: list[Trade] = []
-        self.bad: list[tuple[str, str]] = []
-        self.gaps: list[tuple[str, ...]] = []
-        self.told: list[tuple[str, ...]] = []
-        self.listed: list[Instrument] = []
-        self.journal_is_full = False
-
-    def on_events(self, events: Sequence[VenueEvent]) -> None:
-        self.trades += [event for event in events if isinstance(event, Trade)]
-        self.quotes += [event for event in events if isinstance(event, Quote)]
-
-    def on_bad_frame(self, channel: str, reason: str, frame: bytes, received_ns: int) -> None:
-        self.bad.append((channel, reason))
-
-    def backfill(self, stream: object, trades: list[Trade]) -> None:
-        if self.journal_is_full:
-            raise JournalError("no space left on device")
-        self.backfilled += trades
-
-    def gap_opened(self, exchange: str, symbol: str, channel: str, reason: str, from_ns: int, detail: str = "") -> None:
-        self.gaps.append(("opened", symbol, channel, reason))
-
-    def gap_closed(self, exchange: str, symbol: str, channel: str, reason: str, to_ns: int, rows_lost: int = 0) -> None:
-        self.gaps.append(("closed", symbol, channel, reason))
-
-    def whole(self, exchange: str, symbol: str, channel: str, received_ns: int) -> None:
-        self.gaps.append(("whole", symbol, channel))
-
-    def healed(self, exchange: str, received_ns: int) -> None:
-        self.gaps.append(("healed", exchange))
-
-    def connected(self, exchange: str) -> None:
-        self.told.append(("connected", exchange))
-
-    def disconnected(self, exchange: str, reason: str, delay_s: float) -> None:
-        self.told.append(("disconnected", reason))
-
-    def bad_frame(self, exchange: str, reason: str, frame: bytes) -> None:
-        self.told.append(("bad", reason))
-
-    def refused(self, exchange: str, channel: str, symbol: str, reason: str) -> None:
-        self.told.append(("refused", symbol, reason))
-
-    def __call__(self, listed: list[Instrument]) -> None:
-        self.listed = listed
-
-    def ids(self, symbol: str) -> list[int]:
-        """Of all trades that arrived, by whatever way."""
-        return [int(trade.trade_id) for trade in [*self.trades, *self.backfilled] if trade.instrument.symbol == symbol]
 
 
 def feed_of(
@@ -112,12 +55,6 @@ async def heard(symbols: Sequence[str] = SYMBOLS) -> AsyncIterator[tuple[Simulat
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
         await exchange.stop()
-
-
-async def until(holds: Callable[[], object], within_s: float = 15.0) -> None:
-    async with asyncio.timeout(within_s):
-        while not holds():
-            await asyncio.sleep(0.05)
 
 
 def made(exchange: SimulatedExchange, symbol: str) -> list[int]:

@@ -10,7 +10,21 @@ from hypothesis import strategies as st
 from traderd.core.errors import BadFrameError
 from traderd.core.market import Instrument
 from traderd.venues.ccxt_seats import ccxt_seats
-from traderd.venues.ccxt_words import Written, described, quote_from, rebased, text_of, trade_from
+from traderd.venues.ccxt_sources import SOURCES, offers, source_of, ways
+from traderd.venues.ccxt_words import (
+    Written,
+    book_from,
+    candles_from,
+    described,
+    ended_candles_from,
+    funding_from,
+    mark_from,
+    open_interest_from,
+    quote_from,
+    rebased,
+    text_of,
+    trade_from,
+)
 from traderd.venues.dialect import Endpoint
 
 BTC = Instrument(0, "bitfinex", "BTC/USD", "BTC/USD", "BTC", "USD", feed="ccxt")
@@ -56,6 +70,91 @@ def test_of_any_levels_comes_a_quote_or_the_one_named_error(told: list[Any]) -> 
     except BadFrameError:
         return
     assert all(0 < price < float("inf") for price in (quote.bid, quote.ask))
+
+
+LEVELS = st.lists(st.lists(ANYTHING, max_size=3), max_size=3)
+
+
+@given(st.fixed_dictionaries({"bids": LEVELS | ANYTHING, "asks": LEVELS | ANYTHING, "timestamp": ANYTHING}))
+def test_of_any_book_comes_a_snapshot_or_the_one_named_error(told: dict[str, Any]) -> None:
+    """Of which every level is a price and a quantity above zero."""
+    try:
+        book = book_from(told, BTC, 1, 2)
+    except BadFrameError:
+        return
+    assert all(float(price) > 0 and float(quantity) > 0 for price, quantity in (*book.bids, *book.asks))
+
+
+@given(st.lists(st.lists(ANYTHING, max_size=7) | ANYTHING, max_size=3), st.integers(0, 2**62))
+def test_of_any_rows_come_candles_or_the_one_named_error(told: list[Any], received_ns: int) -> None:
+    """Ended ones too."""
+    for read in (candles_from, lambda rows, at, now_ns: ended_candles_from(rows, at, now_ns, 0)):
+        try:
+            candles = read(told, BTC, received_ns)
+        except BadFrameError:
+            continue
+        assert all(0 < float(each.low) < float("inf") for each in candles)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(
+            ["fundingRate", "fundingTimestamp", "markPrice", "indexPrice", "openInterestAmount", "timestamp"]
+        ),
+        ANYTHING,
+    )
+)
+def test_of_anything_that_a_contract_tells_comes_an_event_or_the_one_named_error(told: dict[str, Any]) -> None:
+    """The same."""
+    for read in (funding_from, mark_from, open_interest_from):
+        try:
+            event = read(told, BTC, 1)  # type: ignore[operator]  # they are of one kind
+        except BadFrameError:
+            continue
+        assert event.time_venue_ns >= 0
+
+
+def test_a_book_is_cut_to_its_depth_and_claims_no_number() -> None:
+    """What ccxt knows of it isn't the venue's word; a level without quantity is none."""
+    told = {"bids": [[2.0, 1.5], [1.0, 0.0], [0.5, 1]], "asks": [[Written("3.10"), Written("2.00"), 4]], "nonce": 9}
+    book = book_from(told, BTC, 1, 2)
+    assert (book.bids, book.asks) == ([("2.0", "1.5")], [("3.10", "2.00")])
+    assert (book.sequence, book.checksum, book.rule.numbering, book.depth) == (0, None, "none", 2)
+
+
+@pytest.mark.parametrize(
+    ("rate", "text"), [(Written("-0.000018"), "-0.000018"), (-1.8e-05, "-0.000018"), (1e-7, "0.0000001"), (0, "0")]
+)
+def test_a_funding_rate_is_plain_whatever_its_size_and_sign(rate: Any, text: str) -> None:
+    """Small ones are what ccxt writes with an exponent."""
+    told = funding_from({"fundingRate": rate, "fundingTimestamp": 5, "timestamp": 3}, BTC, 1)
+    assert (told.rate, told.next_time_ns, told.time_venue_ns) == (text, 5_000_000, 3_000_000)
+
+
+def test_each_channel_comes_by_the_best_that_the_venue_has() -> None:
+    """And is said to be unavailable where it has nothing."""
+    has = {"watchTrades", "fetchTrades", "fetchOrderBook", "watchOHLCV", "fetchFundingRate"}
+    told = ways([*SOURCES, "liquidation"], has.__contains__)
+    assert told == {
+        **{"quote": "polled", "trade": "websocket", "book": "polled", "candle": "websocket", "funding": "polled"},
+        **{"mark": "polled", "open_interest": "unavailable", "liquidation": "unavailable"},
+    }
+    source = source_of("mark", has.__contains__)
+    assert source is not None and source.method == "fetch_funding_rate"
+
+
+@pytest.mark.parametrize(
+    ("symbol", "nothing"),
+    [
+        ("BTC/USD", {"funding", "mark", "open_interest"}),
+        ("BTC/USDT:USDT", set()),
+        ("BTC/USDT:USDT-261225", {"funding"}),
+    ],
+)
+def test_an_instrument_has_only_what_its_kind_has(symbol: str, nothing: set[str]) -> None:
+    """Spot and dated contracts pay no funding."""
+    ((instrument,),) = (seat.instruments for seat in ccxt_seats([("gate", [symbol], [], 10)], 0))
+    assert {channel for channel in SOURCES if not offers(instrument, channel)} == nothing
 
 
 def test_a_trade_without_an_id_is_named_by_what_it_is() -> None:

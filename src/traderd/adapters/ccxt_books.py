@@ -5,28 +5,47 @@ and aren't old; no number and no checksum is claimed. Refuses to show a book who
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from traderd.core.book import Book, Verdict
 from traderd.core.market import BookSnapshot, Instrument
 from traderd.runtime.pipeline import Pipeline
+from traderd.venues.ccxt_words import book_from
 
 
 class CcxtBooks:
     """By instrument; each exists from the start, and is usable from its first snapshot."""
 
-    def __init__(self, exchange: str, pipeline: Pipeline) -> None:
+    def __init__(self, exchange: str, depth: int, pipeline: Pipeline) -> None:
+        """`depth` is how many levels a side are kept."""
         self.books: dict[int, Book] = {}
         """By the instrument's index."""
         self._exchange = exchange
+        self._depth = depth
         self._pipeline = pipeline
         self._heard_ns: dict[int, int] = {}
+        self._kept_by_ccxt: dict[int, tuple[Instrument, Any]] = {}
 
     def begin(self, instruments: Sequence[Instrument]) -> None:
         """The venue trades these."""
         self.books = {instrument.index: Book() for instrument in instruments}
 
-    def take(self, snapshot: BookSnapshot) -> None:
-        """What ccxt has of it now."""
+    def take(self, instrument: Instrument, told: Any, now_ns: int) -> None:
+        """What ccxt has of it now; it may go on changing what it told. Raises BadFrameError."""
+        self._begin_anew(book_from(told, instrument, now_ns, self._depth))
+        self._kept_by_ccxt[instrument.index] = instrument, told
+
+    def follow(self, now_ns: int) -> None:
+        """A change that comes between two of ccxt's `watch` calls isn't told, but is in what ccxt keeps.
+
+        Raises BadFrameError.
+        """
+        for index, (instrument, kept) in list(self._kept_by_ccxt.items()):
+            snapshot, book = book_from(kept, instrument, now_ns, self._depth), self.books[index]
+            if book.usable and (snapshot.bids, snapshot.asks) != (book.bids(), book.asks()):
+                self._begin_anew(snapshot)
+
+    def _begin_anew(self, snapshot: BookSnapshot) -> None:
         at = snapshot.instrument
         book = self.books[at.index]
         was_usable = book.usable
@@ -42,10 +61,12 @@ class CcxtBooks:
         book = self.books[instrument.index]
         was_usable = book.usable
         book.reset()
+        self._kept_by_ccxt.pop(instrument.index, None)
         self._told_broken(instrument, reason, self._heard_ns.get(instrument.index, now_ns), detail, was_usable)
 
     def lose_all(self) -> None:
         """The link is gone, and that is a gap already."""
+        self._kept_by_ccxt.clear()
         for book in self.books.values():
             book.reset()
 

@@ -3,8 +3,7 @@
 By ccxt's websockets where it has them for the venue, else polled (`ccxt_sources`). An update that arrives between two
 of ccxt's `watch` calls may be dropped without a word, so every tape is held against the venue's REST trades at
 intervals: what is missing is stored and written down as a gap (`unseen`), what REST doesn't reach or can't tell stays
-on record (`unchecked`). A book that falls silent is asked for by REST. Ends only by being cancelled or by our own
-mistake.
+on record (`unchecked`). A book that falls silent is asked for by REST. Ends only by being cancelled or by our mistake.
 """
 
 import asyncio
@@ -24,7 +23,6 @@ from traderd.runtime.ports import Clock
 from traderd.runtime.surroundings import SessionObserver
 from traderd.venues.ccxt_sources import Source, offers, source_of, ways
 from traderd.venues.ccxt_words import (
-    book_from,
     candles_from,
     described,
     funding_from,
@@ -41,6 +39,7 @@ _SETTLED_NS = 2 * 10**9
 _SILENCE_S_MAX = 60.0
 _QUIET_S = 30.0
 """A book may say nothing for so long before it is asked for by REST."""
+_FOLLOW_S = 0.5
 _POLL_S_MIN = 1.0
 _INTERVALS_S: Final[dict[AnyChannel, float]] = {"mark": 15.0, "funding": 60.0, "open_interest": 60.0}
 _QUICK: Final[frozenset[AnyChannel]] = frozenset({"quote", "trade", "book"})
@@ -72,7 +71,6 @@ class CcxtFeed:
         self._exchange = exchange
         self._channels = channels
         self._wanted = instruments
-        self._book_depth = book_depth
         self._stream = stream
         self._pipeline = pipeline
         self._clock = clock
@@ -80,7 +78,7 @@ class CcxtFeed:
         self._observer = observer
         self._tape_check_s = tape_check_s
         self._on_listed = on_listed
-        self.books = CcxtBooks(exchange, pipeline)
+        self.books = CcxtBooks(exchange, book_depth, pipeline)
         self.ways: dict[AnyChannel, str] = {}
         """How each channel comes, once ccxt is loaded: `websocket`, `polled` or `unavailable`."""
         self._sources: dict[AnyChannel, Source] = {}
@@ -102,6 +100,7 @@ class CcxtFeed:
                 for instrument in self._listed:
                     for step in self._steps(instrument):
                         group.create_task(self._until_done(step))
+                group.create_task(self._until_done(self._follow_books))
                 group.create_task(self._watch())
         finally:
             self.live = False
@@ -191,8 +190,9 @@ class CcxtFeed:
 
     def _candles(self, instrument: Instrument) -> Callable[[], Awaitable[bool]]:
         """Each minute's, once it has ended."""
-        place = self._listed.index(instrument) / len(self._listed)
-        candles = EndedCandles(instrument, place, self._ask, self._now_ns())
+        candles = EndedCandles(
+            instrument, self._listed.index(instrument) / len(self._listed), self._ask, self._now_ns()
+        )
 
         async def step() -> bool:
             if new := await candles.new(self._now_ns):
@@ -207,35 +207,39 @@ class CcxtFeed:
 
         async def step() -> bool:
             await asyncio.sleep(_QUIET_S / 3)
-            if self.books.silent_s(instrument, self._now_ns()) < _QUIET_S:
-                return False
-            if not self._client.can("fetchOrderBook"):
-                self.books.lose(instrument, "stale", self._now_ns(), "it says nothing, and the venue has no REST books")
-                return False
-            before = self.books.touch(instrument)
-            answer = await self._ask("fetch_order_book", instrument.symbol)
-            self.books.take(book_from(answer, instrument, self._now_ns(), self._book_depth))
-            if before and before != self.books.touch(instrument):
-                await self._client.close()
+            silent = self.books.silent_s(instrument, self._now_ns()) >= _QUIET_S
+            if silent and not self._client.can("fetchOrderBook"):
+                self.books.lose(instrument, "stale", self._now_ns(), "silent, and the venue has no REST books")
+            elif silent:
+                before = self.books.touch(instrument)
+                answer = await self._ask("fetch_order_book", instrument.symbol)
+                self.books.take(instrument, answer, self._now_ns())
+                if before and before != self.books.touch(instrument):
+                    await self._client.close()
             return False
 
         return step
 
+    async def _follow_books(self) -> bool:
+        self.books.follow(self._now_ns())
+        await asyncio.sleep(_FOLLOW_S)
+        return False
+
     def _on_trades(self, instrument: Instrument, answer: Any) -> None:
         received_ns, tape = self._now_ns(), self._tapes[instrument.index]
         events = [trade for trade in self._trades(instrument, answer, received_ns) if tape.add(trade)]
+        if tape.heard == len(events) > 0 and not tape.given_up:  # the first: from here on candles can be compared
+            self._pipeline.whole(self._exchange, instrument.symbol, "trade", received_ns)
         events.sort(key=lambda trade: trade.time_venue_ns)
         self._heard(received_ns)
         self._stream.on_events(events)
 
     def _on_ticker(self, instrument: Instrument, answer: Any) -> None:
-        ticker = answer.get(instrument.symbol, answer)
-        received_ns = self._now_ns()
-        self._on_quote(quote_from_ticker(ticker, instrument, received_ns))
+        self._on_quote(quote_from_ticker(answer.get(instrument.symbol, answer), instrument, self._now_ns()))
 
     def _on_book(self, instrument: Instrument, answer: Any) -> None:
         received_ns = self._now_ns()
-        self.books.take(book_from(answer, instrument, received_ns, self._book_depth))
+        self.books.take(instrument, answer, received_ns)
         self._heard(received_ns)
 
     def _on_quoted_book(self, instrument: Instrument, answer: Any) -> None:
@@ -314,12 +318,12 @@ class CcxtFeed:
             if gap is not None:
                 self._pipeline.record(healed(gap, len(missing), self._now_ns()))
         if finding.verdict == "out_of_reach":
-            told = "REST doesn't reach back so far"
-            self._pipeline.gap_opened(self._exchange, symbol, "trade", "unchecked", finding.from_ns, told)
+            why, from_ns = "REST doesn't reach back so far", finding.from_ns
+            self._pipeline.gap_opened(self._exchange, symbol, "trade", "unchecked", from_ns, why)
 
     def _unchecked(self, instrument: Instrument, tape: Tape, why: str) -> bool:
         self._observer.refused(self._exchange, "trade", instrument.symbol, f"the tape can't be checked: {why}")
-        from_ns = tape.checked_ns or self._now_ns()
+        from_ns, tape.given_up = tape.checked_ns or self._now_ns(), True
         self._pipeline.gap_opened(self._exchange, instrument.symbol, "trade", "unchecked", from_ns, why)
         return True
 

@@ -36,6 +36,8 @@ class Tape:
         """Up to where the tape has been compared; it begins with the first trade that came."""
         self.heard = 0
         """How many trades came."""
+        self.given_up = False
+        """Nobody can hold it against anything."""
 
     def add(self, trade: Trade) -> bool:
         """Whether the trade is new."""
