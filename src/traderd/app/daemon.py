@@ -309,7 +309,8 @@ class Daemon:
             await asyncio.sleep(interval_s)
             for sessions in self._feeds.venues.values():
                 self._engine.show_books(sessions.books)
-            self._pipeline.on_beat()
+            for _ in self._pipeline.beat():
+                await asyncio.sleep(0)
             for name, live in (self._feeds.live | self._ccxt.live).items():
                 self._readiness.venue(name, live)
             self._readiness.database(max(self._tick_drain.stalled_s, self._fact_drain.stalled_s))
