@@ -43,7 +43,7 @@ from traderd.sim.prices import listings
 SYMBOLS = 10
 TRADES_SHARE = 0.2
 WARM_UP_S = 3.0
-ORDERS_PER_S = 200
+ORDERS_PER_S = 260
 MEMORY = Path("/dev/shm")
 TARGET_RATE = 10_000
 TARGETS = {"disk": {"p50": 500.0, "p99": 2_000.0}, "memory": {"p50": 100.0, "p99": 1_000.0}}
