@@ -10,7 +10,7 @@ from typing import Any
 from traderd.core.orders import Approved, Report
 from traderd.runtime.ports import Clock, Exchange
 
-_SENT_MAX = 16_384
+_SENT_MAX = 4_096
 
 Spawn = Callable[[Coroutine[Any, Any, None]], object]
 
