@@ -1,6 +1,6 @@
 """How long a tick takes from its socket to the engine, to its committed row, and to an order on the wire.
 
-    python tests/bench/latency.py [--rates 1000,10000,50000] [--seconds 30] [--json]
+    python tests/bench/latency.py [--rates 1000,10000,50000] [--seconds 40] [--json]
 
 Three processes: a generator that sends every frame when it is due, late or not (`paced`), the daemon with its default
 risk limits and strategies that order at every n-th trade (`brisk`), and a TimescaleDB. Everything is counted from when
@@ -67,7 +67,7 @@ async def main() -> None:
     """Print the figures."""
     options = argparse.ArgumentParser()
     options.add_argument("--rates", default="1000,10000,50000", help="ticks per second")
-    options.add_argument("--seconds", type=float, default=30.0, help="of each run, after the warm-up")
+    options.add_argument("--seconds", type=float, default=40.0, help="of each run, after the warm-up")
     options.add_argument("--redis", default="embedded", help="as in the configuration")
     options.add_argument("--nice", type=int, default=0)
     options.add_argument("--pin", action="store_true")
