@@ -114,14 +114,15 @@ async def test_whatever_happens_on_the_way_to_the_database_costs_no_tick(
             config = configuration(tmp_path, sim.url, database=through(proxy, dsn), store=limits)
             with DaemonProcess(config) as daemon:
                 daemon.start()
-                await daemon.until(lambda status: status["engine"]["trading"] and status["ticks"]["stored"] > 500)
+                await daemon.until(lambda status: status["engine"]["trading"] and status["ticks"]["stored"] > 500, 60.0)
                 for fault in FAULTS:
                     began = await daemon.status()
                     await fault(proxy, dsn)
                     accounts = await settle(daemon, sim, dsn)
                     print(f"{fault.__name__}: {accounts}")
                     assert accounts.sent == accounts.stored > began["ticks"]["received"]
-                    assert (await daemon.status())["engine"]["trading"]
+                    engine = (await daemon.status())["engine"]
+                    assert engine["trading"], engine["refusal"]
                 await daemon.terminate()
                 assert {"database is away, journalling", "database is back"} <= set(daemon.events())
                 await expect_sound_books(dsn)
