@@ -26,6 +26,9 @@ _DECIMALS_MAX = 20
 _FAST_DECIMALS_MAX = 16
 """Four base-10000 digits: then the fraction of any row, aligned to that of the longest, fits 64 bits."""
 
+ROW_TYPES_MAX = 1_024
+"""Combinations of widths that are remembered, at about 5 KiB each: numbers of many lengths would else fill memory."""
+
 Width = int
 """Bytes of a field's value; NULL_WIDTH for NULL."""
 NULL_WIDTH: Width = -1
@@ -93,6 +96,8 @@ def _row_type(widths: tuple[Width, ...], names: tuple[str | None, ...], kinds: t
         template["fields"] = len(widths)
         for index, width in enumerate(widths):
             template[f"w{index}"] = width
+        if len(_row_types) >= ROW_TYPES_MAX:
+            del _row_types[next(iter(_row_types))]
         _row_types[key] = (row_type, template)
     return _row_types[key]
 
