@@ -70,7 +70,7 @@ async def test_a_standby_that_takes_over_gets_every_tick_once(
                 found = await settle(daemon, sim, second)
                 print(found)
                 assert found.stored == found.sent
-                assert (await daemon.status())["engine"]["trading"]
+                await daemon.until(lambda status: status["engine"]["trading"])
                 await daemon.terminate()
                 await expect_sound_books(second)
 
