@@ -263,7 +263,7 @@ class _Run:
     async def _turn(self) -> None:
         """Send what was approved, let time pass, and wait for a database that lags far behind."""
         while self._orders:
-            await self._exchange.send(self._orders.pop(0))
+            self._exchange.send(self._orders.pop(0))
         self._pipeline.on_beat()
         if self._ticks.size > _BACKLOG_BYTES_MAX:
             await self._drains[0].wait_caught_up()

@@ -7,7 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from traderd.adapters.copy_columns import BigInts, Choices, Numerics, Texts, Timestamps, encode_rows, numeric_words
+from traderd.adapters import copy_columns
+from traderd.adapters.copy_columns import (
+    ROW_TYPES_MAX,
+    BigInts,
+    Choices,
+    Numerics,
+    Texts,
+    Timestamps,
+    encode_rows,
+    numeric_words,
+)
 
 Cell = bytes | None
 WIDE = Context(prec=80)
@@ -126,3 +136,12 @@ def test_times_are_microseconds_since_2000_and_zero_may_be_null() -> None:
 def test_no_rows_are_no_bytes() -> None:
     """An empty batch is nothing."""
     assert encode_rows([BigInts([])], 0) == b""
+
+
+def test_what_is_remembered_of_the_rows_shapes_is_bounded() -> None:
+    """Each combination of widths is a shape: their number is left to what venues send."""
+    for first in range(40):
+        for second in range(ROW_TYPES_MAX // 40 + 2):
+            encode_rows([Texts.each(["x" * first]), Texts.each(["y" * second])], 1)
+    assert len(copy_columns._row_types) == ROW_TYPES_MAX
+    assert decoded(encode_rows([Texts.each(["x"]), Texts.each(["y"])], 1)) == [[b"x", b"y"]]

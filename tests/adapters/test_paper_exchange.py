@@ -35,7 +35,7 @@ async def test_an_order_is_sent_at_clock_time_and_filled_by_the_live_quotes() ->
     """Every report reaches the sink, in order."""
     exchange, reports, _ = paper()
     port: Exchange = exchange
-    await port.send(order())
+    assert port.send(order()) is None
     assert exchange.working(0)
     exchange.on_quote(quote("999", "1000", START + 20 * MS))
     assert [(each.kind, each.time_ns) for each in reports] == [("new", START), ("trade", START + 20 * MS)]
@@ -46,7 +46,7 @@ async def test_a_beat_fills_at_the_boards_newest_quote() -> None:
     """When nothing new is quoted."""
     exchange, reports, board = paper()
     board.quotes[0] = quote("999", "1000", START)
-    await exchange.send(order())
+    exchange.send(order())
     exchange.on_beat(START + 20 * MS)
     assert [each.kind for each in reports] == ["new", "trade"]
 
@@ -54,7 +54,7 @@ async def test_a_beat_fills_at_the_boards_newest_quote() -> None:
 async def test_what_still_rests_expires_when_the_venue_closes() -> None:
     """An orderly stop leaves no order open that nobody will ever fill."""
     exchange, reports, _ = paper()
-    await exchange.send(order(1))
+    exchange.send(order(1))
     exchange.close()
     assert [(each.kind, each.client_order_id) for each in reports] == [("new", "r-o1"), ("expired", "r-o1")]
     assert not exchange.working(0)
@@ -66,4 +66,4 @@ async def test_reports_without_a_listener_are_our_own_mistake() -> None:
     """A report that nobody hears would be money that nobody counts."""
     exchange = PaperExchange(PaperSettings(Decimal(10), Decimal(0), 20, 2_000), TickerBoard(1), StandingClock())
     with pytest.raises(AssertionError, match="nobody listens"):
-        await exchange.send(order())
+        exchange.send(order())

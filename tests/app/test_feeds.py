@@ -1,4 +1,4 @@
-"""A venue's feed against the simulated exchange: what becomes of an instrument that isn't traded any more."""
+"""A venue's feed against the simulated exchange: instruments that aren't traded any more, and what a restart opens."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,10 +9,11 @@ import pytest
 
 from driven import DrivenConnector, DrivenLoops
 from lines import Line, closed_gaps, until
+from made_up import MS, SECOND
 from traderd.adapters.logs import logger
 from traderd.adapters.metrics import Metrics
 from traderd.adapters.telemetry import Telemetry
-from traderd.app.feeds import Feeds, Recordings
+from traderd.app.feeds import Feeds, Recordings, away_since_ns
 from traderd.config import Sim
 from traderd.config.schema import Venue
 from traderd.core.market import Instrument
@@ -25,6 +26,7 @@ from traderd.venues.roster import seats
 
 pytestmark = pytest.mark.filterwarnings("ignore:Overriding the .event_loop_policy. fixture")
 CHANNELS: tuple[AnyChannel, ...] = ("quote", "trade", "book")
+NOW = 1_800_000_000 * SECOND
 
 
 @pytest.fixture
@@ -62,7 +64,7 @@ async def test_a_symbol_that_the_venue_drops_is_left_told_once_and_heard_again_w
     feeds.delisted = lambda instruments: gone.append([each.symbol for each in instruments])
     feeds.forsake = lambda venue, symbol: forsaken.append((venue, symbol))
     feeds.heal = lambda dialect, at, instruments, *rest: patients.append([each.symbol for each in instruments])
-    running = asyncio.create_task(feeds.run(seat, endpoint, 0, listings.append))
+    running = asyncio.create_task(feeds.run(seat, endpoint, {}, listings.append))
     try:
         await until(lambda: feeds.live == {"binance": True})
         (session,) = feeds.venues["binance"].sessions
@@ -99,10 +101,30 @@ async def test_after_a_restart_only_what_the_venue_offers_is_taken_for_missing(
     telemetry = Telemetry(Metrics(), logger("test"), 0)
     feeds = Feeds(settings, line.pipeline, line.rest, line.clock, telemetry, Recordings(None, 0))  # type: ignore[arg-type]  # driven time
     nowhere = Endpoint("ws://127.0.0.1:1", "http://127.0.0.1:1")
-    running = asyncio.create_task(feeds.run(seat, nowhere, 1_700_000_000 * 10**9, lambda listed: None))
+    running = asyncio.create_task(feeds.run(seat, nowhere, {"tick_data:okx:quote": NOW}, lambda listed: None))
     await until(line.gaps.open_gaps)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     await line.rest.close()
     opened = {(gap.symbol, gap.channel, gap.reason) for gap in line.gaps.open_gaps()}
     assert opened == {(symbols[0], "funding", "restart"), *((each, "mark", "restart") for each in symbols)}
+
+
+@pytest.mark.parametrize(
+    ("channel", "since_ns"),
+    [
+        ("quote", NOW),
+        ("trade", NOW - 40 * MS),  # killed between the two: the trades that gathered beside the quotes are lost
+        ("book", NOW),  # isn't journalled as ticks are
+    ],
+)
+def test_a_channels_hole_begins_at_its_own_newest_row(channel: str, since_ns: int) -> None:
+    """What gathers together is journalled channel by channel."""
+    newest = {"tick_data:binance:quote": NOW, "public_trades:binance:trade": NOW - 40 * MS}
+    assert away_since_ns(newest, "binance", channel) == since_ns
+
+
+def test_a_channel_that_was_silent_is_no_hole_of_minutes() -> None:
+    """It would have been journalled within a second."""
+    newest = {"tick_data:binance:quote": NOW, "public_trades:binance:trade": NOW - 600 * SECOND}
+    assert away_since_ns(newest, "binance", "trade") == NOW - SECOND

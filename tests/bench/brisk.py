@@ -1,10 +1,10 @@
 """The daemon, with strategies that order at every n-th trade:  python tests/bench/brisk.py EVERY FILE run config.yaml
 
-Everything else is the daemon's own: sizing, risk gate, journal, gateway. Strategies that come with it act on closed bars,
-a few times a minute, which is no measure of a latency. Each in turn enters and leaves with the portfolio's position.
+Everything else is the daemon's own: sizing, risk gate, journal, gateway. Strategies that come with it act on closed
+bars, a few times a minute, which is no measure of a latency. Each in turn enters and leaves with what it holds.
 FILE (.json) gets, at the end, of every trade (instrument's place, id, when the engine was given it) and of every order
-(its id, and place and id of the trade that it came of). With TRADERD_BENCH_TURNS set, also where turns of the event loop
-longer than a millisecond were spent: a thread looks on, which costs; figures of such a run are not for telling.
+(its id, and place and id of the trade that it came of). With TRADERD_BENCH_TURNS set, also where turns of the event
+loop longer than a millisecond were spent: a thread looks on, which costs; figures of such a run aren't for telling.
 """
 
 import asyncio
@@ -15,10 +15,10 @@ import threading
 import time
 from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
-from types import FrameType
+from types import FrameType, MappingProxyType
 from typing import Any
 
 from traderd.app import daemon
@@ -41,7 +41,7 @@ class Patient:
     """A strategy that leaves bars alone: it is asked at trades."""
 
     warm = True
-    indicators: dict[str, float] = {}
+    indicators: Mapping[str, float] = MappingProxyType({})
 
     def on_candle(self, candle: Candle) -> None:
         """Nothing to say."""

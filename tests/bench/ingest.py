@@ -1,11 +1,13 @@
 """How fast the daemon stores ticks, against the ceiling that the same database sets in the same run.
 
-    python tests/bench/ingest.py [--frames 1000000] [--symbols 10] [--dsn DSN]
+    python tests/bench/ingest.py [--frames 1000000] [--symbols 10] [--dsn DSN] [--no-steps]
 
 (b) first: a generator process sends frames encoded beforehand over a websocket to a real daemon (engine, one strategy a
 symbol, Redis on); measured from the first frame sent to the last row committed, with the daemon's own CPU time.
 (a) then: the very rows that it stored are read out as binary COPY, the tables emptied, and the bytes written back by
 binary COPY over one connection, in transactions of the daemon's size. The ratio is (b) / (a).
+(c) last: (b) once more in another database, with the daemon sampled (`sampled.py`): the share of its CPU time that each
+step takes. What bounds (b) is told by how much of a core each of the three took meanwhile: it can't be more than one.
 Without --dsn a private TimescaleDB is used, as in the tests.
 """
 
@@ -19,6 +21,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +58,7 @@ async def main() -> None:
     options.add_argument("--frames", type=int, default=1_000_000)
     options.add_argument("--symbols", type=int, default=10)
     options.add_argument("--dsn", default="")
+    options.add_argument("--no-steps", action="store_true", help="leave out (c)")
     options.add_argument("--json", action="store_true")
     chosen = options.parse_args()
     server = None
@@ -65,11 +69,12 @@ async def main() -> None:
         dsn = server.dsn
     try:
         figures = await measure(await fresh_database(dsn), chosen.frames, chosen.symbols)
+        shares = {} if chosen.no_steps else await steps(await fresh_database(dsn, "ingest_steps"), chosen)
     finally:
         if server is not None:
             await server.stop()
             server.remove()
-    print(json.dumps(figures) if chosen.json else told(figures))
+    print(json.dumps(figures | {"steps": shares}) if chosen.json else told(figures) + shared_out(shares))
 
 
 def told(figures: dict[str, float]) -> str:
@@ -80,8 +85,15 @@ def told(figures: dict[str, float]) -> str:
         f"ratio (b)/(a):                        {figures['ratio']:>12.2f}\n"
         f"daemon CPU per tick:                  {figures['daemon_us']:>12.2f} µs\n"
         f"generator CPU per frame:              {figures['generator_us']:>12.2f} µs\n"
-        f"rows {figures['rows']:,.0f}, daemon RSS {figures['rss_mib']:.0f} MiB"
+        f"rows {figures['rows']:,.0f}, daemon RSS {figures['rss_mib']:.0f} MiB\n"
+        f"of a core each: daemon {figures['daemon_cores']:.2f}, its COPY in the database"
+        f" {figures['database_cores']:.2f}, generator {figures['generator_cores']:.2f}"
     )
+
+
+def shared_out(shares: dict[str, float]) -> str:
+    """The steps for people, the largest first."""
+    return "".join(f"\n{share:>6.1%}  {step}" for step, share in shares.items())
 
 
 async def fresh_database(dsn: str, prefix: str = "ingest") -> str:
@@ -102,8 +114,21 @@ async def measure(dsn: str, frames: int, symbols: int) -> dict[str, float]:
     return figures
 
 
-async def daemon(folder: Path, dsn: str, frames: int, symbols: int) -> dict[str, float]:
-    """(b): generator and daemon as processes of their own."""
+async def steps(dsn: str, chosen: argparse.Namespace) -> dict[str, float]:
+    """(c): each step's share of the daemon's CPU time, its start and its end included."""
+    with tempfile.TemporaryDirectory(prefix="traderd-bench-") as folder:
+        found = Path(folder) / "steps.json"
+        sampled = [str(Path(__file__).with_name("sampled.py")), str(found)]
+        await daemon(Path(folder), dsn, chosen.frames, chosen.symbols, sampled)
+        samples: list[tuple[str, int]] = json.loads(found.read_text())
+    total = sum(count for _, count in samples)
+    return {step: count / total for step, count in samples}
+
+
+async def daemon(
+    folder: Path, dsn: str, frames: int, symbols: int, program: Sequence[str] = ("-m", "traderd")
+) -> dict[str, float]:
+    """(b): generator and daemon as processes of their own; `program` is what Python runs as the daemon."""
     generator = subprocess.Popen(
         [
             sys.executable,
@@ -117,10 +142,10 @@ async def daemon(folder: Path, dsn: str, frames: int, symbols: int) -> dict[str,
     hello = json.loads(generator.stdout.readline())
     config = folder / "config.yaml"
     config.write_text(configuration(folder, dsn, hello["url"], [listing.symbol for listing in listings(symbols)]))
-    process = subprocess.Popen([sys.executable, "-m", "traderd", "run", str(config)])
+    process = subprocess.Popen([sys.executable, *program, "run", str(config)])
     try:
         await until_counting(folder, process)
-        before = cpu_s(process.pid)
+        began, before = time.time(), cpu_s(process.pid)
         already = status(folder)["ticks"]["received"]
         while (ticks := status(folder)["ticks"])["stored"] < frames:
             await asyncio.sleep(0.1)
@@ -128,6 +153,7 @@ async def daemon(folder: Path, dsn: str, frames: int, symbols: int) -> dict[str,
             assert not ticks["lost"], ticks
         ended = time.time()
         after = cpu_s(process.pid)
+        copying_s = await copying(dsn)
         sent = json.loads(generator.stdout.readline())
         rss = int(Path(f"/proc/{process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE") / 2**20
     finally:
@@ -142,7 +168,10 @@ async def daemon(folder: Path, dsn: str, frames: int, symbols: int) -> dict[str,
         "rows": rows,
         "daemon_rows_s": rows / (ended - sent["started"]),
         "daemon_us": (after - before) / (rows - already) * 1e6,
+        "daemon_cores": (after - before) / (ended - began),
+        "database_cores": copying_s / (ended - sent["started"]),
         "generator_us": sent["cpu_us_per_frame"],
+        "generator_cores": sent["cpu_s"] / sent["seconds"],
         "rss_mib": rss,
     }
 
@@ -176,6 +205,20 @@ def cpu_s(pid: int) -> float:
     """CPU seconds of one process so far, user and system."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+async def copying(dsn: str) -> float:
+    """CPU seconds of the server's processes that store the daemon's ticks; 0 where the server is on another machine."""
+    connection = await asyncpg.connect(dsn)
+    rows = await connection.fetch(
+        "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'traderd ticks'"
+    )
+    await connection.close()
+    seconds = 0.0
+    for row in rows:
+        with contextlib.suppress(OSError):
+            seconds += cpu_s(row["pid"])
+    return seconds
 
 
 async def stored(connection: asyncpg.Connection) -> int:

@@ -2,10 +2,10 @@
 
     python tests/bench/paced.py --rate 10000 --frames 300000 --times FILE [--symbols 10]
 
-The frames are `generator`'s, encoded beforehand, with trades dated when they are due. It prints its addresses, waits for
-a line on stdin, and from then on never waits for the reader: frame n is due at the beginning plus n / rate, and whatever
-is due is sent, also if earlier frames left late. FILE gets, of every trade, its symbol's place, its id, when it was due
-and when it was handed to the socket (columns of an .npy array; nanoseconds since the epoch). Refuses a second client.
+The frames are `generator`'s, encoded beforehand, with trades dated when they are due. It prints its addresses, waits
+for a line on stdin, and from then on for nobody: frame n is due at the beginning plus n / rate, and whatever is due is
+sent, also if earlier frames left late. FILE gets, of every trade, its symbol's place, its id, when it was due and when
+it was handed to the socket (rows of an .npy array; nanoseconds since the epoch). A second client hears nothing.
 """
 
 import argparse
@@ -22,6 +22,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
 from generator import Exchange, Stream
+
 from traderd.sim.prices import listings
 
 AHEAD_NS = 200_000_000

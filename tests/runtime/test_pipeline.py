@@ -508,7 +508,7 @@ async def test_a_filled_order_leaves_its_facts_in_the_order_of_the_events(tmp_pa
     rig.second()
     rig.second()
     (approved,) = rig.sent
-    await rig.exchange.send(approved)
+    rig.exchange.send(approved)
     assert rig.exchange.working(0)
     rig.second()
     assert not rig.exchange.working(0)

@@ -81,7 +81,7 @@ async def settle(
             told = later  # healing goes on while nothing is traded
         await _expect_metrics_agree(daemon)
         found = await compare(exchange, dsn, earlier)
-        received = _live(told)
+        received = received_live(told)
         assert told["received"] == told["stored"] + told["quarantined"] + told["lost"], told
         assert received <= wanted if cut else received == wanted, (told, found)
         if earlier is None:
@@ -112,10 +112,20 @@ async def compare(exchange: SimulatedExchange, dsn: str, earlier: dict[Tick, flo
     return Accounts(len(sent), len(sent) - len(missing), lost, len(missing) - lost, fetched.total())
 
 
+def received_live(ticks: dict[str, Any]) -> int:
+    """What came by the streams, of /status' ticks."""
+    return sum(ticks["by_stream"].get(f"binance/{channel}", 0) for channel in _CHANNELS.values())
+
+
 def sent_ticks(exchange: SimulatedExchange, after_connection: int = 0) -> dict[Tick, float]:
     """Quotes and trades sent on the last hundred connections, and when (epoch seconds); the exchange must remember."""
     connections = [each for each in exchange.ledger["connections"] if each["connection"] > after_connection]
     return {tick: at_s for connection in connections for tick, at_s in _on_connection(connection)}
+
+
+def last_connection(exchange: SimulatedExchange) -> int:
+    """The number of the newest one."""
+    return max((each["connection"] for each in exchange.ledger["connections"]), default=0)
 
 
 def _on_connection(connection: dict[str, Any]) -> Iterable[tuple[Tick, float]]:
@@ -152,14 +162,9 @@ async def hushed(exchange: SimulatedExchange) -> AsyncIterator[None]:
         exchange.inflict(lasting)
 
 
-def _live(ticks: dict[str, Any]) -> int:
-    """What came by the streams."""
-    return sum(ticks["by_stream"].get(f"binance/{channel}", 0) for channel in _CHANNELS.values())
-
-
 def _at_rest(status: dict[str, Any], received: int) -> bool:
     ticks = status["ticks"]
-    return _live(ticks) >= received and not ticks["journalled"] + ticks["pending"]
+    return received_live(ticks) >= received and not ticks["journalled"] + ticks["pending"]
 
 
 async def _a_little_later(daemon: DaemonProcess, within_s: float) -> dict[str, Any]:

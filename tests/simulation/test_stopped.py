@@ -26,7 +26,7 @@ async def test_a_daemon_that_stood_still_reads_what_waited_and_tells_of_what_was
     async with exchange(remember=True) as sim:
         with DaemonProcess(configuration(tmp_path, sim.url, database=plain_database.dsn)) as daemon:
             daemon.start()
-            await daemon.until(lambda status: status["engine"]["fills"] and status["ticks"]["stored"] > 500)
+            await daemon.until(lambda status: status["engine"]["fills"] and status["ticks"]["stored"] > 500, 60.0)
             with frozen([psutil.Process(daemon.pid)]):
                 await asyncio.sleep(1.5)
             found = await settle(daemon, sim, plain_database.dsn, cut=True)
@@ -34,7 +34,9 @@ async def test_a_daemon_that_stood_still_reads_what_waited_and_tells_of_what_was
             with frozen([psutil.Process(daemon.pid)]):
                 await asyncio.sleep(STOPPED_S)
                 sim.inflict(structs.replace(sim.broadcast.faults, cut=True))
-            await daemon.until(lambda s: s["venues"]["binance"]["live"] and not s["gaps_open"] and not s["not_ready"])
+            await daemon.until(
+                lambda s: s["venues"]["binance"]["live"] and not s["gaps_open"] and not s["not_ready"], 60.0
+            )
             fills = (await daemon.status())["engine"]["fills"]
             await daemon.until(lambda status: status["engine"]["fills"] > fills, 30.0)
             found = await settle(daemon, sim, plain_database.dsn, cut=True)

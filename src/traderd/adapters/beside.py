@@ -5,11 +5,17 @@ which it comes. Refuses no work; and it can't hold up the end of the process, wh
 """
 
 import asyncio
+import sys
 from collections.abc import Callable
 from queue import SimpleQueue
 from threading import Thread
 
 from traderd.core.errors import JournalError
+
+_SWITCH_S = 20e-6
+"""How long the loop's thread may keep the interpreter to itself while the other wants it. Python's own 5 ms would be
+many times what the disk takes; as the other's turns are short and rare, the loop loses next to nothing.
+"""
 
 _Work = tuple[Callable[[], None], Callable[[str], None]]
 
@@ -18,6 +24,7 @@ class BesideLoop:
     """Made, and asked, by the running loop's thread."""
 
     def __init__(self) -> None:
+        sys.setswitchinterval(_SWITCH_S)
         self._loop = asyncio.get_running_loop()
         self._work: SimpleQueue[_Work | None] = SimpleQueue()
         Thread(target=self._run, name="disk", daemon=True).start()

@@ -26,6 +26,9 @@ _DECIMALS_MAX = 20
 _FAST_DECIMALS_MAX = 16
 """Four base-10000 digits: then the fraction of any row, aligned to that of the longest, fits 64 bits."""
 
+ROW_TYPES_MAX = 1_024
+"""Combinations of widths that are remembered, at about 5 KiB each: numbers of many lengths would else fill memory."""
+
 Width = int
 """Bytes of a field's value; NULL_WIDTH for NULL."""
 NULL_WIDTH: Width = -1
@@ -93,6 +96,8 @@ def _row_type(widths: tuple[Width, ...], names: tuple[str | None, ...], kinds: t
         template["fields"] = len(widths)
         for index, width in enumerate(widths):
             template[f"w{index}"] = width
+        if len(_row_types) >= ROW_TYPES_MAX:
+            del _row_types[next(iter(_row_types))]
         _row_types[key] = (row_type, template)
     return _row_types[key]
 
@@ -194,18 +199,21 @@ class Numerics:
     def __init__(self, texts: Sequence[str], floats: Sequence[float]) -> None:
         self._count = len(texts)
         decimals, sound, self.null = _decimals(texts)
-        scaled = np.rint(np.array(floats, np.float64) * _POWERS[np.minimum(decimals, _FAST_DECIMALS_MAX)])
+        longest = int(decimals.max(initial=0))
+        # Most columns are of one precision: then what would be looked up for each row is looked up once.
+        shared = decimals[:1] if int(decimals.min(initial=longest)) == longest else decimals
+        scaled = np.rint(np.array(floats, np.float64) * _POWERS[np.minimum(shared, _FAST_DECIMALS_MAX)])
         exact = sound & (decimals <= _FAST_DECIMALS_MAX) & (scaled < _EXACT_MAX) & (scaled >= 0)
         self._slow: dict[int, tuple[int, ...]] = {}
         self.bad: list[int] = []
         if not exact.all():
             self._read_slowly(texts, np.flatnonzero(~exact & ~self.null))
             scaled = np.where(exact, scaled, 0)
-            decimals = np.where(exact, decimals, 0)
+            shared = decimals = np.where(exact, decimals, 0)
+            longest = int(decimals.max(initial=0))
         self._decimals = decimals
-        self._fraction = (int(decimals.max(initial=0)) + 3) // 4
-        self._scaled = scaled.astype(np.int64)
-        self._group_digits()
+        self._fraction = (longest + 3) // 4
+        self._group_digits(scaled.astype(np.int64), shared)
 
     def widths(self) -> NDArray[np.int64] | Width:
         regular = 8 + 2 * len(self._digits)
@@ -233,15 +241,14 @@ class Numerics:
     def dtype(self, width: Width) -> Any:
         return (">i2", (width // 2,))
 
-    def _group_digits(self) -> None:
+    def _group_digits(self, whole: NDArray[np.int64], decimals: NDArray[np.int64]) -> None:
         """The base-10000 digits, most significant first; every row has as many as the widest needs."""
-        places = 4 * self._fraction - self._decimals
-        whole, self._digits = self._scaled, []
+        self._digits = []
         if self._fraction:
             # The fraction is aligned to whole digits by itself, so that nothing overflows 64 bits.
-            power = _INT_POWERS[self._decimals]
-            whole = self._scaled // power
-            fraction = (self._scaled - whole * power) * _INT_POWERS[places]
+            scaled, power = whole, _INT_POWERS[decimals]
+            whole = scaled // power
+            fraction = (scaled - whole * power) * _INT_POWERS[4 * self._fraction - decimals]
             self._digits = _split(fraction, self._fraction)
         groups = 1
         while groups < 5 and bool((whole >= 10 ** (4 * groups)).any()):
@@ -289,6 +296,12 @@ def _decimals(texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.bool_
     """Digits behind each text's dot, which texts are plain decimals ("-1", "1e5", "." are not), and which are empty."""
     count = len(texts)
     body = np.frombuffer(("\n".join(texts) + "\n").encode(errors="replace"), np.uint8)
+    marks = np.flatnonzero(body - np.uint8(48) > 9)
+    if len(marks) == 2 * count:  # nearly always: digits, a dot, digits
+        dots, ends = marks[::2], marks[1::2]
+        plain = bool((body[dots] == 46).all() and (body[ends] == 10).all() and (ends - dots > 1).all())
+        if plain and dots[0] > 0 and bool((dots[1:] - ends[:-1] > 1).all()):
+            return ends - dots - 1, np.ones(count, np.bool_), np.zeros(count, np.bool_)
     ends = np.flatnonzero(body == 10)
     if len(ends) != count:
         nothing = np.zeros(count, np.bool_)
@@ -296,8 +309,6 @@ def _decimals(texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.bool_
     starts = np.concatenate((np.zeros(1, np.int64), ends[:-1] + 1))
     dots = np.flatnonzero(body == 46)
     odd = np.flatnonzero((body - np.uint8(48) > 9) & (body != 46) & (body != 10))
-    if len(dots) == count and not len(odd) and bool(((dots > starts) & (dots < ends - 1)).all()):
-        return ends - dots - 1, np.ones(count, np.bool_), np.zeros(count, np.bool_)
     at = np.searchsorted(dots, starts)
     dotted = np.searchsorted(dots, ends) - at
     dot = np.where(dotted == 1, np.append(dots, 0)[at], ends)

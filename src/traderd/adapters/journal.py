@@ -87,8 +87,8 @@ class FileJournal:
         self._released: list[Path] = []
         self._mend_at = 0.0
         self._fd = -1
-        self.newest_ns = 0
-        """When the newest row was received that the journal held when it was opened; 0 if it held none."""
+        self.newest: dict[str, int] = {}
+        """When the journal was opened: each label's newest row, of the last segment that has any."""
         with self._translated():
             make_folder(folder)
             self.journal_id, is_new = identity(folder)
@@ -336,7 +336,7 @@ class FileJournal:
             last = self._segments[-1]
             self._cut_tail(last)
             sync_file(last.path)
-            self.newest_ns = self._newest_row()
+            self.newest = self._newest_rows()
             first = last.last + _STRIDE + secrets.randbelow(_SPREAD)
             follows = last.last if last.size else last.follows
         segment, self._fd = begin_segment(self._folder, first, follows)
@@ -357,13 +357,13 @@ class FileJournal:
             last.size -= end
             os.truncate(last.path, last.size)
 
-    def _newest_row(self) -> int:
+    def _newest_rows(self) -> dict[str, int]:
         """Of the last segment that has a record: an opening may have come to none."""
         for segment in reversed(self._segments):
-            times = [found.last_ns for found in whole(segment) if isinstance(found, JournalRecord)]
-            if times:
-                return max(times)
-        return 0
+            newest = {found.label: found.last_ns for found in whole(segment) if isinstance(found, JournalRecord)}
+            if newest:
+                return newest
+        return {}
 
     def _tell_hole(self, segment: Segment, hole: Hole) -> None:
         """Once: what was set aside before was told before."""

@@ -22,8 +22,8 @@ class PaperExchange:
         self._book = PaperBook(settings)
         self.working = self._book.working  # asked once a tick: no call in between
 
-    async def send(self, approved: Approved) -> None:
-        """Submit one order, now."""
+    def send(self, approved: Approved) -> None:
+        """Submit one order, now: there is no line to wait for."""
         self._tell(self._book.submit(approved, self._clock.time_ns()))
 
     def on_quote(self, quote: Quote) -> None:

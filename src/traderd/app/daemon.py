@@ -289,12 +289,11 @@ class Daemon:
             seat.dialect, endpoint, self._rest, self._clock, self._pipeline.set_clock_offset, self._telemetry
         )
         self._tasks.append(group.create_task(watching, name=f"clock of {seat.name}"))
-        since_ns = self._journals.ticks.newest_ns
-        await self._feeds.run(seat, endpoint, since_ns, partial(self._listed, seat))
+        await self._feeds.run(seat, endpoint, self._journals.ticks.newest, partial(self._listed, seat))
 
     async def _hear(self, seat: CcxtSeat) -> None:
         """The same through ccxt."""
-        since_ns, told = self._journals.ticks.newest_ns, self._listings.described
+        since_ns, told = max(self._journals.ticks.newest.values(), default=0), self._listings.described
         simulated = self._servers.simulated
         await self._ccxt.run(seat, simulated, since_ns, self._pipeline, self._clock, self._telemetry, told)
 
@@ -311,7 +310,8 @@ class Daemon:
             for sessions in self._feeds.venues.values():
                 self._engine.show_books(sessions.books)
             self._engine.show_books(self._ccxt.books)
-            self._pipeline.on_beat()
+            for _ in self._pipeline.beat():
+                await asyncio.sleep(0)
             for name, live in (self._feeds.live | self._ccxt.live).items():
                 self._readiness.venue(name, live)
             self._readiness.database(max(self._tick_drain.stalled_s, self._fact_drain.stalled_s))

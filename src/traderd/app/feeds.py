@@ -24,6 +24,7 @@ from traderd.venues.dialect import Dialect, Endpoint
 from traderd.venues.roster import Seat
 
 _REPORT_S = 1.0
+_TOGETHER_NS = 1_000_000_000
 Heal = Callable[[Dialect, Endpoint, Sequence[Instrument], Stream, Admission], None]
 
 
@@ -83,19 +84,20 @@ class Feeds:
         """Those that are connected to, by seat."""
 
     async def run(
-        self, seat: Seat, endpoint: Endpoint, away_since_ns: int, told: Callable[[list[Instrument]], None]
+        self, seat: Seat, endpoint: Endpoint, newest: Mapping[str, int], told: Callable[[list[Instrument]], None]
     ) -> None:
         """Learn what the venue lists, then stay connected; a venue that lists nothing of ours is left.
 
-        `away_since_ns`: the newest tick of an earlier run, 0 if there was none. `told` is given the listing.
+        `newest`: of the tick journal's labels, what earlier runs had of them. `told` is given the listing.
         """
         symbols = [instrument.symbol for instrument in seat.instruments]
         stream = self._pipeline.stream(seat.exchange, symbols)
-        if away_since_ns:
+        if newest:
             for channel in chain.from_iterable(seat.dialect.by_connection(seat.channels)):
+                since_ns = away_since_ns(newest, seat.exchange, channel)
                 for instrument in seat.instruments:
                     if seat.dialect.offers(instrument, channel):
-                        self._pipeline.gap_opened(seat.exchange, instrument.symbol, channel, "restart", away_since_ns)
+                        self._pipeline.gap_opened(seat.exchange, instrument.symbol, channel, "restart", since_ns)
         backoff = Backoff(0.25, 30.0, 60.0)
         instruments = await listed(
             seat.dialect, endpoint, seat.instruments, self._rest, backoff, random.random, self._telemetry
@@ -170,6 +172,17 @@ class Feeds:
             await asyncio.sleep(_REPORT_S)
             for sessions in self.venues.values():
                 sessions.report(self._telemetry)
+
+
+def away_since_ns(newest: Mapping[str, int], exchange: str, channel: str) -> int:
+    """From when on rows of this channel may be missing after an earlier run, whose `newest` rows the journal knows.
+
+    What gathers together is journalled channel by channel, and a kill may come in between: it is the channel's own
+    newest row that counts, unless the channel was silent for longer than anything gathers.
+    """
+    newest_ns = max(newest.values())
+    own_ns = (at_ns for label, at_ns in newest.items() if label.split(":")[1:] == [exchange, channel])
+    return max(next(own_ns, newest_ns), newest_ns - _TOGETHER_NS)
 
 
 def _nobody(instruments: list[Instrument]) -> None:

@@ -14,18 +14,24 @@ FINISHED_MAX = 1024
 
 
 class Blotter:
-    """Orders by client order id. There are few working ones at a time, so that looking through them is cheap."""
+    """Orders by client order id, the working ones by instrument too."""
 
     def __init__(self) -> None:
         self._working: dict[str, Order] = {}
+        self._working_on: dict[tuple[str, str], dict[str, Order]] = {}
         self._finished: dict[str, Order] = {}
 
     def record(self, order: Order) -> None:
         """The newest state of a new or known order."""
+        at = order.exchange, order.symbol
         if not is_final(order.status):
             self._working[order.client_order_id] = order
+            self._working_on.setdefault(at, {})[order.client_order_id] = order
             return
-        self._working.pop(order.client_order_id, None)
+        if self._working.pop(order.client_order_id, None) is not None:
+            del self._working_on[at][order.client_order_id]
+            if not self._working_on[at]:
+                del self._working_on[at]
         self._finished[order.client_order_id] = order
         if len(self._finished) > FINISHED_MAX:
             del self._finished[next(iter(self._finished))]
@@ -40,7 +46,7 @@ class Blotter:
 
     def working_on(self, exchange: str, symbol: str) -> list[Order]:
         """Those of one instrument."""
-        return [order for order in self._working.values() if order.symbol == symbol and order.exchange == exchange]
+        return list(self._working_on.get((exchange, symbol), {}).values())
 
     def remaining(self, exchange: str, symbol: str, side: Side) -> Decimal:
         """What the working orders of one instrument and side may still fill: the reserved exposure."""

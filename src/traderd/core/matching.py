@@ -17,7 +17,7 @@ from traderd.core.market import Quote
 from traderd.core.orders import DUPLICATE, Approved, Intent, Report
 from traderd.core.ticker import TickerBoard
 
-SEEN_MAX = 16_384
+SEEN_MAX = 4_096
 
 _ZERO = Decimal(0)
 _FEE_QUANTUM = Decimal("1e-8")

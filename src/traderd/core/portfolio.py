@@ -18,7 +18,7 @@ from traderd.core.market import Instrument, Quote
 from traderd.core.orders import Report
 from traderd.core.ticker import TickerBoard
 
-EXECUTIONS_REMEMBERED = 16_384
+EXECUTIONS_REMEMBERED = 4_096
 
 _ZERO = Decimal(0)
 _COST_QUANTUM = Decimal("1e-16")

@@ -5,7 +5,7 @@ passes the two maxima: a limit that keeps one from getting out protects nobody.
 Refuses whatever it can't judge: a guard that cannot tell says no.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Context, Decimal, localcontext
 
 from msgspec import Struct
@@ -43,6 +43,8 @@ class _Case(Struct):
     intent: Intent
     settings: RiskSettings
     instruments: Sequence[Instrument]
+    places: Mapping[tuple[str, str], int]
+    """Of the instruments, by exchange and symbol."""
     board: TickerBoard
     portfolio: Portfolio
     blotter: Blotter
@@ -93,6 +95,7 @@ class RiskGate:
     def __init__(self, settings: RiskSettings, instruments: Sequence[Instrument]) -> None:
         self._settings = settings
         self._instruments = instruments
+        self._places = {(each.exchange, each.symbol): each.index for each in instruments}
 
     def check(
         self,
@@ -107,7 +110,9 @@ class RiskGate:
         """Judge one intent. `halted` says why nothing may pass; "" when trading is on, and `gap` which hole in
         the symbol's data is open.
         """
-        case = _Case(intent, self._settings, self._instruments, board, portfolio, blotter, now_ns, halted, gap)
+        case = _Case(
+            intent, self._settings, self._instruments, self._places, board, portfolio, blotter, now_ns, halted, gap
+        )
         with localcontext(_EXACT):
             for name, rule in RULES.items():
                 reason = rule(case)
@@ -241,10 +246,10 @@ def _owed(case: _Case) -> Decimal | None:
             if quote is None:
                 return None
             owed -= holding.quantity * Decimal(quote.ask_text)
-    asks = {(each.exchange, each.symbol): case.board.quotes[each.index] for each in case.instruments}
     for order in case.blotter.working():
         if order.side == "buy":
-            quote = asks.get((order.exchange, order.symbol))
+            place = case.places.get((order.exchange, order.symbol))
+            quote = None if place is None else case.board.quotes[place]
             if quote is None:
                 return None
             price = max(order.price or _ZERO, Decimal(quote.ask_text))

@@ -19,6 +19,9 @@ from traderd.runtime.ports import Clock, JournalRecord, RecordStore
 _BYTES_MIN = 16 * 1024
 """A transaction that takes no more than this isn't made smaller."""
 
+_GATHER_S = 0.005
+"""What comes within so long goes along; and an order whose intent was just written has left by then."""
+
 
 class DrainableJournal(Protocol):
     """What a drain needs of a journal."""
@@ -166,6 +169,7 @@ class Drain:
                 self._empty.set()
                 self._behind_since_ns = self._oldest_ns = 0
                 await self._more.wait()
+                await asyncio.sleep(_GATHER_S)
                 self._moved_ns = self._clock.monotonic_ns()
                 continue
             self._in_doubt = records

@@ -10,7 +10,7 @@ from typing import Any
 from traderd.core.orders import Approved, Report
 from traderd.runtime.ports import Clock, Exchange
 
-_SENT_MAX = 16_384
+_SENT_MAX = 4_096
 
 Spawn = Callable[[Coroutine[Any, Any, None]], object]
 
@@ -36,13 +36,14 @@ class Gateway:
         self._sent[order] = None
         if len(self._sent) > _SENT_MAX:
             del self._sent[next(iter(self._sent))]
-        self._spawn(self._send(approved))
+        sending = self._exchange.send(approved)
+        if sending is not None:
+            self._spawn(self._wait(order, sending))
 
-    async def _send(self, approved: Approved) -> None:
-        order = approved.intent.client_order_id
+    async def _wait(self, order: str, sending: Coroutine[Any, Any, None]) -> None:
         try:
             async with asyncio.timeout(self._timeout_s):
-                await self._exchange.send(approved)
+                await sending
         except (ConnectionError, TimeoutError) as error:
             reason = f"no answer to the order: {str(error) or type(error).__name__}"
             self._on_report(Report(order, "unknown", self._clock.time_ns(), reason=reason))

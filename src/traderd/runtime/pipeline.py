@@ -7,7 +7,7 @@ bring the journals to the database. An order's intent is on the disk before the 
 Always true: received = pending + journalled + stored + quarantined + lost, of every venue and channel.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -178,10 +178,17 @@ class Pipeline:
 
     def on_beat(self) -> None:
         """Time passes: bars close, orders age, what gathered is journalled."""
+        for _ in self.beat():
+            pass
+
+    def beat(self) -> Iterator[None]:
+        """The same in steps between which ticks may come: encoding a full table's rows takes a good part of a
+        millisecond.
+        """
         now = self._clock.time_ns()
         self.carry_out(self.engine.on_beat(Beat(now)))
         self.matching.on_beat(now)
-        self.flush()
+        yield from self._flushing()
         self.beaten_ns = now
 
     def on_derivative(self, event: DerivativeEvent) -> None:
@@ -234,10 +241,14 @@ class Pipeline:
 
     def flush(self) -> None:
         """Everything gathered goes to the journals."""
+        for _ in self._flushing():
+            pass
+
+    def _flushing(self) -> Iterator[None]:
         for fact in self._derivatives.take(self._clock.time_ns()):
             self.record(fact)
         for stream in self.streams:
-            self.flush_stream(stream)
+            yield from self._flushing_of(stream)
         self.flush_facts()
 
     def flush_facts(self) -> bool:
@@ -254,12 +265,17 @@ class Pipeline:
 
     def flush_stream(self, stream: Stream) -> None:
         """One venue's rows to the tick journal."""
+        for _ in self._flushing_of(stream):
+            pass
+
+    def _flushing_of(self, stream: Stream) -> Iterator[None]:
         if stream.quotes:
             quotes, lasts = stream.quotes, stream.lasts
             stream.quotes, stream.lasts = [], []
             stream.newest_ns = quotes[-1].time_received_ns
             self._append(stream, "quote", "tick_data", self._rows.quotes(quotes, lasts))
             self.feed.ticks(quotes)
+            yield
         if stream.trades:
             trades = stream.trades
             stream.trades = []
@@ -269,6 +285,7 @@ class Pipeline:
                 self._observer.latency(stream.exchange, (trades[-1].time_received_ns - sent_ns) / 1e9)
             self._append(stream, "trade", "public_trades", self._rows.trades(trades))
             self.feed.ticks(trades)
+            yield
         if stream.bad:
             bad, stream.bad, stream.bad_bytes = stream.bad, [], 0
             self._append(stream, "", "quarantine", self._rows.rejects(bad), quarantine=True)

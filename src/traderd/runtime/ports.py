@@ -3,8 +3,8 @@
 Only words of `core` cross these lines; a foreign library's fault is translated before it does.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Protocol
 
 from msgspec import Struct
 
@@ -259,8 +259,11 @@ class Feed(Protocol):
 class Exchange(Protocol):
     """Where approved orders go. Silence is not rejection."""
 
-    async def send(self, approved: Approved) -> None:
-        """Send one order. Its fate arrives as reports through the callback given to the adapter."""
+    def send(self, approved: Approved) -> Coroutine[Any, Any, None] | None:
+        """Hand over one order; returns what is to be waited for, if anything is. What goes wrong comes out of that.
+
+        Its fate arrives as reports through the callback given to the adapter.
+        """
         ...
 
 
