@@ -20,7 +20,7 @@ from conftest import Database
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(240)]
 RATE = float(os.environ.get("TRADERD_TEST_RATE") or 800)
-BURST_S = 30.0 if LONG else 5.0
+BURST_S = 30.0 if LONG else 4.0
 CALM_S = 10.0 if LONG else 1.0
 RSS_BYTES_MAX = 512 * 1024 * 1024
 DRAINED_S_MAX = 60.0

@@ -17,9 +17,9 @@ from conftest import Database
 from proxy import Proxy
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(3_600 if LONG else 240)]
-OUTAGE_S = 30.0 if LONG else 2.5
-FROZEN_S = 600.0 if LONG else 3.0
-TOUCHES = 30 if LONG else 3
+OUTAGE_S = 30.0 if LONG else 1.5
+FROZEN_S = 600.0 if LONG else 2.5
+TOUCHES = 30 if LONG else 2
 
 
 def through(proxy: Proxy, dsn: str) -> str:

@@ -69,7 +69,7 @@ async def test_a_redis_that_is_slow_cut_off_frozen_or_gone_delays_neither_ticks_
                 status = await daemon.until(lambda status: status["ticks"]["stored"] > 500)
                 for trouble in (_slow, Proxy.cut, _frozen, _gone, _well):
                     trouble(proxy)
-                    await asyncio.sleep(2.5)
+                    await asyncio.sleep(1.5)
                     status = await _expect_business_as_usual(daemon, status["ticks"]["stored"])
                     found = await settle(daemon, sim, plain_database.dsn)
                     assert found.stored == found.sent

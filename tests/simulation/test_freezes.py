@@ -20,7 +20,7 @@ from daemons import LONG, DaemonProcess, configuration, exchange
 from conftest import Database
 from servers import ForeignServer
 
-FREEZES = int(os.environ.get("TRADERD_TEST_FREEZES") or (100 if LONG else 3))
+FREEZES = int(os.environ.get("TRADERD_TEST_FREEZES") or (100 if LONG else 2))
 pytestmark = [pytest.mark.process, pytest.mark.timeout(60 + 30 * FREEZES)]
 TAKEN_OVER_S_MAX = 2.0
 RATE = 1_000.0

@@ -18,7 +18,7 @@ from daemons import LONG, DaemonProcess, configuration, exchange
 
 from conftest import Database
 
-KILLS = int(os.environ.get("TRADERD_TEST_KILLS") or (300 if LONG else 10))
+KILLS = int(os.environ.get("TRADERD_TEST_KILLS") or (300 if LONG else 8))
 pytestmark = [pytest.mark.process, pytest.mark.timeout(60 + 15 * KILLS)]
 INTERVAL_S = 0.2
 """The journal's: what is older must not be lost."""

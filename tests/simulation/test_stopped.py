@@ -13,7 +13,7 @@ from msgspec import structs
 from conftest import Database
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(300)]
-STOPPED_S = 120.0 if LONG else 4.0
+STOPPED_S = 120.0 if LONG else 2.5
 
 
 async def test_a_daemon_that_stood_still_reads_what_waited_and_tells_of_what_was_cut(

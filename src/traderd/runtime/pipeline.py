@@ -8,7 +8,6 @@ Always true: received = pending + journalled + stored + quarantined + lost, of e
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
 
 from msgspec import Struct
 
@@ -19,49 +18,13 @@ from traderd.core.facts import Alert, Candle, Derivative, Equity, Fact, Gap, Ind
 from traderd.core.gaps import GapLedger
 from traderd.core.market import Beat, DerivativeEvent, Quote, Trade, VenueCandle, VenueEvent
 from traderd.core.orders import Approved, Report
-from traderd.runtime.ports import Batch, Clock, Feed, Journal, Loss, Reject, RowEncoder
+from traderd.runtime.ports import Batch, Clock, Feed, Journal, Loss, Matching, Observer, Reject, RowEncoder
 
 _FRAME_BYTES_KEPT = 4_000
 _BAD_BYTES_KEPT = 256 * 1024
 """Of the bad frames of one flush: a venue gone mad must not fill the disk."""
 _FACTS_WAITING_MAX = 10_000
 """Facts kept in memory for a journal that takes none: beyond it what is only measured is dropped: candles, equity, …"""
-
-
-class Observer(Protocol):
-    """Who is told what happened to batches: the metrics. Called once a batch, never once a tick."""
-
-    def gathered(self, exchange: str, channel: str, received: int, journalled: int, quarantined: int) -> None:
-        """Rows were encoded and journalled; `received` counts rejects too."""
-        ...
-
-    def lost(self, exchange: str, channel: str, rows: int, reason: str) -> None:
-        """Rows could not be journalled."""
-        ...
-
-    def latency(self, exchange: str, seconds: float) -> None:
-        """Venue time to receive time of one trade in a batch."""
-        ...
-
-    def fact(self, fact: Fact) -> None:
-        """A fact was recorded."""
-        ...
-
-
-class Matching(Protocol):
-    """A simulated venue that fills against the live quotes (paper mode)."""
-
-    def working(self, index: int) -> bool:
-        """Whether an order of this instrument is waiting for a quote."""
-        ...
-
-    def on_quote(self, quote: Quote) -> None:
-        """Fill what this quote fills; reports come back through the report sink."""
-        ...
-
-    def on_beat(self, now_ns: int) -> None:
-        """Time has passed."""
-        ...
 
 
 class Counts(Struct):

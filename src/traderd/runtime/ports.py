@@ -268,3 +268,39 @@ class Exchange(Protocol):
 
 
 ReportSink = Callable[[Report], None]
+
+
+class Observer(Protocol):
+    """Who is told what happened to batches: the metrics. Called once a batch, never once a tick."""
+
+    def gathered(self, exchange: str, channel: str, received: int, journalled: int, quarantined: int) -> None:
+        """Rows were encoded and journalled; `received` counts rejects too."""
+        ...
+
+    def lost(self, exchange: str, channel: str, rows: int, reason: str) -> None:
+        """Rows could not be journalled."""
+        ...
+
+    def latency(self, exchange: str, seconds: float) -> None:
+        """Venue time to receive time of one trade in a batch."""
+        ...
+
+    def fact(self, fact: Fact) -> None:
+        """A fact was recorded."""
+        ...
+
+
+class Matching(Protocol):
+    """A simulated venue that fills against the live quotes (paper mode)."""
+
+    def working(self, index: int) -> bool:
+        """Whether an order of this instrument is waiting for a quote."""
+        ...
+
+    def on_quote(self, quote: Quote) -> None:
+        """Fill what this quote fills; reports come back through the report sink."""
+        ...
+
+    def on_beat(self, now_ns: int) -> None:
+        """Time has passed."""
+        ...
