@@ -119,3 +119,14 @@ def test_a_bar_is_concerned_by_the_holes_in_its_time_that_trades_may_be_missing_
     ledger.opened("binance", "", "", "disconnect", 200 * second)
     assert ask("ETH/USDT", 200, 201)
     assert not ledger.concerns("kraken", "ETH/USDT", 200 * second, 201 * second)
+
+
+def test_a_hole_that_is_found_after_we_stood_still_begins_where_we_fell_asleep() -> None:
+    """What was read last lay in the socket, and was sent in that time; a second of delay isn't one."""
+    ledger, second = GapLedger("r"), 1_000_000_000
+    ledger.beat(0, 100 * second)
+    ledger.beat(100 * second, 101 * second)
+    assert (gap := ledger.opened("binance", "", "quote", "disconnect", 101 * second)) and gap.from_ns == 101 * second
+    ledger.beat(101 * second, 221 * second)
+    assert (gap := ledger.opened("binance", "", "trade", "disconnect", 222 * second)) and gap.from_ns == 101 * second
+    assert (gap := ledger.opened("binance", "", "book", "disconnect", 230 * second)) and gap.from_ns == 230 * second
