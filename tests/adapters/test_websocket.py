@@ -56,7 +56,7 @@ async def test_a_clock_that_was_set_back_is_believed(monkeypatch: pytest.MonkeyP
             await asyncio.sleep(0.05)  # so that each is read by itself
         await connection.close(1000, "enough")
 
-    monkeypatch.setattr("traderd.adapters.websocket.time.time_ns", lambda: next(readings, 2_800_000_000_000))
+    monkeypatch.setattr("traderd.adapters.websocket._time_ns", lambda: next(readings, 2_800_000_000_000))
     times = [at_ns for _, at_ns in (await heard(converse))[0]]
     assert [at_ns / 1e9 for at_ns in times] == [10_000, 10_000.5, 10_000.500000001, 2_800, 2_800.5]
 

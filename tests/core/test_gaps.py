@@ -138,3 +138,14 @@ def test_what_a_venue_trades_no_more_has_no_open_gap_and_no_price() -> None:
     assert ledger.hindrance("kraken", "BTC/USDT") == ""
     ledger.listed("binance", "BTC/USDT")
     assert ledger.hindrance("binance", "BTC/USDT") == ""
+
+
+def test_a_hole_that_is_found_after_we_stood_still_begins_where_we_fell_asleep() -> None:
+    """What was read last lay in the socket, and was sent in that time; a second of delay isn't one."""
+    ledger, second = GapLedger("r"), 1_000_000_000
+    ledger.beat(0, 100 * second)
+    ledger.beat(100 * second, 101 * second)
+    assert (gap := ledger.opened("binance", "", "quote", "disconnect", 101 * second)) and gap.from_ns == 101 * second
+    ledger.beat(101 * second, 221 * second)
+    assert (gap := ledger.opened("binance", "", "trade", "disconnect", 222 * second)) and gap.from_ns == 101 * second
+    assert (gap := ledger.opened("binance", "", "book", "disconnect", 230 * second)) and gap.from_ns == 230 * second

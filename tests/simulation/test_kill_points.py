@@ -7,7 +7,6 @@ import asyncio
 import os
 import signal
 import time
-from bisect import bisect
 from pathlib import Path
 from random import Random
 
@@ -45,6 +44,8 @@ POINTS = [
     "traderd.adapters.migrations:migrate:after:1",
 ]
 """Where it is killed, and at which call."""
+Life = tuple[float, dict[Tick, float]]
+"""When it ended, and what it was sent."""
 
 
 async def test_whenever_it_is_killed_only_what_was_younger_than_the_journals_interval_is_lost(
@@ -54,7 +55,7 @@ async def test_whenever_it_is_killed_only_what_was_younger_than_the_journals_int
 
     `settle` holds the exchange's account against the database's and the gap ledger's, tick by tick.
     """
-    random, sent, deaths, reached = Random(KILLS), dict[Tick, float](), list[float](), 0
+    random, sent, lives, reached, connections = Random(KILLS), dict[Tick, float](), list[Life](), 0, 0
     async with exchange(remember=True) as sim:
         journal = {"segment_bytes_max": 262_144}
         config = configuration(tmp_path, sim.url, database=plain_database.dsn, journal=journal)
@@ -64,8 +65,8 @@ async def test_whenever_it_is_killed_only_what_was_younger_than_the_journals_int
                 daemon.program = [HURT, f"kill={point}"] if point else UNHURT
                 daemon.start()
                 died_s, at_point = await _die(daemon, bool(point), random)
-                deaths.append(died_s)
                 reached += at_point
+                lives.append((died_s, sent_ticks(sim, connections)))
                 sent |= sent_ticks(sim)
                 connections = last_connection(sim)
             daemon.program = UNHURT
@@ -75,7 +76,7 @@ async def test_whenever_it_is_killed_only_what_was_younger_than_the_journals_int
             await daemon.terminate()
             expect_intents_first(daemon.state / "facts", tmp_path / "copy")
             await expect_sound_books(plain_database.dsn)
-            ages = await _ages(sent, deaths, plain_database.dsn)
+            ages = await _ages(lives, plain_database.dsn)
             young = sum(age_s <= INTERVAL_S for life in ages for age_s in life)
             total = sum(map(len, ages))
             worst = [f"{max(life):.2f}" for life in sorted(ages, key=max, reverse=True)[:5]]
@@ -88,20 +89,22 @@ async def test_whenever_it_is_killed_only_what_was_younger_than_the_journals_int
             assert reached >= KILLS / 4
 
 
-async def _ages(sent: dict[Tick, float], deaths: list[float], dsn: str) -> list[list[float]]:
+async def _ages(lives: list[Life], dsn: str) -> list[list[float]]:
     """Of each life in which any is missing how long before its end these were sent: always the last ones."""
     have = await stored_ticks(dsn)
-    streams: dict[tuple[int, str, str], list[tuple[float, int]]] = {}
-    for (channel, symbol, number), at_s in sent.items():
-        if at_s <= deaths[-1]:
-            streams.setdefault((bisect(deaths, at_s), channel, symbol), []).append((at_s, number))
-    ages: dict[int, list[float]] = {}
-    for (life, channel, symbol), ticks in streams.items():
-        kept = [(channel, symbol, number) in have for _, number in sorted(ticks)]
-        assert kept == sorted(kept, reverse=True), f"of the {channel}s of {symbol} an older one than the last is lost"
-        for at_s, _ in sorted(ticks)[sum(kept) :]:
-            ages.setdefault(life, []).append(deaths[life] - at_s)
-    return list(ages.values())
+    ages: list[list[float]] = []
+    for died_s, sent in lives:
+        streams: dict[tuple[str, str], list[tuple[float, Tick]]] = {}
+        for tick, at_s in sent.items():
+            streams.setdefault(tick[:2], []).append((at_s, tick))
+        missing: list[float] = []
+        for ticks in streams.values():
+            kept = [tick in have for _, tick in ticks]
+            assert kept == sorted(kept, reverse=True), f"an older one than the last is lost: {ticks[kept.index(False)]}"
+            missing += [died_s - at_s for at_s, _ in ticks[sum(kept) :]]
+        if missing:
+            ages.append(missing)
+    return ages
 
 
 async def _die(daemon: DaemonProcess, by_itself: bool, random: Random) -> tuple[float, bool]:

@@ -307,6 +307,7 @@ class Daemon:
         interval_s = self._config.store.flush_age_ms_max / 1000
         while True:
             await asyncio.sleep(interval_s)
+            self._gaps.beat(self._pipeline.beaten_ns, self._clock.time_ns())
             for sessions in self._feeds.venues.values():
                 self._engine.show_books(sessions.books)
             self._engine.show_books(self._ccxt.books)

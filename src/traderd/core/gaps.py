@@ -21,6 +21,8 @@ _REMEMBERED = 32
 """Of each symbol, gaps that are closed but may still lie in the time of a bar that isn't."""
 _TRANSIT_NS = 1_000_000_000
 """A trade that went missing is dated by the venue, the hole by us: it may have been on its way so long."""
+_STILL_NS = 3_000_000_000
+"""Between two beats: so long lasts no work of ours. What waited meanwhile is read in as long a time."""
 
 
 class GapLedger:
@@ -31,6 +33,7 @@ class GapLedger:
         self.count = 0
         """Gaps opened so far."""
         self._open: dict[tuple[str, str, str, str], Gap] = {}
+        self._still = (0, -_STILL_NS)
         self._earlier: list[Gap] = []
         self._delisted: set[tuple[str, str]] = set()
         self._healed_ns: dict[str, int] = {}
@@ -45,11 +48,21 @@ class GapLedger:
         key = (exchange, symbol, channel, reason)
         if key in self._open:
             return None
+        still_ns, awake_ns = self._still
+        if still_ns <= from_ns < awake_ns + _STILL_NS:
+            from_ns = still_ns
         self.count += 1
         gap = Gap(f"{self._run}-g{self.count}", exchange, symbol, channel, reason, from_ns, 0, 0, detail)
         self._open[key] = gap
         self._stand(gap)
         return gap
+
+    def beat(self, before_ns: int, now_ns: int) -> None:
+        """Between beats that lie far apart we stood still. What is read next was sent meanwhile, and is dated by its
+        reading: holes that are found now begin there.
+        """
+        if before_ns and now_ns - before_ns > _STILL_NS:
+            self._still = (before_ns, now_ns)
 
     def closed(
         self, exchange: str, symbol: str, channel: str, reason: str, to_ns: int, rows_lost: int = 0
