@@ -50,7 +50,9 @@ async def test_bars_books_and_marks_reach_strategies_status_and_database(
             assert (await daemon.status())["engine"]["late_by_timeframe"]["1s"] == 0
             inflict(exchange, Faults(clock_ahead_ms=-2_000))  # what it tells now is of bars that are closed here
             await daemon.until(lambda status: status["engine"]["late_by_timeframe"]["1s"] > 3)
-            assert 'traderd_late_trades_total{timeframe="1s"}' in (await daemon.get("/metrics"))[1]
+            async with asyncio.timeout(10):  # metrics gather what the engine counts now and then
+                while 'traderd_late_trades_total{timeframe="1s"}' not in (await daemon.get("/metrics"))[1]:
+                    await asyncio.sleep(0.1)
 
 
 @pytest.mark.skipif(not LONG, reason="TRADERD_TEST_LONG isn't set: a whole minute is waited for, and another")
