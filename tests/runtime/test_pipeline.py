@@ -535,6 +535,17 @@ def test_a_beat_journals_what_gathered_and_a_full_batch_does_not_wait_for_it(tmp
     assert rig.stream.newest_ns == rig.clock.now_ns - SECOND + 6 * MS
 
 
+def test_a_hole_is_on_record_before_what_came_after_it(tmp_path: Path) -> None:
+    """Or a kill in between would leave ticks behind which nobody looks for a hole."""
+    rig = Rig(tmp_path, flush_rows_max=2)
+    rig.pipeline.gap_opened("binance", "BTC/USDT", "quote", "restart", rig.clock.now_ns)
+    rig.calls.clear()
+    for number in range(2):
+        rig.stream.on_events([quote("1", "2", rig.clock.now_ns + number * MS)])
+    assert rig.calls == ["facts append", "ticks append"]
+    assert len(rig.journalled_gaps()) == 1
+
+
 def test_of_a_flood_of_bad_frames_few_keep_their_bytes_and_all_are_counted(tmp_path: Path) -> None:
     """A venue gone mad must not fill the disk."""
     rig = Rig(tmp_path)
