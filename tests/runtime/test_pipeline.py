@@ -558,6 +558,17 @@ def test_a_venues_candle_that_differs_is_told_and_the_bar_is_journalled_once_mor
     assert rig.observer.gathered_rows["received"] == 1
 
 
+def test_a_hole_is_on_record_before_what_came_after_it(tmp_path: Path) -> None:
+    """Or a kill in between would leave ticks behind which nobody looks for a hole."""
+    rig = Rig(tmp_path, flush_rows_max=2)
+    rig.pipeline.gap_opened("binance", "BTC/USDT", "quote", "restart", rig.clock.now_ns)
+    rig.calls.clear()
+    for number in range(2):
+        rig.stream.on_events([quote("1", "2", rig.clock.now_ns + number * MS)])
+    assert rig.calls == ["facts append", "ticks append"]
+    assert len(rig.journalled_gaps()) == 1
+
+
 def test_of_a_flood_of_bad_frames_few_keep_their_bytes_and_all_are_counted(tmp_path: Path) -> None:
     """A venue gone mad must not fill the disk."""
     rig = Rig(tmp_path)

@@ -107,9 +107,17 @@ async def compare(exchange: SimulatedExchange, dsn: str, earlier: dict[Tick, flo
     missing = {tick: at_s for tick, at_s in sent.items() if tick not in live}
     gaps = await ledger(dsn)
     untold = [(tick, at_s) for tick, at_s in missing.items() if not any(gap.tells_of(tick, at_s) for gap in gaps)]
-    assert not untold, f"no gap tells of {len(untold)} of {len(missing)} missing ticks, such as {untold[0]}"
+    assert not untold, f"no gap tells of {len(untold)} of {len(missing)} missing ticks: {_shown(untold, gaps)}"
     lost = sum(gap.rows_lost for gap in gaps if gap.reason == "lost")
     return Accounts(len(sent), len(sent) - len(missing), lost, len(missing) - lost, fetched.total())
+
+
+def _shown(untold: list[tuple[Tick, float]], gaps: list[Gap]) -> str:
+    """The first and the last of them, and the gaps of that stream beside it."""
+    (first, first_s), (last, last_s) = min(untold, key=lambda each: each[1]), max(untold, key=lambda each: each[1])
+    beside = [gap for gap in gaps if gap.channel in ("", first[0]) and gap.symbol in ("", first[1])]
+    near = sorted(beside, key=lambda gap: min(abs(gap.from_s - first_s), abs(gap.to_s - first_s)))[:4]
+    return f"from {first} at {first_s} to {last} at {last_s}; {near}"
 
 
 def received_live(ticks: dict[str, Any]) -> int:

@@ -341,6 +341,7 @@ class Pipeline:
             return
         counts.received += batch.rows
         label = f"{table}:{stream.exchange}:{channel}"
+        self.flush_facts()  # a hole is on record before what came after it
         try:
             self._tick_journal.append(label, batch.rows, batch.payload, batch.first_ns, batch.last_ns)
         except JournalError as error:
