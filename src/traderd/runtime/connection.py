@@ -55,7 +55,6 @@ class Connection:
         self.name = name
         self.heard_ns = [0] * (len(streams) + 1)
         """When each stream was last heard, 0 while it isn't; the last place is for what nobody asked for."""
-        self.unasked = 0
         self.last_frame_ns = 0
         self.opened_ns = 0
         self.deliver: Callable[[Sequence[VenueEvent]], None] = lambda events: None
@@ -210,7 +209,6 @@ class Connection:
                 continue
             at = slots[event.instrument.index]  # type: ignore[union-attr]  # an event with a slot has an instrument
             if at == UNASKED:
-                self.unasked += 1
                 continue
             if at not in self.subscriptions.seen:
                 self.subscriptions.see(at)

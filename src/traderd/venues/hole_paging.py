@@ -26,7 +26,6 @@ class HolePaging:
         self._hole = hole
         self._paged: Paged = paged
         self._last: frozenset[str] = frozenset()  # ids of the page before
-        self._got = 0
         self._oldest_ns = 0
         self.pages = 0
         self.why_not = ""
@@ -44,7 +43,6 @@ class HolePaging:
         reached_before = any(_is_beyond(trade, self._hole) for trade in page)
         fresh = [trade for trade in page if _is_inside(trade, self._hole) and trade.trade_id not in self._last]
         self._last = frozenset(trade.trade_id for trade in page)
-        self._got += len(fresh)
         if missing is not None and len(fresh) == missing:
             self._end()
         elif self._paged == "forward" and not self._seeks_backward(fresh):
