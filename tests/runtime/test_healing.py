@@ -64,9 +64,7 @@ class Venue:
         tape = self.tape[instrument.venue_symbol]
         for number in range(len(tape) + 1, len(tape) + count + 1):
             at_ns, price = T0 + number * every_ns, f"{100 + number % 9}.5"
-            tape.append(
-                Trade(instrument, str(number), "buy", float(price), 2.0, price, "2.0", at_ns, at_ns + 40_000_000)
-            )
+            tape.append(Trade(instrument, str(number), "buy", float(price), f"{price},2.0", at_ns, at_ns + 40_000_000))
         return tape[-count:]
 
     async def get(self, url: str, timeout_s: float) -> bytes:

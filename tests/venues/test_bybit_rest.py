@@ -185,7 +185,7 @@ def test_of_trades_the_newest_are_served_and_come_oldest_first() -> None:
     assert SPOTS.trades_paged == "none"
     first, last = SPOTS.decode_trades(OLD_TRADES, SPOT, NOW)
     times = 1_672_052_955_758_000_000, NOW
-    assert first == Trade(SPOT, "2100000000007764263", "buy", 16618.49, 0.00012, "16618.49", "0.00012", *times)
+    assert first == Trade(SPOT, "2100000000007764263", "buy", 16618.49, "16618.49,0.00012", *times)
     assert (last.trade_id, last.side) == ("2100000000007764264", "sell")
 
 

@@ -81,7 +81,7 @@ def test_recorded_spot_trades_carry_the_stream_s_ids() -> None:
     """Oldest first, the taker's side from the maker's."""
     trades = SPOT.decode_trades(recorded("/api/v3/historicalTrades"), ETH, NOW)
     time_ns = 1621933655947 * 1_000_000
-    assert trades[0] == Trade(ETH, "870281750", "sell", 38172.11, 0.15, "38172.11000000", "0.15000000", time_ns, NOW)
+    assert trades[0] == Trade(ETH, "870281750", "sell", 38172.11, "38172.11000000,0.15000000", time_ns, NOW)
     ids = [int(trade.trade_id) for trade in trades]
     assert ids == list(range(ids[0], ids[0] + len(ids)))
 
@@ -109,7 +109,7 @@ def test_kraken_trades_are_asked_for_by_time_and_have_the_stream_s_ids() -> None
     assert asked == f"https://api.kraken.com/0/public/Trades?pair=XDGEUR&since={T0 - 1}&count=1000"
     first, second = KRAKEN.decode_trades(KRAKEN_TRADES, BTC, NOW)
     time_ns = 1_688_669_597_827_736_000
-    assert first == Trade(BTC, "61044952", "buy", 30243.4, 0.34507674, "30243.40000", "0.34507674", time_ns, NOW)
+    assert first == Trade(BTC, "61044952", "buy", 30243.4, "30243.40000,0.34507674", time_ns, NOW)
     assert (second.trade_id, second.side, second.time_venue_ns) == ("61044953", "sell", 1_688_669_598_280_000_000)
 
 

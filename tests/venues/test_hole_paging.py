@@ -18,7 +18,7 @@ Venue = Callable[[Hole], list[Trade]]
 
 def trade(number: int, at_ns: int, numbered: bool = True) -> Trade:
     """One of the venue's."""
-    return Trade(BTC, str(number) if numbered else f"x{number:08}-t", "buy", 1.0, 1.0, "1", "1", at_ns, 0)
+    return Trade(BTC, str(number) if numbered else f"x{number:08}-t", "buy", 1.0, "1,1", at_ns, 0)
 
 
 def forward_by_id(tape: list[Trade], page: int) -> Venue:

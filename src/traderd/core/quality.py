@@ -283,10 +283,4 @@ def _is_repeated(quote: Quote, before: Quote) -> bool:
     numbered = quote.sequence != quote.time_received_ns % 1_000
     if quote.sequence != before.sequence if numbered else not quote.time_venue_ns:
         return False
-    return (
-        quote.time_venue_ns == before.time_venue_ns
-        and quote.bid_text == before.bid_text
-        and quote.ask_text == before.ask_text
-        and quote.bid_size_text == before.bid_size_text
-        and quote.ask_size_text == before.ask_size_text
-    )
+    return quote.time_venue_ns == before.time_venue_ns and quote.text == before.text
