@@ -1,9 +1,9 @@
 """Columns → rows of PostgreSQL's binary COPY format, many rows at a time, with numpy.
 
-No row ever becomes a Python tuple: rows whose fields have the same widths are one structured array, and that array's
-memory is the COPY payload. Formats: PostgreSQL manual, "COPY: Binary Format"; NUMERIC's from `numeric_send` in
-numeric.c: number of base-10000 digits, weight of the first, sign, display scale, digits. The server strips zeros at
-both ends.
+No row ever becomes a Python tuple: the rows are one structured array, each field as wide as the widest in it, and that
+array's memory without what the narrower ones leave over is the COPY payload. Formats: PostgreSQL manual, "COPY: Binary
+Format"; NUMERIC's from `numeric_send` in numeric.c: number of base-10000 digits, weight of the first, sign, display
+scale, digits. The server strips zeros at both ends.
 
 Numbers are exact or absent: the text that the venue sent decides, and one that doesn't fit is reported, never rounded.
 """
@@ -32,7 +32,8 @@ Width = int
 """Bytes of a field's value; NULL_WIDTH for NULL."""
 NULL_WIDTH: Width = -1
 
-Rows = NDArray[np.int64] | slice
+_CHUNK_BYTES = 4 * 2**20
+"""So much is encoded at once: one long text makes every row beside it as wide."""
 
 
 class Column(Protocol):
@@ -42,8 +43,8 @@ class Column(Protocol):
         """Each row's width, or the one that all rows have."""
         ...
 
-    def fill(self, field: NDArray[Any], rows: Rows) -> None:
-        """Write the chosen rows' values into a structured field."""
+    def fill(self, field: NDArray[Any], rows: slice) -> None:
+        """Write the chosen rows' values into a structured field, from its beginning."""
         ...
 
     def dtype(self, width: Width) -> Any:
@@ -52,34 +53,37 @@ class Column(Protocol):
 
 
 def encode_rows(columns: Sequence[Column], count: int) -> bytes:
-    """`count` rows as COPY tuples, without header and trailer. Regrouped by widths: their order is not kept."""
+    """`count` rows as COPY tuples, in their order, without header and trailer."""
     if not count:
         return b""
     widths = [column.widths() for column in columns]
-    varying = [width for width in widths if not isinstance(width, int)]
-    if not varying:
-        return _encode_group(columns, tuple(w for w in widths if isinstance(w, int)), slice(None), count)
-    signature = np.zeros(count, np.int64)
-    for width in varying:
-        signature = signature * 257 + (width + 1)
-    _, first, inverse = np.unique(signature, return_index=True, return_inverse=True)
-    parts = []
-    for group, at in enumerate(first):
-        rows = np.flatnonzero(inverse == group)
-        here = tuple(width if isinstance(width, int) else int(width[at]) for width in widths)
-        parts.append(_encode_group(columns, here, slice(None) if len(first) == 1 else rows, len(rows)))
-    return b"".join(parts)
+    widest = tuple(width if isinstance(width, int) else int(width.max()) for width in widths)
+    kinds = tuple(column.dtype(width) if width > 0 else None for column, width in zip(columns, widest, strict=True))
+    row_type, template = _row_type(widest, tuple(None if kind is None else str(kind) for kind in kinds), kinds)
+    step = max(1, _CHUNK_BYTES // row_type.itemsize)
+    chunks = [slice(first, min(first + step, count)) for first in range(0, count, step)]
+    return b"".join(_encoded(columns, widths, row_type, template, rows) for rows in chunks)
 
 
-def _encode_group(columns: Sequence[Column], widths: tuple[Width, ...], rows: Rows, count: int) -> bytes:
-    kinds = tuple(None if width < 0 else column.dtype(width) for column, width in zip(columns, widths, strict=True))
-    row_type, template = _row_type(widths, tuple(None if kind is None else str(kind) for kind in kinds), kinds)
-    out = np.empty(count, row_type)
+def _encoded(
+    columns: Sequence[Column], widths: Sequence[NDArray[np.int64] | Width], row_type: Any, template: Any, rows: slice
+) -> bytes:
+    out = np.empty(rows.stop - rows.start, row_type)
     out[:] = template
+    kept: NDArray[np.bool_] | None = None
     for index, (column, width) in enumerate(zip(columns, widths, strict=True)):
-        if width >= 0:
+        value = row_type.fields.get(f"v{index}")
+        if value is not None:
             column.fill(out[f"v{index}"], rows)
-    return out.tobytes()
+        if isinstance(width, int):
+            continue
+        out[f"w{index}"] = width[rows]
+        if value is not None:
+            if kept is None:
+                kept = np.ones((len(out), row_type.itemsize), np.bool_)
+            widest, at = value[0].itemsize, value[1]
+            kept[:, at : at + widest] = np.arange(widest) < width[rows, None]
+    return out.tobytes() if kept is None else out.view(np.uint8).reshape(kept.shape)[kept].tobytes()
 
 
 def _row_type(widths: tuple[Width, ...], names: tuple[str | None, ...], kinds: tuple[Any, ...]) -> tuple[Any, Any]:
@@ -116,7 +120,7 @@ class Timestamps:
             return 8
         return np.where(self._ns == 0, NULL_WIDTH, 8) if self._ns.any() else NULL_WIDTH
 
-    def fill(self, field: NDArray[Any], rows: Rows) -> None:
+    def fill(self, field: NDArray[Any], rows: slice) -> None:
         field[:] = self._ns[rows] // 1000 - _EPOCH_US
 
     def dtype(self, width: Width) -> Any:
@@ -132,7 +136,7 @@ class BigInts:
     def widths(self) -> Width:
         return 8
 
-    def fill(self, field: NDArray[Any], rows: Rows) -> None:
+    def fill(self, field: NDArray[Any], rows: slice) -> None:
         field[:] = self._values[rows]
 
     def dtype(self, width: Width) -> Any:
@@ -148,7 +152,7 @@ class SmallInts:
     def widths(self) -> Width:
         return 2
 
-    def fill(self, field: NDArray[Any], rows: Rows) -> None:
+    def fill(self, field: NDArray[Any], rows: slice) -> None:
         field[:] = 0 if self._values is None else self._values[rows]
 
     def dtype(self, width: Width) -> Any:
@@ -181,11 +185,11 @@ class Texts:
         first = int(self._lengths[0])
         return first if (self._lengths == first).all() else self._lengths
 
-    def fill(self, field: NDArray[Any], rows: Rows) -> None:
+    def fill(self, field: NDArray[Any], rows: slice) -> None:
         field[:] = self._values[self._codes[rows]]
 
     def dtype(self, width: Width) -> Any:
-        return f"S{width}" if width else "V0"
+        return f"S{width}"
 
 
 class Numerics:
@@ -229,18 +233,17 @@ class Numerics:
             widths[self._null] = NULL_WIDTH
         return widths
 
-    def fill(self, field: NDArray[Any], rows: Rows) -> None:
-        words = field.shape[1]
-        if words == 4 + len(self._digits):
+    def fill(self, field: NDArray[Any], rows: slice) -> None:
+        regular = 4 + len(self._digits)
+        if field.shape[1] >= regular:
             field[:, 0] = len(self._digits)
             field[:, 1] = len(self._digits) - self._fraction - 1
             field[:, 3] = self._places[rows] if len(self._places) == self._count else self._places
             for place, digits in enumerate(self._digits):
                 field[:, 4 + place] = digits[rows]
-        if self._slow:
-            for place, row in enumerate(np.arange(self._count)[rows].tolist()):
-                if row in self._slow:
-                    field[place] = self._slow[row]
+        for row, words in self._slow.items():
+            if rows.start <= row < rows.stop:
+                field[row - rows.start, : len(words)] = words
 
     def dtype(self, width: Width) -> Any:
         return (">i2", (width // 2,))
