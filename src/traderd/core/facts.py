@@ -4,6 +4,7 @@ Each is one row's worth of truth under a natural key made of text, so that writi
 or owe is `Decimal`. Times are integer nanoseconds since the epoch, UTC; 0 stands for "not yet".
 """
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -326,6 +327,16 @@ _decoder: msgspec.json.Decoder[Fact] = msgspec.json.Decoder(Fact)
 def encode_fact(fact: Fact) -> bytes:
     """One JSON object; decimals as exact strings."""
     return _encoder.encode(fact)
+
+
+def encode_facts(facts: Sequence[Fact]) -> bytes:
+    """One JSON object a line."""
+    return _encoder.encode_lines(facts)[:-1]
+
+
+def decode_facts(payload: bytes) -> list[Fact]:
+    """The inverse of `encode_facts`. Raises msgspec.DecodeError."""
+    return _decoder.decode_lines(payload)
 
 
 def decode_fact(payload: bytes) -> Fact:
