@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from house import BTC, T0, BybitSpot, House, S, Venue, fetched, house, ledger
+from house import BTC, ETH, T0, BybitSpot, House, S, Venue, fetched, house, ledger
 from msgspec.structs import replace
 
 from conftest import Database
@@ -295,3 +295,26 @@ async def test_symbols_that_nobody_listens_to_any_more_get_no_candles(plain_data
         await home.stored()
         gap = await only_gap(plain_database)
         assert (gap.candles, gap.candles_due_ns) == ("0 of 1m (it isn't listened to any more)", 0)
+
+
+async def test_only_symbols_whose_trades_cannot_be_had_get_candles(plain_database: Database, tmp_path: Path) -> None:
+    """Though one gap was all symbols': the others' bars are made of their trades."""
+    venue = Venue(page=1_000)
+    async with house(plain_database, tmp_path, venue) as home:
+        btc, eth = venue.trades(BTC, 240), venue.trades(ETH, 240)
+        forgotten(venue, 100, 150)
+        home.hear([*btc[:50], *btc[200:], *eth[:50], *eth[200:]])
+        home.gap(btc[49].time_received_ns, btc[200].time_received_ns, symbol="", channel="")
+        await home.stored()
+        await home.healing.look()
+        await home.stored()
+        gap = await only_gap(plain_database)
+        assert (gap.status, gap.rows_healed) == ("unhealable", 99 + 150)
+        assert gap.unfetched == (Unfetched("BTC/USDT", btc[98].time_venue_ns, btc[150].time_venue_ns),)
+        assert (gap.why_not, gap.candles) == (f"BTC/USDT: {LEFT_OUT}", "2 of 1m")
+        (asked,) = candle_questions(venue)
+        assert "symbol=BTCUSDT" in asked
+        made = sorted(await bars(plain_database), key=lambda bar: (bar["symbol"], bar["time"]))
+        assert [bar["trades_count"] for bar in made] == [59, 60, 60, 60, 59, 60, 60, 60]
+        assert [bar["backfilled"] for bar in made] == [False, True, True, *[False] * 5]
+        assert not any(bar["has_gap"] for bar in made)

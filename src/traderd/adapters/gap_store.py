@@ -41,7 +41,7 @@ _BACKFILLED = """
     SELECT count(*) FROM public_trades
     WHERE symbol = $1 AND exchange = $2 AND time >= $3 AND time <= $4 AND backfilled"""
 # Sums of what is stored, which now is more than the bar was made of. A bar goes on being marked while any other hole
-# lies in its time. The quote at its close stays as it was.
+# lies in its time, of which only a part may still be without its trades. The quote at its close stays as it was.
 _DERIVE = """
     INSERT INTO ohlcv (time, symbol, exchange, timeframe, open, high, low, close, volume, quote_volume, trades_count,
                        has_gap)
@@ -50,7 +50,11 @@ _DERIVE = """
         WHERE g.exchange = bar.exchange
           AND (g.symbol = bar.symbol OR g.symbol IS NULL AND g.instance = current_instance())
           AND (g.channel IS NULL OR g.channel = 'trade') AND g.status <> 'healed' AND g.id <> $7
-          AND g.time_from < bar.time + $6 AND (g.time_to IS NULL OR g.time_to >= bar.time))
+          AND g.time_from < bar.time + $6 AND (g.time_to IS NULL OR g.time_to >= bar.time)
+          AND (g.unfetched = '[]' OR EXISTS (
+              SELECT FROM jsonb_to_recordset(g.unfetched) AS part(symbol text, from_ns bigint, to_ns bigint)
+              WHERE part.symbol = bar.symbol AND part.from_ns < extract(epoch FROM bar.time + $6) * 1000000000
+                AND part.to_ns >= extract(epoch FROM bar.time) * 1000000000)))
     FROM (
         SELECT date_bin($6, time, '1970-01-01 00:00:00+00') AS time, symbol, exchange, $5::text AS timeframe,
                (array_agg(price ORDER BY time, length(trade_id), trade_id))[1] AS open, max(price), min(price),
