@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from traderd.core.errors import BadFrameError
 from traderd.core.market import Instrument, Trade, VenueCandle
@@ -152,10 +153,12 @@ def test_recorded_candles_are_the_venue_s() -> None:
     candles = SPOT.decode_candles(recorded("/api/v3/klines"), ETH, "5m", NOW)
     opened = 1586987400000 * 1_000_000
     prices = ("6733.55000000", "6737.79000000", "6726.61000000", "6727.14000000")
-    assert candles[0] == VenueCandle(ETH, "5m", opened, *prices, "121.20139100", True, 0, NOW)
+    assert candles[0] == VenueCandle(ETH, "5m", opened, *prices, "121.20139100", True, 0, NOW, "815879.49416818", 2208)
     assert [c.open_time_ns for c in candles] == sorted({c.open_time_ns for c in candles})
-    inverse = INVERSE.decode_candles(recorded("/dapi/v1/klines"), ETH, "1d", NOW)
-    assert inverse[0].volume == "2067959", "contracts"
+    inverse = INVERSE.decode_candles(recorded("/dapi/v1/klines"), replace(ETH, market="inverse"), "1d", NOW)
+    assert (inverse[0].volume, inverse[0].quote_volume) == ("2067959", ""), (
+        "contracts, and no sum of prices times these"
+    )
 
 
 def test_a_candle_that_has_hardly_ended_is_not_called_closed() -> None:
@@ -176,8 +179,11 @@ def test_kraken_serves_no_more_than_its_last_720_candles() -> None:
     assert KRAKEN.candles_url(KRAKEN.live, BTC, "3m", T0, T0 + MINUTE) == ""
     first, last = KRAKEN.decode_candles(KRAKEN_CANDLES, BTC, "1m", NOW)
     prices = ("30306.1", "30306.2", "30305.7", "30305.7")
-    assert first == VenueCandle(BTC, "1m", 1_688_671_200_000_000_000, *prices, "3.39", True, 0, NOW)
+    assert first == VenueCandle(BTC, "1m", 1_688_671_200_000_000_000, *prices, "3.39", True, 0, NOW, "102737.679", 23)
     assert not last.closed
+    for wrong in (b'"x"', b"-1", b"1.5", b'"'):
+        with pytest.raises(BadFrameError):
+            KRAKEN.decode_candles(KRAKEN_CANDLES.replace(b'"23"', wrong), BTC, "1m", NOW)
 
 
 @pytest.mark.parametrize(

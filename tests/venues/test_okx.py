@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from traderd.adapters.capture import Capture
 from traderd.core.book import Book, Verdict
@@ -569,6 +570,8 @@ def test_candles_of_the_past_are_asked_for_three_hundred_at_a_time(okx: Okx) -> 
     assert okx.candles_url(okx.live, SWAP, "1m", from_ns, from_ns) == ""
     done, growing = okx.decode_candles(REST_CANDLES, SWAP, "1m", NOW)
     assert done == VenueCandle(SWAP, "1m", OPENED - MINUTE, *PRICES, "812.4", True, 0, NOW)
+    spot, _ = okx.decode_candles(REST_CANDLES, replace(SWAP, market="spot"), "1m", NOW)
+    assert spot.quote_volume == ROW[7], "of contracts it is another figure than price times contracts"
     assert not growing.closed
 
 

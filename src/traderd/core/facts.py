@@ -226,8 +226,19 @@ class BookLevels(Struct, frozen=True, tag="book_levels"):
     spread: Decimal
 
 
+class Unfetched(Struct, frozen=True):
+    """The part of a hole in one symbol's trades that can't be had. The trades on both sides of it are stored."""
+
+    symbol: str
+    from_ns: int
+    to_ns: int
+
+
 class Gap(Struct, frozen=True, tag="gap"):
-    """A hole in the data. Key: gap_id; written when it opens, when it closes, and when its healing has ended."""
+    """A hole in the data. Key: gap_id; written when it opens, when it closes, and when its healing has ended.
+
+    And once more whenever candles were fetched for bars over it.
+    """
 
     gap_id: str
     exchange: str
@@ -254,6 +265,12 @@ class Gap(Struct, frozen=True, tag="gap"):
     """The newest trade before the hole, where one symbol is concerned and it is known."""
     before_id: str = ""
     """The oldest trade after it."""
+    unfetched: tuple[Unfetched, ...] = ()
+    """Whose trades are still missing."""
+    candles: str = ""
+    """Which of the bars over them are the venue's candles now."""
+    candles_due_ns: int = 0
+    """When the next of those bars have ended, so that the venue can be asked for them; 0: none are awaited."""
 
 
 class FundingRate(Struct, frozen=True, tag="funding"):

@@ -200,6 +200,10 @@ class VenueCandle(Struct, gc=False):
     """Whether it will change no more; False where the venue doesn't say."""
     time_venue_ns: int
     time_received_ns: int
+    quote_volume: str = ""
+    """The sum of price times quantity; "" where the venue doesn't say, or counts otherwise."""
+    trades_count: int = 0
+    """0 where the venue doesn't say."""
 
 
 class Funding(Struct, gc=False):

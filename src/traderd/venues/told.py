@@ -54,12 +54,19 @@ def candle_of(
     closed: bool,
     time_ns: int,
     received_ns: int,
+    quote_volume: str = "",
+    trades_count: int = 0,
 ) -> VenueCandle:
-    """`prices` are open, high, low and close."""
+    """`prices` are open, high, low and close. See VenueCandle for the last two, which only REST is asked for."""
     open_, high, low, close = prices
     if not is_candle(f"{open_},{high},{low},{close},{volume}"):
         raise BadFrameError("bad_number")
-    return VenueCandle(instrument, timeframe, open_ns, open_, high, low, close, volume, closed, time_ns, received_ns)
+    if quote_volume:
+        quantity_of(quote_volume)
+    times = (time_ns, received_ns)
+    return VenueCandle(
+        instrument, timeframe, open_ns, open_, high, low, close, volume, closed, *times, quote_volume, trades_count
+    )
 
 
 def liquidation_of(
