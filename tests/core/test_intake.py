@@ -4,11 +4,12 @@ import random
 from functools import reduce
 from operator import or_
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from made_up import BTC, MS, START, quote, trade
+from traderd.core.facts import Candle
 from traderd.core.intake import Intake
 from traderd.core.market import Quote, Trade
 from traderd.core.quality import FLAGS, JUMP, REPEATED, QualitySettings, QuoteGate, TradeGate
@@ -68,3 +69,29 @@ def test_the_made_up_ticks_have_every_oddity() -> None:
     for tick in ticks(1, 20_000):
         flags |= gate.judge(tick) if isinstance(tick, Quote) else 0
     assert flags == reduce(or_, FLAGS.values())
+
+
+@given(st.integers(0, 10_000), st.integers(1, 400))
+@settings(max_examples=60, deadline=None)
+def test_trades_that_wait_become_the_same_candles_in_the_same_order(seed: int, beat_ms: int) -> None:
+    """Nobody can tell from the candles whether a strategy listens, doubtful and late trades included."""
+    at_once = Intake(TickerBoard(1), [BTC], ["1s", "5s"], 200 * MS, [], SETTINGS)
+    waiting = Intake(TickerBoard(1), [BTC], ["1s", "5s"], 200 * MS, [], SETTINGS, heeded=())
+    told: list[tuple[int, Candle]] = []
+    found: list[tuple[int, Candle]] = []
+    beat_ns = START
+    for tick in ticks(seed, 300):
+        while beat_ns <= tick.time_received_ns:
+            found += [(index, each) for index, candles in waiting.closed() for each in candles]
+            found += [(index, each) for index, candles in waiting.on_beat(beat_ns) for each in candles]
+            told += [(index, each) for index, candles in at_once.on_beat(beat_ns) for each in candles]
+            beat_ns += beat_ms * MS
+        if isinstance(tick, Quote):
+            at_once.on_quote(replace(tick))
+            waiting.on_quote(tick)
+        else:
+            told += [(0, candle) for candle in at_once.on_trade(replace(tick))]
+            assert not waiting.on_trade(tick)
+    found += [(index, each) for index, candles in waiting.closed() for each in candles]
+    assert found == told
+    assert waiting.late == at_once.late

@@ -103,7 +103,16 @@ class Engine:
             settings.environment,
         )
         grace_ns = settings.candle_grace_ms * 1_000_000
-        self._intake = Intake(self.board, instruments, settings.timeframes, grace_ns, settings.bars, settings.quality)
+        self._slots = listening(settings.strategies, settings.timeframes, settings.bars, instruments)
+        self._intake = Intake(
+            self.board,
+            instruments,
+            settings.timeframes,
+            grace_ns,
+            settings.bars,
+            settings.quality,
+            heeded={index for index, _ in self._slots},
+        )
         self.counts = Counts(flagged=self._intake.flagged)
         self.late_by_timeframe = self._intake.late
         """Late trades by the timeframes for which they were too late."""
@@ -114,9 +123,6 @@ class Engine:
         self.on_venue_candle = self.candle_check.on_venue_candle
         self._snapshots = Snapshots(settings.book_snapshot_interval_s, self.board.books, self._instruments)
         self._told: dict[tuple[int, str], int] = {}
-        self._slots = listening(settings.strategies, settings.timeframes, settings.bars, instruments)
-        self._heeded = {index for index, _ in self._slots}
-        self._unheeded: list[tuple[int, Sequence[Candle]]] = []
         self._quotes = self.board.quotes
         self._now_ns = 0
         self._recovered = False
@@ -148,22 +154,15 @@ class Engine:
     def on_trade(self, trade: Trade) -> Sequence[Effect]:
         """The board and the candles, if the trade is to be believed; a candle that it closes wakes the strategies.
 
-        Candles of an instrument that no strategy listens to wait for `on_beat` or `closed`: many at once cost a third.
+        Candles of an instrument that no strategy listens to wait for `on_beat` or `closed`.
         """
         candles = self._intake.on_trade(trade)
-        if not candles:
-            return _NOTHING
-        index = trade.instrument.index
-        if index in self._heeded:
-            return self._on_candles(index, candles, trade.time_received_ns)
-        self._unheeded.append((index, candles))
-        self._now_ns = trade.time_received_ns
-        return _NOTHING
+        return self._on_candles(trade.instrument.index, candles, trade.time_received_ns) if candles else _NOTHING
 
     def closed(self) -> Sequence[Effect]:
         """The candles that waited."""
-        waiting, self._unheeded = self._unheeded, []
-        return [effect for at, candles in waiting for effect in self._on_candles(at, candles, self._now_ns)]
+        closed = self._intake.closed()
+        return [effect for at, candles in closed for effect in self._on_candles(at, candles, self._now_ns)]
 
     def show_books(self, books: Mapping[int, Book]) -> None:
         """The order books in use, by instrument index; one that isn't whole any more shows nothing by itself."""
@@ -172,7 +171,7 @@ class Engine:
 
     def on_beat(self, beat: Beat) -> Sequence[Effect]:
         """Bars end, equity and breaker are looked at, and an Equity is recorded when it is due."""
-        now_ns = beat.time_ns
+        now_ns = self._now_ns = beat.time_ns
         effects: list[Effect] = [*self.closed()]
         if self._recovered:
             effects += self._watch.on_beat(now_ns)
@@ -180,7 +179,6 @@ class Engine:
             effects += self._on_candles(index, candles, now_ns)
         effects += self.candle_check.on_beat(now_ns, self.gaps)
         effects += self._snapshots.on_beat(now_ns)
-        self._now_ns = now_ns
         return effects or _NOTHING
 
     def on_report(self, report: Report) -> Sequence[Effect]:
