@@ -35,8 +35,8 @@ def test_a_stream_that_the_venue_does_not_offer_does_not_exist() -> None:
     streams = Streams([btc, dated, eth], CHANNELS, Bybit("linear", 50).offers)
     assert len(streams) == len(streams.names) == len(streams.floors_s) == 8
     assert (dated, "funding") not in streams.of
-    assert streams.slots[Funding] == [3, UNASKED, 4]
-    assert streams.slots[MarkPrice] == [5, 6, 7] and streams.slots[Quote] == [0, 1, 2]
+    assert list(streams.slots[Funding]) == [3, UNASKED, 4]
+    assert list(streams.slots[MarkPrice]) == [5, 6, 7] and streams.slots[Quote] == [0, 1, 2]
 
 
 def test_the_streams_of_one_instrument_are_found_though_another_has_fewer() -> None:
@@ -45,9 +45,9 @@ def test_the_streams_of_one_instrument_are_found_though_another_has_fewer() -> N
     streams = Streams([btc, dated, eth], CHANNELS, Bybit("linear", 50).offers)
     assert [list(streams.siblings(at)) for at in (4, 6, 0)] == [[2, 4, 7], [1, 6], [0, 3, 5]]
     assert streams.retire(dated) == [1, 6] and streams.retire(dated) == []
-    assert streams.slots[MarkPrice] == [5, UNASKED, 7]
+    assert list(streams.slots[MarkPrice]) == [5, UNASKED, 7]
     assert streams.revive(dated) == [1, 6]
-    assert streams.slots[MarkPrice] == [5, 6, 7] and streams.slots[Funding][dated.index] == UNASKED
+    assert list(streams.slots[MarkPrice]) == [5, 6, 7] and streams.slots[Funding][dated.index] == UNASKED
 
 
 async def test_a_session_with_a_dated_contract_is_whole_without_its_funding(tmp_path: Path) -> None:

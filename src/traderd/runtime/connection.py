@@ -5,6 +5,7 @@ the venue's rule; meanwhile nobody sees it. Refuses to hand on what nobody asked
 """
 
 import asyncio
+from array import array
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -53,8 +54,11 @@ class Connection:
         self, name: str, dialect: Dialect, endpoint: Endpoint, streams: Streams, desk: Desk, world: Surroundings
     ) -> None:
         self.name = name
-        self.heard_ns = [0] * (len(streams) + 1)
-        """When each stream was last heard, 0 while it isn't; the last place is for what nobody asked for."""
+        self.heard_ns = array("q", bytes(8 * (len(streams) + 1)))
+        """When each stream was last heard, 0 while it isn't; the last place is for what nobody asked for.
+
+        An array, as the slots are: a list's integers lie one by one in memory, and each would be fetched and freed.
+        """
         self.last_frame_ns = 0
         self.opened_ns = 0
         self.deliver: Callable[[Sequence[VenueEvent]], None] = lambda events: None

@@ -1,10 +1,11 @@
 """The streams of one session, by number: which event belongs to which, and when each was last heard.
 
 An instrument has only those channels that its venue offers of it: nobody waits for a dated contract's funding.
-Made once, so that a tick costs two list look-ups and one store, however many streams there are. What a venue ceases to
+Made once, so that a tick costs two look-ups and one store, however many streams there are. What a venue ceases to
 trade keeps its numbers, but nobody asks for it and what may still come of it is nobody's.
 """
 
+from array import array
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -58,7 +59,7 @@ class Streams:
         self.names = [(instrument.venue_symbol, str(channel)) for instrument, channel in self.of]
         self.floors_s = [_FLOORS_S[channel] for _, channel in self.of]
         size = max((instrument.index for instrument in instruments), default=-1) + 1
-        self.slots: dict[type, list[int]] = {kind: [UNASKED] * size for kinds in _EVENTS.values() for kind in kinds}
+        self.slots = {kind: array("q", [UNASKED]) * size for kinds in _EVENTS.values() for kind in kinds}
         """By the event's type and its instrument's index."""
         self.retired: set[int] = set()
         """Instruments, by their index."""
