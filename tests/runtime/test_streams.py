@@ -36,7 +36,7 @@ def test_a_stream_that_the_venue_does_not_offer_does_not_exist() -> None:
     assert len(streams) == len(streams.names) == len(streams.floors_s) == 8
     assert (dated, "funding") not in streams.of
     assert list(streams.slots[Funding]) == [3, UNASKED, 4]
-    assert list(streams.slots[MarkPrice]) == [5, 6, 7] and streams.slots[Quote] == [0, 1, 2]
+    assert list(streams.slots[MarkPrice]) == [5, 6, 7] and list(streams.slots[Quote]) == [0, 1, 2]
 
 
 def test_the_streams_of_one_instrument_are_found_though_another_has_fewer() -> None:
