@@ -44,7 +44,7 @@ from traderd.venues.binance_frames import (
     decode_tagged,
     why_unreadable,
 )
-from traderd.venues.bindings import Bindings
+from traderd.venues.bindings import Bound
 from traderd.venues.dialect import AnyChannel, Limits
 from traderd.venues.numbers import check_levels
 from traderd.venues.told import candle_of, has_empty_side, liquidation_of, price_of, quote_of, rate_of, trade_of
@@ -65,7 +65,7 @@ HEARTBEAT_FRAME = '{"method":"GET_PROPERTY","params":["combined"],"id":0}'
 """The shortest question that is answered over the same link as the data."""
 
 
-class BinanceStreams:
+class BinanceStreams(Bound):
     """The websocket half of a dialect."""
 
     exchange = "binance"
@@ -76,7 +76,7 @@ class BinanceStreams:
         self, make: Callable[[str, int], Instrument], rule: BookRule, streams: Mapping[AnyChannel, str]
     ) -> None:
         """`make` builds an instrument from a symbol alone; `streams` has the stream's name of each channel."""
-        self._bound = Bindings(make)
+        super().__init__(make)
         self._rule = rule
         self._streams = streams
         self._numbers = count(_HEARTBEAT_ID + 1)
@@ -85,16 +85,8 @@ class BinanceStreams:
 
     def bind(self, instruments: Sequence[Instrument]) -> None:
         """See Dialect. Which of several streams of one thing was read is forgotten."""
-        self._bound.bind(instruments)
+        super().bind(instruments)
         self._forget()
-
-    def discover(self) -> None:
-        """See Dialect."""
-        self._bound.discovering = True
-
-    def instrument(self, venue_symbol: str) -> Instrument:
-        """See Dialect."""
-        return self._bound[venue_symbol]
 
     def offers(self, instrument: Instrument, channel: AnyChannel) -> bool:
         """See Dialect. What is delivered at its date pays no funding."""
