@@ -8,14 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from driven import DrivenConnector, DrivenLoops
+from driven import DrivenConnector
 from lines import Line, closed_gaps, until
 from made_up import MS, SECOND
 from traderd.adapters.logs import logger
 from traderd.adapters.metrics import Metrics
 from traderd.adapters.telemetry import Telemetry
 from traderd.app.feeds import Feeds, Recordings, away_since_ns
-from traderd.config import Sim
 from traderd.config.schema import Venue
 from traderd.core.market import Instrument
 from traderd.runtime.listing import watch_listing
@@ -25,24 +24,9 @@ from traderd.venues.binance import Binance
 from traderd.venues.dialect import AnyChannel, Endpoint
 from traderd.venues.roster import seats
 
-pytestmark = pytest.mark.filterwarnings("ignore:Overriding the .event_loop_policy. fixture")
+pytestmark = pytest.mark.driven
 CHANNELS: tuple[AnyChannel, ...] = ("quote", "trade", "book")
 NOW = 1_800_000_000 * SECOND
-
-
-@pytest.fixture
-def event_loop_policy() -> DrivenLoops:
-    """Nobody waits for a clock."""
-    return DrivenLoops()
-
-
-@pytest.fixture
-async def exchange() -> AsyncIterator[SimulatedExchange]:
-    """Three symbols, 200 ticks a second."""
-    running = SimulatedExchange(Sim(symbols=3, ticks_per_second=200.0))
-    await running.start()
-    yield running
-    await running.stop()
 
 
 class Heard:
