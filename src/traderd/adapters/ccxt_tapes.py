@@ -55,8 +55,6 @@ class CcxtTapes:
         self._tapes: dict[str, Tape] = {}
         self._flowing: set[str] = set()
         self._pages: dict[str, int | None] = {}
-        self.unseen = 0
-        """Trades that only the comparison with REST brought."""
 
     @property
     def by_symbol(self) -> Mapping[str, Tape]:
@@ -132,7 +130,6 @@ class CcxtTapes:
                 return
             for trade in missing:
                 tape.add(trade)
-            self.unseen += len(missing)
             self._pipeline.gap_closed(self._exchange, symbol, "trade", "unseen", last_ns)
         if finding.verdict == "out_of_reach":
             why, from_ns = "REST doesn't reach back so far", finding.from_ns
