@@ -79,6 +79,10 @@ class Listings:
     def __init__(self) -> None:
         self.traded: list[Instrument] = []
         self.gone: list[str] = []
+        self.missing: list[str] = []
+
+    def unlisted(self, instruments: Sequence[Instrument]) -> None:
+        self.missing += [instrument.symbol for instrument in instruments]
 
     def described(self, instruments: Sequence[Instrument]) -> None:
         self.traded += instruments

@@ -157,6 +157,7 @@ async def test_what_was_not_listed_at_the_start_is_heard_once_it_is(monkeypatch:
     monkeypatch.setattr("traderd.adapters.ccxt_feed.watch_listing", quickly)
     async with heard(unlisted=("ETHUSDT",)) as (exchange, _, path):
         assert ("refused", "ETH/USDT", "the venue doesn't trade it") in path.told
+        assert path.listings.missing == ["ETH/USDT"]
         assert [each.symbol for each in path.listings.traded] == ["BTC/USDT"] and ("delisted", "ETH/USDT") in path.told
         exchange.inflict(Faults())
         await until(lambda: len(path.ids("ETH/USDT")) > 5)

@@ -39,10 +39,12 @@ class Heard:
         self.feeds = feeds_of(settings, line)
         self.described: list[list[Instrument]] = []
         self.gone: list[list[str]] = []
+        self.missing: list[str] = []
         self.forsaken: list[tuple[str, str]] = []
         self.patients: list[list[str]] = []
         self.feeds.described = self.described.append
         self.feeds.delisted = lambda instruments: self.gone.append([each.symbol for each in instruments])
+        self.feeds.unlisted = lambda instruments: self.missing.extend(each.symbol for each in instruments)
         self.feeds.forsake = lambda venue, symbol: self.forsaken.append((venue, symbol))
         self.feeds.heal = lambda dialect, at, instruments, *rest: self.patients.append(
             [each.symbol for each in instruments]
@@ -108,7 +110,7 @@ async def test_a_symbol_that_is_not_listed_at_the_start_is_heard_once_it_is(
         venue = heard.feeds.venues["binance"]
         await until(lambda: venue.sessions[0].census.seen == 6)
         assert "delisted" in heard.line.gaps.hindrance("binance", "ETH/USDT")
-        assert [each.symbol for each in venue.known] == ["BTC/USDT", "SOL/USDT"]
+        assert [each.symbol for each in venue.known] == ["BTC/USDT", "SOL/USDT"] and heard.missing == ["ETH/USDT"]
         exchange.inflict(Faults())
         await until(lambda: len(venue.sessions) == 2 and venue.sessions[1].census.seen == 3, 60.0)
         await until(lambda: heard.feeds.live == {"binance": True} and all(book.usable for book in venue.books.values()))

@@ -55,6 +55,10 @@ class Listener(Protocol):
         """It trades these no more."""
         ...
 
+    def unlisted(self, instruments: Sequence[Instrument]) -> None:
+        """It doesn't trade these at the start."""
+        ...
+
 
 class CcxtFeed:
     """One venue's streams through ccxt."""
@@ -120,10 +124,11 @@ class CcxtFeed:
         """Learn the markets, and how each channel comes. True: done."""
         await self._client.open()
         self._listed = {instrument.index: instrument for instrument in self._traded().values()}
-        for instrument in self._wanted:
-            if instrument.index not in self._listed:
-                self._pipeline.delisted(self._exchange, instrument.symbol)
-                self._observer.refused(self._exchange, "", instrument.symbol, "the venue doesn't trade it")
+        missing = [instrument for instrument in self._wanted if instrument.index not in self._listed]
+        for instrument in missing:
+            self._pipeline.delisted(self._exchange, instrument.symbol)
+            self._observer.refused(self._exchange, "", instrument.symbol, "the venue doesn't trade it")
+        self._listener.unlisted(missing)
         self.ways = ways(self._channels, self._client.can)
         for channel in self._channels:
             if (source := source_of(channel, self._client.can)) is not None:

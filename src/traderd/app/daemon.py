@@ -226,6 +226,7 @@ class Daemon:
         spawn = partial(self._beside, group, "instruments")
         self._listings = Listings(self._run, self._instruments, *told, spawn)
         self._feeds.described, self._feeds.delisted = self._listings.described, self._listings.delisted
+        self._feeds.unlisted = self._listings.unlisted
         books = Books(self._servers.dsn, timeout_s, config.owner, config.instance)
         self._closing.push_async_callback(books.close)
         self._bookkeeping = Bookkeeping(config, self._run, books, self._clock, self._log)

@@ -80,6 +80,8 @@ class Feeds:
         """Who is told of new figures."""
         self.delisted: Callable[[list[Instrument]], None] = _nobody
         """Who is told of what a venue trades no more."""
+        self.unlisted: Callable[[list[Instrument]], None] = _nobody
+        """Who is told of what a venue doesn't trade at the start."""
         self.venues: dict[str, VenueSessions] = {}
         """Those that are connected to, by seat."""
 
@@ -100,8 +102,11 @@ class Feeds:
         instruments = await listed(seat.exchange, ask, seat.instruments, backoff, random.random, self._telemetry)
         seat.dialect.bind(instruments)
         self.described(instruments)
-        for symbol in set(symbols).difference(instrument.symbol for instrument in instruments):
-            self._pipeline.delisted(seat.exchange, symbol)
+        there = {instrument.index for instrument in instruments}
+        missing = [instrument for instrument in seat.instruments if instrument.index not in there]
+        for instrument in missing:
+            self._pipeline.delisted(seat.exchange, instrument.symbol)
+        self.unlisted(missing)
         admission = self._admissions.setdefault(seat.exchange, Admission(seat.dialect.limits, self._clock))
         tape, uniform = self._recordings.tape(seat), random.random
         world = Surroundings(PicowsConnector(), self._rest, self._clock, uniform, self._telemetry, admission, tape)
