@@ -51,7 +51,7 @@ class CcxtTapes:
         self._ask = ask
         self._read = read
         self._from_ns = max(0, heard_until_ns - _TRANSIT_NS)
-        self._left_ns: dict[str, int] = {}
+        self._left: dict[str, Tape] = {}
         self._tapes: dict[str, Tape] = {}
         self._flowing: set[str] = set()
         self._pages: dict[str, int | None] = {}
@@ -63,13 +63,13 @@ class CcxtTapes:
 
     def begin(self, instrument: Instrument) -> None:
         """It is listened to from now on; the tape goes on where it was left, in this run or an earlier one."""
-        self._tapes[instrument.symbol] = Tape(self._left_ns.get(instrument.symbol, self._from_ns))
+        left = self._left.pop(instrument.symbol, None)
+        self._tapes[instrument.symbol] = left or Tape(self._from_ns)
 
     def leave(self, instrument: Instrument) -> None:
         """The venue trades it no more."""
-        del self._tapes[instrument.symbol]
+        self._left[instrument.symbol] = self._tapes.pop(instrument.symbol)
         self._flowing.discard(instrument.symbol)
-        self._left_ns[instrument.symbol] = self._clock.time_ns()
 
     def new(self, instrument: Instrument, trades: list[Trade]) -> list[Trade]:
         """Those of the websocket's trades that came for the first time, oldest first."""
