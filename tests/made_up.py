@@ -21,16 +21,15 @@ def quote(
     bid: str, ask: str, at_ns: int, instrument: Instrument = BTC, bid_size: str = "100", ask_size: str = "100"
 ) -> Quote:
     """A quote received, and sent, at `at_ns`."""
-    sizes = float(bid_size), float(ask_size), bid, ask, bid_size, ask_size
-    return Quote(instrument, float(bid), float(ask), *sizes, 1, at_ns, at_ns)
+    return Quote(instrument, float(bid), float(ask), f"{bid},{bid_size},{ask},{ask_size}", 1, at_ns, at_ns)
 
 
 def trade(
     price: str, quantity: str, at_ns: int, instrument: Instrument = BTC, side: Side = "buy", received_ns: int = 0
 ) -> Trade:
     """A trade at venue time `at_ns`, received then or at `received_ns`."""
-    figures = float(price), float(quantity), price, quantity
-    return Trade(instrument, str(at_ns), side, *figures, at_ns, received_ns or at_ns)
+    text = f"{price},{quantity}"
+    return Trade(instrument, str(at_ns), side, float(price), text, at_ns, received_ns or at_ns)
 
 
 def candle(close: str, at_ns: int = START, timeframe: str = "1s") -> Candle:

@@ -6,20 +6,29 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+from msgspec.structs import replace
 
 from conftest import Database
 from traderd.adapters.fact_store import PostgresFactStore
 from traderd.cli import ExitCode, execute
-from traderd.core.facts import Gap
+from traderd.core.facts import Gap, Unfetched
 from traderd.core.gaps import healed
 
 S = 1_000_000_000
 T0 = int(datetime(2026, 3, 1, 12, tzinfo=UTC).timestamp()) * S
 CLOSED = Gap("r-g1", "binance", "BTC/USDT", "trade", "sequence", T0, T0 + 2 * S, status="closed")
+LACKING = (Unfetched("BTC/USDT", T0 + 60 * S, T0 + 70 * S), Unfetched("ETH/USDT", T0 + 60 * S, T0 + 90 * S + 7))
+OVER = Gap("r-g2", "bybit", "", "", "restart", T0 + 60 * S, T0 + 90 * S)
+HURT = replace(
+    healed(OVER, 0, T0, why_not="only the last 1000", unfetched=LACKING),
+    candles="2 of 1m",
+    candles_due_ns=T0 + 3_600 * S,
+)
 GAPS = [
     healed(CLOSED, 1234, T0 + 9 * S, "17", "1252"),
-    healed(Gap("r-g2", "bybit", "", "", "restart", T0 + 60 * S, T0 + 90 * S), 0, T0, why_not="only the last 1000"),
+    HURT,
     Gap("r-g3", "kraken", "ETH/USD", "book", "checksum", T0 + 120 * S, 0),
 ]
 
@@ -56,7 +65,7 @@ def test_gaps_are_listed_newest_first_with_all_that_is_known(config: str, capsys
     """In JSON exactly as they were recorded, for people in a table, and chosen by what is asked."""
     every = listed([config], capsys)
     assert [gap["gap_id"] for gap in every] == ["r-g3", "r-g2", "r-g1"]
-    assert [Gap(**gap) for gap in reversed(every)] == GAPS
+    assert [msgspec.convert(gap, Gap) for gap in reversed(every)] == GAPS
     assert [gap["gap_id"] for gap in listed([config, "--open"], capsys)] == ["r-g3"]
     assert [gap["gap_id"] for gap in listed([config, "--symbol", "BTC/USDT"], capsys)] == ["r-g2", "r-g1"]
     assert [gap["gap_id"] for gap in listed([config, "--since", "2026-03-01 12:01:30"], capsys)] == ["r-g3", "r-g2"]
@@ -66,5 +75,7 @@ def test_gaps_are_listed_newest_first_with_all_that_is_known(config: str, capsys
     assert shown.startswith(
         "2026-03-01 12:00:00 2026-03-01 12:00:02 2.000 binance BTC/USDT trade sequence healed 1,234"
     )
-    assert "unhealable 0 only the last 1000" in " ".join(lines[2].split())
+    assert "unhealable 0 only the last 1000; the venue's candles: 2 of 1m; more are awaited" in " ".join(
+        lines[2].split()
+    )
     assert "open 0" in " ".join(lines[1].split())

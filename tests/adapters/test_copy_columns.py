@@ -68,7 +68,7 @@ def normal(text: str) -> str:
 @settings(max_examples=300, deadline=None)
 def test_a_stored_numeric_equals_its_text_to_the_last_digit(texts: list[str]) -> None:
     """Any mixture of magnitudes and decimals in one batch; the display scale is the text's own."""
-    column = Numerics(texts, [float(text) for text in texts])
+    column = Numerics(texts)
     assert column.bad == []
     found = [numeric(row[0]) for row in decoded(encode_rows([column], len(texts)))]
     assert sorted(found, key=str) == sorted((normal(text) for text in texts), key=str)
@@ -78,7 +78,7 @@ def test_a_stored_numeric_equals_its_text_to_the_last_digit(texts: list[str]) ->
 def test_a_long_fraction_takes_nothing_from_a_short_one_in_its_batch(long: str) -> None:
     """67250.1 beside a coin with 17 and more decimals, in either order."""
     for texts in (["67250.1", long], [long, "67250.1"], [long]):
-        column = Numerics(texts, [float(text) for text in texts])
+        column = Numerics(texts)
         assert column.bad == []
         found = [numeric(row[0]) for row in decoded(encode_rows([column], len(texts)))]
         assert sorted(found, key=str) == sorted(texts)
@@ -86,14 +86,14 @@ def test_a_long_fraction_takes_nothing_from_a_short_one_in_its_batch(long: str) 
 
 def test_a_fraction_of_more_zeros_than_fit_is_bad() -> None:
     """Though the number is only zero: the text can't be given back."""
-    assert Numerics(["0." + "0" * 21], [0.0]).bad == [0]
+    assert Numerics(["0." + "0" * 21]).bad == [0]
 
 
 @given(st.lists(st.one_of(plain_decimals, st.just("")), min_size=1, max_size=40))
 @settings(max_examples=100, deadline=None)
 def test_an_empty_text_is_null_and_moves_nobody_else(texts: list[str]) -> None:
     """NULLs and numbers mix; a second column shows that rows stay together."""
-    column = Numerics(texts, [float(text or 0) for text in texts])
+    column = Numerics(texts)
     rows = decoded(encode_rows([BigInts(list(range(len(texts)))), column], len(texts)))
     by_row = {struct.unpack(">q", row[0] or b"")[0]: numeric(row[1]) for row in rows}
     assert by_row == {place: normal(text) if text else None for place, text in enumerate(texts)}
@@ -104,11 +104,7 @@ def test_an_empty_text_is_null_and_moves_nobody_else(texts: list[str]) -> None:
 )
 def test_what_is_no_plain_decimal_or_does_not_fit_is_bad_and_never_rounded(text: str) -> None:
     """The row is named; its neighbours are stored."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    column = Numerics(["1.5", text, "2"], [1.5, value, 2.0])
+    column = Numerics(["1.5", text, "2"])
     assert column.bad == [1]
     assert numeric_words(text) is None
     cells = [numeric(row[0]) for row in decoded(encode_rows([column], 3))]
@@ -116,14 +112,47 @@ def test_what_is_no_plain_decimal_or_does_not_fit_is_bad_and_never_rounded(text:
 
 
 def test_rows_with_texts_of_different_length_keep_their_fields_together() -> None:
-    """Grouping by widths reorders rows, never fields."""
+    """They come as they were given."""
     names = ["BTC/USDT", "DOGE/USDT", "X"]
     codes = [0, 1, 2, 1, 0, 2]
     times = [1_723_161_254_024_619_568 + n for n in range(6)]
     rows = decoded(encode_rows([Texts(Choices(names), codes), BigInts(codes), Timestamps(times)], 6))
-    assert sorted((row[0], struct.unpack(">q", row[1] or b"")[0]) for row in rows) == sorted(
+    assert [(row[0], struct.unpack(">q", row[1] or b"")[0]) for row in rows] == [
         (names[code].encode(), code) for code in codes
-    )
+    ]
+
+
+def test_more_rows_than_are_encoded_at_once_come_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Narrow and wide ones, slow and absent numbers, wherever the chunks end."""
+    texts = ["1.5", "", "123456789012345678901.25", "7.25", "0.1"] * 7
+    names = [f"{'x' * (n % 4)}{n}" for n in range(len(texts))]
+    monkeypatch.setattr(copy_columns, "_CHUNK_BYTES", 300)
+    rows = decoded(encode_rows([Texts.each(names), Numerics(texts)], len(texts)))
+    assert [(row[0], numeric(row[1])) for row in rows] == [
+        (name.encode(), text or None) for name, text in zip(names, texts, strict=True)
+    ]
+
+
+@given(st.lists(st.tuples(plain_decimals, plain_decimals), min_size=1, max_size=20))
+@settings(max_examples=100, deadline=None)
+def test_decimals_parted_by_commas_are_columns(pairs: list[tuple[str, str]]) -> None:
+    """A text of each row is taken apart; an empty one is NULL in every column."""
+    columns = Numerics.parted(["", *map(",".join, pairs)], 2)
+    assert [column.bad for column in columns] == [[], []]
+    rows = decoded(encode_rows(columns, len(pairs) + 1))
+    assert [(numeric(one), numeric(two)) for one, two in rows] == [
+        (None, None),
+        *((normal(one), normal(two)) for one, two in pairs),
+    ]
+
+
+@pytest.mark.parametrize("text", ["1.5", "1.5,2.5,3.5", "1.5,", ",", "1.5,2.5\n3.5", "1.5;2.5"])
+def test_a_text_with_too_few_or_too_many_decimals_is_bad_and_moves_nobody_else(text: str) -> None:
+    """No decimal of its neighbours ends up in another row or column."""
+    one, two = Numerics.parted(["10.25,20", text, "11.25,21.125"], 2)
+    assert 1 in {*one.bad, *two.bad} and not {0, 2} & {*one.bad, *two.bad}
+    rows = decoded(encode_rows([one, two], 3))
+    assert [(numeric(row[0]), numeric(row[1])) for row in (rows[0], rows[2])] == [("10.25", "20"), ("11.25", "21.125")]
 
 
 def test_times_are_microseconds_since_2000_and_zero_may_be_null() -> None:

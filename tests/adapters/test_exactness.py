@@ -31,7 +31,7 @@ async def table(database: Database) -> AsyncIterator[asyncpg.Connection]:
 
 async def stored(connection: asyncpg.Connection, texts: list[str]) -> tuple[list[str | None], list[int]]:
     """Through the encoder into the server and back, as the server prints them; the places that didn't fit."""
-    column = Numerics(texts, [float(text) for text in texts])
+    column = Numerics(texts)
     payload = encode_rows([BigInts(list(range(len(texts)))), column], len(texts))
     await connection.execute("TRUNCATE stored")
 
@@ -88,4 +88,4 @@ async def test_any_decimal_of_any_instrument_comes_back_as_it_was_sent(
 def test_what_does_not_fit_is_named_and_never_rounded(texts: list[str]) -> None:
     """28 digits before the dot and 20 behind it fit; the encoder decides by the text alone."""
     fits = [len(whole) <= 28 and len(fraction) <= 20 for whole, _, fraction in (text.partition(".") for text in texts)]
-    assert Numerics(texts, [float(text) for text in texts]).bad == [n for n, fit in enumerate(fits) if not fit]
+    assert Numerics(texts).bad == [n for n, fit in enumerate(fits) if not fit]

@@ -24,7 +24,7 @@ SYMBOLS = [f"S{n}/USDT" for n in range(60)]
 
 def quote(symbol: str, bid: str) -> Quote:
     instrument = structs.replace(BTC, index=SYMBOLS.index(symbol), symbol=symbol)
-    return Quote(instrument, float(bid), 2e5, 1.0, 2.0, bid, "200000.10", "1.00000000", "2", 1, T, T)
+    return Quote(instrument, float(bid), 2e5, f"{bid},1.00000000,200000.10,2", 1, T, T)
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ T = 1_769_904_000_123_456_789
 
 
 def quote(instrument: Instrument, bid: str) -> Quote:
-    return Quote(instrument, float(bid), 2e5, 1.0, 2.0, bid, "200000.10", "1.00000000", "2", 1, T, T)
+    return Quote(instrument, float(bid), 2e5, f"{bid},1.00000000,200000.10,2", 1, T, T)
 
 
 def signal_of(n: int) -> Signal:

@@ -32,7 +32,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def quote(instrument: Instrument, bid: str, received_ns: int = T, venue_ns: int = T - 1_000_000) -> Quote:
-    return Quote(instrument, float(bid), 2e5, 1.0, 2.0, bid, "200000.10", "1.00000000", "2", 1, venue_ns, received_ns)
+    return Quote(instrument, float(bid), 2e5, f"{bid},1.00000000,200000.10,2", 1, venue_ns, received_ns)
 
 
 def signal_of(n: int) -> Signal:
@@ -76,7 +76,7 @@ def _count(metrics: Metrics, name: str) -> float:
 
 async def test_the_newest_quote_is_cached_and_published(server: RedisServer, heard: list[Any]) -> None:
     """A thousand quotes in one interval are one message, the last, to the last digit; without quotes the key goes."""
-    trade = Trade(BTC, "1", "buy", 150000.5, 1.0, "150000.50", "1.0", T, T)
+    trade = Trade(BTC, "1", "buy", 150000.5, "150000.50,1.0", T, T)
     feed = RedisFeed(server.url, Metrics(), [trade, None])
     for n in range(1_000):
         feed.quote(quote(BTC, f"{100_000 + n}.10"))
@@ -177,7 +177,7 @@ async def test_streams_have_every_tick(server: RedisServer) -> None:
     quotes = [quote(BTC, f"{n}.10", T + n) for n in range(2_000)]
     quotes[-1].flags = CROSSED
     feed.ticks(quotes)
-    feed.ticks([Trade(BTC, "t1", "sell", 1.5, 1.0, "1.50", "1.0", T, T)])
+    feed.ticks([Trade(BTC, "t1", "sell", 1.5, "1.50,1.0", T, T)])
     assert await feed.flush()
     entries = [orjson.loads(fields["tick"]) for _, fields in await _entries(server, "stream:quotes:BTC/USDT")]
     assert 500 <= len(entries) <= 700

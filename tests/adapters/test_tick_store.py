@@ -24,15 +24,11 @@ ROWS = TickRows([BTC, DOGE])
 
 
 def quote(number: int, instrument: Instrument = BTC, bid: str = "100.10000000") -> Quote:
-    return Quote(
-        instrument, float(bid), 101.0, 1.5, 2.0, bid, "101.00000000", "1.50000000", "2", number, 0, T0 + number * 1_000
-    )
+    return Quote(instrument, float(bid), 101.0, f"{bid},1.50000000,101.00000000,2", number, 0, T0 + number * 1_000)
 
 
 def trade(number: int, price: str = "100.5", side: str = "buy") -> Trade:
-    return Trade(
-        BTC, str(number), side, float(price), 2.0, price, "2.000", T0 + number * 10**6, T0 + number * 10**6 + 7
-    )
+    return Trade(BTC, str(number), side, float(price), f"{price},2.000", T0 + number * 10**6, T0 + number * 10**6 + 7)
 
 
 def record(position: int, table: str, batch: Batch) -> JournalRecord:

@@ -41,8 +41,7 @@ def batch() -> bytes:
     instrument = Instrument(0, "binance", "BTC/USDT", "BTCUSDT", "BTC", "USDT")
     now = time.time_ns()
     quotes = [
-        Quote(instrument, 67_249.77, 67_250.22, 0.04, 0.03, "67249.77", "67250.22", "0.04", "0.03", n, now + n, now + n)
-        for n in range(ROWS)
+        Quote(instrument, 67_249.77, 67_250.22, "67249.77,0.04,67250.22,0.03", n, now + n, now + n) for n in range(ROWS)
     ]
     return TickRows([instrument]).quotes(quotes, [None] * ROWS).payload
 

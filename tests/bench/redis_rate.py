@@ -130,7 +130,7 @@ def quote(index: int) -> Quote:
     """Of a symbol of its own."""
     symbol = f"SYM{index:04}/USDT"
     instrument = Instrument(index, "binance", symbol, symbol.replace("/", ""), f"SYM{index:04}", "USDT")
-    return Quote(instrument, 67250.1, 67250.2, 1.0, 2.0, "67250.10", "67250.20", "1.00000000", "2.5", 1, T, T)
+    return Quote(instrument, 67250.1, 67250.2, "67250.10,1.00000000,67250.20,2.5", 1, T, T)
 
 
 if __name__ == "__main__":

@@ -459,7 +459,8 @@ def test_a_candle_keeps_the_quote_at_which_it_was_closed() -> None:
     assert (candle.close, candle.bid, candle.ask, candle.bid_size) == (100, Decimal("100.99"), Decimal("101.01"), 100)
     bare = Engine(configured(), [BTC, ETH])
     bare.on_trade(trade("100", "1", START))
-    (closed,) = bare.on_trade(trade("100", "1", START + SECOND))
+    assert not bare.on_trade(trade("100", "1", START + SECOND)), "no strategy waits for it"
+    (closed,) = bare.closed()
     assert isinstance(closed, Candle) and closed.bid is None
 
 

@@ -11,7 +11,7 @@ BTC = Instrument(0, "binance", "BTC/USDT", "BTCUSDT", "BTC", "USDT")
 
 
 def quote(number: int, price: str, time_ns: int) -> Quote:
-    return Quote(BTC, 1.0, 2.0, 1.0, 1.0, price, "2", "1", "1", number, time_ns, 0)
+    return Quote(BTC, 1.0, 2.0, f"{price},1,2,1", number, time_ns, 0)
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -23,7 +23,7 @@ def test_nothing_is_missing_and_nothing_comes_twice(seed: int, numbered: bool) -
     for number in range(300):
         price = random.choice(["1", "1.5"])  # the same price comes back again and again
         sent.append(quote(number if numbered else random.randrange(1_000), price, 0 if numbered else number + 1))
-        sent.append(Trade(BTC, str(number), "buy", 1.0, 1.0, "1", "1", 0, 0))
+        sent.append(Trade(BTC, str(number), "buy", 1.0, "1,1", 0, 0))
     joined, ended = random.randrange(0, 200), random.randrange(300, 600)
     links = [sent[:ended], sent[joined:]]
     splice, taken = Splice(), list[VenueEvent]()

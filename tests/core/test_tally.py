@@ -25,7 +25,7 @@ ETH = Instrument(0, "binance", "ETH/USDT", "ETHUSDT", "ETH", "USDT")
 
 
 def trade(trade_id: str, side: Side, price: str, quantity: str) -> Trade:
-    return Trade(ETH, trade_id, side, float(price), float(quantity), price, quantity, 0, 0)
+    return Trade(ETH, trade_id, side, float(price), f"{price},{quantity}", 0, 0)
 
 
 def trades_of(*trades: Trade) -> dict[str, Any]:
@@ -82,7 +82,7 @@ def test_ids_that_may_be_left_out_are_not_judged() -> None:
         instrument = Instrument(0, exchange, "BTC/USDT", "BTC-USDT", "BTC", "USDT")
         tally = Tally()
         for trade_id in ("5", "9"):
-            tally.add(Trade(instrument, trade_id, "buy", 1.0, 1.0, "1", "1", 0, 0))
+            tally.add(Trade(instrument, trade_id, "buy", 1.0, "1,1", 0, 0))
         assert tally.report()["trades"]["BTC-USDT"]["id_gaps"] is None
 
 
@@ -115,7 +115,7 @@ def test_quotes_and_books_are_told_by_the_venue_s_symbol_and_nothing_else_is_cou
     tally.add(Ack(True, "", "", ""))
     assert tally.report() == {"books": {}, "trades": {}, "bookTicker": {}, "last_bookTicker": {}}
     for ask in ("3.10", "3.00"):
-        tally.add(Quote(ETH, 1.0, float(ask), 2.0, 4.0, "1.0", ask, "2.0", "4.0", 1, 0, 0))
+        tally.add(Quote(ETH, 1.0, float(ask), f"1.0,2.0,{ask},4.0", 1, 0, 0))
     tally.add(BookSnapshot(ETH, [("1.0", "2.0")], [("3.00", "4.0")], 10, None, 0, 0))
     report = tally.report()
     assert (report["bookTicker"], report["last_bookTicker"]) == (

@@ -25,6 +25,7 @@ SERVES_OTHERS = {
     "backtests_completed": "what the archive takes",
     "alerts_portfolio": "the breaker's state at start",
     "data_gaps_unhealed": "what is to be healed, asked for every few seconds",
+    "data_gaps_without_candles": "whose bars the venue is to be asked for, every few seconds",
     "quarantine_time": "the newest bad rows, for who looks after the daemon",
     "portfolios_user": "row-level security",
     "alert_suppressions_user": "row-level security",

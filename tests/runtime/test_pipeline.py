@@ -535,6 +535,22 @@ def test_a_beat_journals_what_gathered_and_a_full_batch_does_not_wait_for_it(tmp
     assert rig.stream.newest_ns == rig.clock.now_ns - SECOND + 6 * MS
 
 
+@pytest.mark.parametrize("way", [Pipeline.on_beat, Pipeline.flush])
+def test_a_candle_that_no_strategy_waits_for_is_journalled_with_the_next_beat_or_at_the_end(
+    tmp_path: Path, way: Callable[[Pipeline], None]
+) -> None:
+    """ETH's has no listener, BTC's has: that one is told before its trade is through."""
+    rig = Rig(tmp_path)
+    at_ns = rig.clock.now_ns
+    for instrument in (BTC, ETH):
+        rig.stream.on_events([trade("100", "1", at_ns, instrument), trade("101", "1", at_ns + SECOND, instrument)])
+    assert [fact.symbol for fact in rig.observer.facts if isinstance(fact, Candle)] == ["BTC/USDT"]
+    way(rig.pipeline)
+    journalled = [fact for fact in rig.journalled_facts() if isinstance(fact, Candle)]
+    assert [(fact.symbol, fact.close) for fact in journalled] == [("BTC/USDT", 100), ("ETH/USDT", 100)]
+    assert rig.observer.facts == rig.feed.fed and len(journalled) == rig.engine.counts.candles == 2
+
+
 def test_a_venues_candle_that_differs_is_told_and_the_bar_is_journalled_once_more_with_its_mark(tmp_path: Path) -> None:
     """From the stream to the journal: the bar, the bar marked, one alert; the candle itself is no row."""
     rig = Rig(tmp_path)

@@ -64,12 +64,7 @@ def test_a_book_ticker_is_a_quote_with_the_texts_as_sent(binance: Binance, shape
         instrument=ETH,
         bid=2683.8,
         ask=2683.81,
-        bid_size=3.0292,
-        ask_size=31.4395,
-        bid_text="2683.80000000",
-        ask_text="2683.81000000",
-        bid_size_text="3.02920000",
-        ask_size_text="31.43950000",
+        text="2683.80000000,3.02920000,2683.81000000,31.43950000",
         sequence=35346513501,
         time_venue_ns=0,
         time_received_ns=NOW,
@@ -81,7 +76,7 @@ def test_a_trade_whose_buyer_made_the_price_was_sold_by_the_taker(binance: Binan
     """m true: the taker sells."""
     (trade,) = binance.decode(shape(TRADE), NOW)
     venue_ns = 1723161255611 * 1_000_000
-    assert trade == Trade(ETH, "1520538925", "sell", 2683.8, 0.002, "2683.80000000", "0.00200000", venue_ns, NOW)
+    assert trade == Trade(ETH, "1520538925", "sell", 2683.8, "2683.80000000,0.00200000", venue_ns, NOW)
 
 
 @pytest.mark.parametrize("shape", [bytes, bare, data_first])

@@ -87,12 +87,7 @@ def test_a_quote_tells_the_matching_engine_s_time(linear: BinanceFutures, shape)
             instrument=ETH,
             bid=2681.62,
             ask=2681.63,
-            bid_size=1.165,
-            ask_size=73.077,
-            bid_text="2681.62",
-            ask_text="2681.63",
-            bid_size_text="1.165",
-            ask_size_text="73.077",
+            text="2681.62,1.165,2681.63,73.077",
             sequence=5123107838717,
             time_venue_ns=1723161256310 * 1_000_000,
             time_received_ns=NOW,
@@ -105,11 +100,11 @@ def test_single_and_aggregated_trades_are_understood(linear: BinanceFutures, sha
     """Only the aggregated ones are subscribed to; a recording may hold the others."""
     time_ns = 1723161256324 * 1_000_000
     assert list(linear.decode(shape(TRADE), NOW)) == [
-        Trade(ETH, "4509021313", "sell", 2681.62, 0.019, "2681.62", "0.019", time_ns, NOW)
+        Trade(ETH, "4509021313", "sell", 2681.62, "2681.62,0.019", time_ns, NOW)
     ]
     linear.bind([ETH])
     assert list(linear.decode(shape(AGG_TRADE), NOW)) == [
-        Trade(ETH, "5933014", "buy", 2681.63, 100.0, "2681.63", "100", time_ns, NOW)
+        Trade(ETH, "5933014", "buy", 2681.63, "2681.63,100", time_ns, NOW)
     ]
 
 

@@ -110,8 +110,7 @@ def ticker(kind: str, **told: str) -> bytes:
 
 def test_the_best_level_is_a_quote_at_the_matching_engines_time(linear: Bybit) -> None:
     """Number and texts as sent; without its time the time of sending."""
-    texts = ("65114.20", "65114.30", "6.054", "10.470")
-    quote = Quote(BTC, 65114.2, 65114.3, 6.054, 10.47, *texts, 15076952, 1786310818129 * MS, NOW)
+    quote = Quote(BTC, 65114.2, 65114.3, "65114.20,6.054,65114.30,10.470", 15076952, 1786310818129 * MS, NOW)
     assert list(linear.decode(TOP, NOW)) == [quote]
     (sent,) = linear.decode(TOP.replace(b',"cts":1786310818129', b""), NOW)
     assert isinstance(sent, Quote) and sent.time_venue_ns == 1786310818131 * MS
@@ -186,8 +185,8 @@ def test_a_trades_side_is_the_takers(linear: Bybit) -> None:
     """Block trades are trades."""
     ids = ("a9188a0a-82bc-50de-be60-03eedbe3cdd7", "19d7df56-4f10-5290-a969-d9d9f2c74cc3")
     assert list(linear.decode(TRADES, NOW)) == [
-        Trade(BTC, ids[0], "sell", 65114.2, 0.004, "65114.20", "0.004", 1786310819680 * MS, NOW),
-        Trade(BTC, ids[1], "buy", 65114.3, 1.0, "65114.30", "1", 1786310819681 * MS, NOW),
+        Trade(BTC, ids[0], "sell", 65114.2, "65114.20,0.004", 1786310819680 * MS, NOW),
+        Trade(BTC, ids[1], "buy", 65114.3, "65114.30,1", 1786310819681 * MS, NOW),
     ]
 
 

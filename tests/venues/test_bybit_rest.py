@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from test_bybit import BTC, COIN, SPOT
 
 from traderd.adapters.capture import Capture
@@ -185,7 +186,7 @@ def test_of_trades_the_newest_are_served_and_come_oldest_first() -> None:
     assert SPOTS.trades_paged == "none"
     first, last = SPOTS.decode_trades(OLD_TRADES, SPOT, NOW)
     times = 1_672_052_955_758_000_000, NOW
-    assert first == Trade(SPOT, "2100000000007764263", "buy", 16618.49, 0.00012, "16618.49", "0.00012", *times)
+    assert first == Trade(SPOT, "2100000000007764263", "buy", 16618.49, "16618.49,0.00012", *times)
     assert (last.trade_id, last.side) == ("2100000000007764264", "sell")
 
 
@@ -200,7 +201,9 @@ def test_candles_are_asked_for_from_the_first_on_and_come_oldest_first() -> None
     assert LINEAR.candles_url(LINEAR.live, BTC, "1m", T0, T0) == ""
     first, last = LINEAR.decode_candles(OLD_CANDLES, BTC, "1m", T0 + MINUTE + 30 * 10**9)
     prices = ("17086.5", "17088", "16978", "17071.5")
-    assert first == VenueCandle(BTC, "1m", T0, *prices, "6356", True, 0, T0 + MINUTE + 30 * 10**9)
+    assert first == VenueCandle(BTC, "1m", T0, *prices, "6356", True, 0, T0 + MINUTE + 30 * 10**9, "0.3")
+    contract = replace(BTC, market="inverse")
+    assert LINEAR.decode_candles(OLD_CANDLES, contract, "1m", T0)[0].quote_volume == "", "it counts another thing there"
     assert (last.open_time_ns, last.closed) == (T0 + MINUTE, False)
 
 

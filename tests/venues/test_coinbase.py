@@ -117,12 +117,7 @@ def test_a_ticker_is_a_quote_with_the_digits_as_sent(coinbase: Coinbase) -> None
             instrument=ETH,
             bid=1919.4,
             ask=1919.49,
-            bid_size=1.512673,
-            ask_size=0.078,
-            bid_text="1919.40",
-            ask_text="1919.49",
-            bid_size_text="1.5126730",
-            ask_size_text="0.078",
+            text="1919.40,1.5126730,1919.49,0.078",
             sequence=7,
             time_venue_ns=AT_NS,
             time_received_ns=NOW,
@@ -146,8 +141,8 @@ def test_a_trade_s_side_is_the_taker_s_and_the_oldest_comes_first(coinbase: Coin
     time_ns = 1_786_309_548_000_000_000
     assert list(coinbase.decode(frame("market_trades", 0, {"type": "update", "trades": trades}), NOW)) == [
         Numbered(0),
-        Trade(ETH, "999", "sell", 1919.4, 0.1, "1919.40", "0.10", time_ns, NOW),
-        Trade(ETH, "1000", "buy", 1919.4, 0.1, "1919.40", "0.10", time_ns + 167_634_000, NOW),
+        Trade(ETH, "999", "sell", 1919.4, "1919.40,0.10", time_ns, NOW),
+        Trade(ETH, "1000", "buy", 1919.4, "1919.40,0.10", time_ns + 167_634_000, NOW),
     ]
 
 
@@ -342,7 +337,7 @@ def test_trades_of_the_past_are_asked_for_backward_and_by_time(coinbase: Coinbas
     assert url == f"{root}/ticker?limit=1000&start=5&end=10"
     old, new = history.decode_trades(REST_TRADES, ETH, NOW)
     time_ns = 1_786_309_548_167_634_000
-    assert old == Trade(ETH, "999", "sell", 1919.4, 0.1, "1919.40", "0.10", time_ns, NOW)
+    assert old == Trade(ETH, "999", "sell", 1919.4, "1919.40,0.10", time_ns, NOW)
     assert (new.trade_id, new.side) == ("1000", "buy")
 
 

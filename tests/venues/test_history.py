@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from traderd.core.errors import BadFrameError
 from traderd.core.market import Instrument, Trade, VenueCandle
@@ -81,7 +82,7 @@ def test_recorded_spot_trades_carry_the_stream_s_ids() -> None:
     """Oldest first, the taker's side from the maker's."""
     trades = SPOT.decode_trades(recorded("/api/v3/historicalTrades"), ETH, NOW)
     time_ns = 1621933655947 * 1_000_000
-    assert trades[0] == Trade(ETH, "870281750", "sell", 38172.11, 0.15, "38172.11000000", "0.15000000", time_ns, NOW)
+    assert trades[0] == Trade(ETH, "870281750", "sell", 38172.11, "38172.11000000,0.15000000", time_ns, NOW)
     ids = [int(trade.trade_id) for trade in trades]
     assert ids == list(range(ids[0], ids[0] + len(ids)))
 
@@ -109,7 +110,7 @@ def test_kraken_trades_are_asked_for_by_time_and_have_the_stream_s_ids() -> None
     assert asked == f"https://api.kraken.com/0/public/Trades?pair=XDGEUR&since={T0 - 1}&count=1000"
     first, second = KRAKEN.decode_trades(KRAKEN_TRADES, BTC, NOW)
     time_ns = 1_688_669_597_827_736_000
-    assert first == Trade(BTC, "61044952", "buy", 30243.4, 0.34507674, "30243.40000", "0.34507674", time_ns, NOW)
+    assert first == Trade(BTC, "61044952", "buy", 30243.4, "30243.40000,0.34507674", time_ns, NOW)
     assert (second.trade_id, second.side, second.time_venue_ns) == ("61044953", "sell", 1_688_669_598_280_000_000)
 
 
@@ -152,10 +153,12 @@ def test_recorded_candles_are_the_venue_s() -> None:
     candles = SPOT.decode_candles(recorded("/api/v3/klines"), ETH, "5m", NOW)
     opened = 1586987400000 * 1_000_000
     prices = ("6733.55000000", "6737.79000000", "6726.61000000", "6727.14000000")
-    assert candles[0] == VenueCandle(ETH, "5m", opened, *prices, "121.20139100", True, 0, NOW)
+    assert candles[0] == VenueCandle(ETH, "5m", opened, *prices, "121.20139100", True, 0, NOW, "815879.49416818", 2208)
     assert [c.open_time_ns for c in candles] == sorted({c.open_time_ns for c in candles})
-    inverse = INVERSE.decode_candles(recorded("/dapi/v1/klines"), ETH, "1d", NOW)
-    assert inverse[0].volume == "2067959", "contracts"
+    inverse = INVERSE.decode_candles(recorded("/dapi/v1/klines"), replace(ETH, market="inverse"), "1d", NOW)
+    assert (inverse[0].volume, inverse[0].quote_volume) == ("2067959", ""), (
+        "contracts, and no sum of prices times these"
+    )
 
 
 def test_a_candle_that_has_hardly_ended_is_not_called_closed() -> None:
@@ -176,8 +179,11 @@ def test_kraken_serves_no_more_than_its_last_720_candles() -> None:
     assert KRAKEN.candles_url(KRAKEN.live, BTC, "3m", T0, T0 + MINUTE) == ""
     first, last = KRAKEN.decode_candles(KRAKEN_CANDLES, BTC, "1m", NOW)
     prices = ("30306.1", "30306.2", "30305.7", "30305.7")
-    assert first == VenueCandle(BTC, "1m", 1_688_671_200_000_000_000, *prices, "3.39", True, 0, NOW)
+    assert first == VenueCandle(BTC, "1m", 1_688_671_200_000_000_000, *prices, "3.39", True, 0, NOW, "102737.679", 23)
     assert not last.closed
+    for wrong in (b'"x"', b"-1", b"1.5", b'"'):
+        with pytest.raises(BadFrameError):
+            KRAKEN.decode_candles(KRAKEN_CANDLES.replace(b'"23"', wrong), BTC, "1m", NOW)
 
 
 @pytest.mark.parametrize(

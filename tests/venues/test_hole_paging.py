@@ -18,7 +18,7 @@ Venue = Callable[[Hole], list[Trade]]
 
 def trade(number: int, at_ns: int, numbered: bool = True) -> Trade:
     """One of the venue's."""
-    return Trade(BTC, str(number) if numbered else f"x{number:08}-t", "buy", 1.0, 1.0, "1", "1", at_ns, 0)
+    return Trade(BTC, str(number) if numbered else f"x{number:08}-t", "buy", 1.0, "1,1", at_ns, 0)
 
 
 def forward_by_id(tape: list[Trade], page: int) -> Venue:
@@ -54,10 +54,10 @@ def backward_by_id(tape: list[Trade], page: int) -> Venue:
 
 
 def drawn(
-    hole: Hole, paged: Literal["forward", "backward", "none"], venue: Venue, asks_max: int
+    hole: Hole, paged: Literal["forward", "backward", "none"], venue: Venue, asks_max: int, numbered: bool = False
 ) -> tuple[list[str], HolePaging]:
     """Ids in the order of fetching, and the paging at its end."""
-    paging, ids = HolePaging(hole, paged), []
+    paging, ids = HolePaging(hole, paged, numbered), []
     while paging.next is not None:
         assert paging.pages < asks_max, "too many questions"
         ids += [each.trade_id for each in paging.take(venue(paging.next))]
@@ -143,6 +143,25 @@ def test_a_venue_that_serves_only_the_newest_trades_heals_a_short_hole_and_says_
     ids, paging = drawn(Hole(1_050 * S, 1_090 * S, "50", "90"), "none", newest, 2)
     assert ids == [str(n) for n in range(80, 90)]
     assert not paging.whole and paging.why_not == "the venue serves only the last 20 trades"
+    assert (paging.left.from_ns, paging.left.to_ns) == (1_050 * S, 1_080 * S)
+    ids, paging = drawn(Hole(1_050 * S, 1_060 * S, "50", "60"), "none", newest, 2)
+    assert ids == [] and (paging.left.from_ns, paging.left.to_ns) == (1_050 * S, 1_060 * S)
+
+
+@pytest.mark.parametrize(("paged", "kind"), [(paged, kind) for paged, kind, numbered in VENUES if numbered])
+@pytest.mark.parametrize("page", [4, 7, 100])
+@pytest.mark.parametrize("known", ["both", "after"])
+def test_numbers_that_a_venue_leaves_out_are_missing_where_it_leaves_out_none(
+    paged: Literal["forward", "backward"], kind: Callable[[list[Trade], int], Venue], page: int, known: str
+) -> None:
+    """What it serves is taken, and what is left is where it stepped over some. Elsewhere numbers prove nothing."""
+    tape = [trade(n, (1_000 + 2 * n) * S) for n in range(1, 60) if n not in (15, 16, 30)]
+    hole = Hole(1_020 * S, 1_100 * S, "10", "50") if known == "both" else Hole(1_020 * S, 1_200 * S, "10")
+    ids, paging = drawn(hole, paged, kind(tape, page), 30, numbered=True)
+    assert set(map(int, ids)) == set(range(11, 50 if known == "both" else 60)) - {15, 16, 30}
+    assert (paging.whole, paging.why_not) == (False, "the venue leaves out some of the trades")
+    assert (paging.left.from_ns, paging.left.to_ns) == (1_028 * S, 1_062 * S)
+    assert drawn(hole, paged, kind(tape, page), 30)[1].whole
 
 
 def test_a_venue_that_has_forgotten_says_so() -> None:

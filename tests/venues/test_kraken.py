@@ -61,12 +61,7 @@ def test_a_ticker_is_a_quote_with_the_digits_as_sent(kraken: Kraken) -> None:
             instrument=ETH,
             bid=1877.29,
             ask=1877.3,
-            bid_size=2.4113,
-            ask_size=0.07018245,
-            bid_text="1877.29",
-            ask_text="1877.30",
-            bid_size_text="2.41130000",
-            ask_size_text="0.07018245",
+            text="1877.29,2.41130000,1877.30,0.07018245",
             sequence=613,
             time_venue_ns=TIME,
             time_received_ns=NOW,
@@ -91,8 +86,8 @@ def test_a_ticker_without_a_time_has_none(kraken: Kraken) -> None:
 def test_trades_come_in_the_venue_s_order_with_the_taker_s_side(kraken: Kraken) -> None:
     """An exponent is written out exactly, and a time keeps all its digits."""
     assert list(kraken.decode(TRADES, NOW)) == [
-        Trade(ETH, "4665906", "sell", 0.509301, 4.0, "0.50930100", "4.0", TIME, NOW),
-        Trade(ETH, "4665907", "buy", 0.5147, 6.1e-7, "0.5147", "0.00000061", TIME + 900, NOW),
+        Trade(ETH, "4665906", "sell", 0.509301, "0.50930100,4.0", TIME, NOW),
+        Trade(ETH, "4665907", "buy", 0.5147, "0.5147,0.00000061", TIME + 900, NOW),
     ]
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from traderd.adapters.capture import Capture
 from traderd.core.book import Book, Verdict
@@ -137,8 +138,8 @@ def okx() -> Okx:
     return dialect
 
 
-QUOTE = Quote(SWAP, 64999.9, 65000.0, 120.5, 3.0, "64999.9", "65000", "120.5", "3", 363996337, AT, NOW)
-TRADED = Trade(SWAP, "130639474", "sell", 64999.9, 0.12, "64999.9", "0.12", AT, NOW)
+QUOTE = Quote(SWAP, 64999.9, 65000.0, "64999.9,120.5,65000,3", 363996337, AT, NOW)
+TRADED = Trade(SWAP, "130639474", "sell", 64999.9, "64999.9,0.12", AT, NOW)
 OPENED = (TS - 9_123) * 1_000_000
 PRICES = ("65000", "65010.5", "64990", "65001")
 
@@ -569,6 +570,8 @@ def test_candles_of_the_past_are_asked_for_three_hundred_at_a_time(okx: Okx) -> 
     assert okx.candles_url(okx.live, SWAP, "1m", from_ns, from_ns) == ""
     done, growing = okx.decode_candles(REST_CANDLES, SWAP, "1m", NOW)
     assert done == VenueCandle(SWAP, "1m", OPENED - MINUTE, *PRICES, "812.4", True, 0, NOW)
+    spot, _ = okx.decode_candles(REST_CANDLES, replace(SWAP, market="spot"), "1m", NOW)
+    assert spot.quote_volume == ROW[7], "of contracts it is another figure than price times contracts"
     assert not growing.closed
 
 

@@ -25,11 +25,9 @@ PRICES = ("1.50", "2", "1", "1.9")
 
 def test_texts_are_kept_beside_their_floats() -> None:
     """As they were sent, zeros at the end and all; a quote without a number is told apart by its nanoseconds."""
-    assert quote_of(BTC, "1.50", "0", "2", "3.0", 7, 8, 1_009) == Quote(
-        BTC, 1.5, 2.0, 0.0, 3.0, "1.50", "2", "0", "3.0", 7, 8, 1_009
-    )
+    assert quote_of(BTC, "1.50", "0", "2", "3.0", 7, 8, 1_009) == Quote(BTC, 1.5, 2.0, "1.50,0,2,3.0", 7, 8, 1_009)
     assert quote_of(BTC, "1.50", "0", "2", "3.0", -1, 8, 1_009).sequence == 9
-    assert trade_of(BTC, "5", "sell", "1.50", "2", 8, 9) == Trade(BTC, "5", "sell", 1.5, 2.0, "1.50", "2", 8, 9)
+    assert trade_of(BTC, "5", "sell", "1.50", "2", 8, 9) == Trade(BTC, "5", "sell", 1.5, "1.50,2", 8, 9)
     assert candle_of(BTC, "1m", 60, PRICES, "0", True, 8, 9) == VenueCandle(
         BTC, "1m", 60, "1.50", "2", "1", "1.9", "0", True, 8, 9
     )

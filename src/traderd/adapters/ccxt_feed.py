@@ -315,7 +315,7 @@ class CcxtFeed:
         """Only what differs from the last: a book changes below its best levels too."""
         self._heard(quote.time_received_ns)
         last = self._quotes.get(quote.instrument.index)
-        if last is None or _touch(last) != _touch(quote):
+        if last is None or last.text != quote.text:
             self._quotes[quote.instrument.index] = quote
             self._stream.on_events([quote])
 
@@ -386,7 +386,3 @@ _TAKERS: Final[dict[AnyChannel, _Take]] = {
     "mark": _telling(mark_from),
     "open_interest": _telling(open_interest_from),
 }
-
-
-def _touch(quote: Quote) -> tuple[str, str, str, str]:
-    return quote.bid_text, quote.ask_text, quote.bid_size_text, quote.ask_size_text

@@ -1,9 +1,9 @@
 """Columns → rows of PostgreSQL's binary COPY format, many rows at a time, with numpy.
 
-No row ever becomes a Python tuple: rows whose fields have the same widths are one structured array, and that array's
-memory is the COPY payload. Formats: PostgreSQL manual, "COPY: Binary Format"; NUMERIC's from `numeric_send` in
-numeric.c: number of base-10000 digits, weight of the first, sign, display scale, digits. The server strips zeros at
-both ends.
+No row ever becomes a Python tuple: the rows are one structured array, each field as wide as the widest in it, and that
+array's memory without what the narrower ones leave over is the COPY payload. Formats: PostgreSQL manual, "COPY: Binary
+Format"; NUMERIC's from `numeric_send` in numeric.c: number of base-10000 digits, weight of the first, sign, display
+scale, digits. The server strips zeros at both ends.
 
 Numbers are exact or absent: the text that the venue sent decides, and one that doesn't fit is reported, never rounded.
 """
@@ -15,16 +15,15 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from traderd.adapters.decimal_texts import DIGITS_MAX, Decimals
+
 HEADER = b"PGCOPY\n\xff\r\n\x00" + struct.pack(">ii", 0, 0)
 TRAILER = struct.pack(">h", -1)
 
 _EPOCH_US = 946_684_800_000_000  # 2000-01-01, PostgreSQL's own epoch, in microseconds since 1970
-_EXACT_MAX = 2.0e15
-"""Below this a float times a power of ten rounds to the decimal's own integer: both roundings err by < 0.45."""
 _INTEGER_DIGITS_MAX = 28
 _DECIMALS_MAX = 20
-_FAST_DECIMALS_MAX = 16
-"""Four base-10000 digits: then the fraction of any row, aligned to that of the longest, fits 64 bits."""
+_INT64_MAX = 2**63 - 1
 
 ROW_TYPES_MAX = 1_024
 """Combinations of widths that are remembered, at about 5 KiB each: numbers of many lengths would else fill memory."""
@@ -33,7 +32,8 @@ Width = int
 """Bytes of a field's value; NULL_WIDTH for NULL."""
 NULL_WIDTH: Width = -1
 
-Rows = NDArray[np.int64] | slice
+_CHUNK_BYTES = 4 * 2**20
+"""So much is encoded at once: one long text makes every row beside it as wide."""
 
 
 class Column(Protocol):
@@ -43,8 +43,8 @@ class Column(Protocol):
         """Each row's width, or the one that all rows have."""
         ...
 
-    def fill(self, field: NDArray[Any], rows: Rows) -> None:
-        """Write the chosen rows' values into a structured field."""
+    def fill(self, field: NDArray[Any], rows: slice) -> None:
+        """Write the chosen rows' values into a structured field, from its beginning."""
         ...
 
     def dtype(self, width: Width) -> Any:
@@ -53,34 +53,37 @@ class Column(Protocol):
 
 
 def encode_rows(columns: Sequence[Column], count: int) -> bytes:
-    """`count` rows as COPY tuples, without header and trailer. Regrouped by widths: their order is not kept."""
+    """`count` rows as COPY tuples, in their order, without header and trailer."""
     if not count:
         return b""
     widths = [column.widths() for column in columns]
-    varying = [width for width in widths if not isinstance(width, int)]
-    if not varying:
-        return _encode_group(columns, tuple(w for w in widths if isinstance(w, int)), slice(None), count)
-    signature = np.zeros(count, np.int64)
-    for width in varying:
-        signature = signature * 257 + (width + 1)
-    _, first, inverse = np.unique(signature, return_index=True, return_inverse=True)
-    parts = []
-    for group, at in enumerate(first):
-        rows = np.flatnonzero(inverse == group)
-        here = tuple(width if isinstance(width, int) else int(width[at]) for width in widths)
-        parts.append(_encode_group(columns, here, slice(None) if len(first) == 1 else rows, len(rows)))
-    return b"".join(parts)
+    widest = tuple(width if isinstance(width, int) else int(width.max()) for width in widths)
+    kinds = tuple(column.dtype(width) if width > 0 else None for column, width in zip(columns, widest, strict=True))
+    row_type, template = _row_type(widest, tuple(None if kind is None else str(kind) for kind in kinds), kinds)
+    step = max(1, _CHUNK_BYTES // row_type.itemsize)
+    chunks = [slice(first, min(first + step, count)) for first in range(0, count, step)]
+    return b"".join(_encoded(columns, widths, row_type, template, rows) for rows in chunks)
 
 
-def _encode_group(columns: Sequence[Column], widths: tuple[Width, ...], rows: Rows, count: int) -> bytes:
-    kinds = tuple(None if width < 0 else column.dtype(width) for column, width in zip(columns, widths, strict=True))
-    row_type, template = _row_type(widths, tuple(None if kind is None else str(kind) for kind in kinds), kinds)
-    out = np.empty(count, row_type)
+def _encoded(
+    columns: Sequence[Column], widths: Sequence[NDArray[np.int64] | Width], row_type: Any, template: Any, rows: slice
+) -> bytes:
+    out = np.empty(rows.stop - rows.start, row_type)
     out[:] = template
+    kept: NDArray[np.bool_] | None = None
     for index, (column, width) in enumerate(zip(columns, widths, strict=True)):
-        if width >= 0:
+        value = row_type.fields.get(f"v{index}")
+        if value is not None:
             column.fill(out[f"v{index}"], rows)
-    return out.tobytes()
+        if isinstance(width, int):
+            continue
+        out[f"w{index}"] = width[rows]
+        if value is not None:
+            if kept is None:
+                kept = np.ones((len(out), row_type.itemsize), np.bool_)
+            widest, at = value[0].itemsize, value[1]
+            kept[:, at : at + widest] = np.arange(widest) < width[rows, None]
+    return out.tobytes() if kept is None else out.view(np.uint8).reshape(kept.shape)[kept].tobytes()
 
 
 def _row_type(widths: tuple[Width, ...], names: tuple[str | None, ...], kinds: tuple[Any, ...]) -> tuple[Any, Any]:
@@ -117,7 +120,7 @@ class Timestamps:
             return 8
         return np.where(self._ns == 0, NULL_WIDTH, 8) if self._ns.any() else NULL_WIDTH
 
-    def fill(self, field: NDArray[Any], rows: Rows) -> None:
+    def fill(self, field: NDArray[Any], rows: slice) -> None:
         field[:] = self._ns[rows] // 1000 - _EPOCH_US
 
     def dtype(self, width: Width) -> Any:
@@ -133,7 +136,7 @@ class BigInts:
     def widths(self) -> Width:
         return 8
 
-    def fill(self, field: NDArray[Any], rows: Rows) -> None:
+    def fill(self, field: NDArray[Any], rows: slice) -> None:
         field[:] = self._values[rows]
 
     def dtype(self, width: Width) -> Any:
@@ -149,7 +152,7 @@ class SmallInts:
     def widths(self) -> Width:
         return 2
 
-    def fill(self, field: NDArray[Any], rows: Rows) -> None:
+    def fill(self, field: NDArray[Any], rows: slice) -> None:
         field[:] = 0 if self._values is None else self._values[rows]
 
     def dtype(self, width: Width) -> Any:
@@ -182,91 +185,84 @@ class Texts:
         first = int(self._lengths[0])
         return first if (self._lengths == first).all() else self._lengths
 
-    def fill(self, field: NDArray[Any], rows: Rows) -> None:
+    def fill(self, field: NDArray[Any], rows: slice) -> None:
         field[:] = self._values[self._codes[rows]]
 
     def dtype(self, width: Width) -> Any:
-        return f"S{width}" if width else "V0"
+        return f"S{width}"
 
 
 class Numerics:
-    """NUMERIC, equal to the texts to the last digit, from the texts and the floats that they were parsed to.
+    """NUMERIC, equal to the texts to the last digit. `bad` are the rows that can't be stored."""
 
-    `bad` are the rows that can't be stored. A row with text "" is NULL. The floats spare parsing the digits again:
-    up to 15 significant digits a double times a power of ten rounds to the decimal's own integer.
-    """
+    def __init__(self, texts: Sequence[str]) -> None:
+        """One decimal a row; "" is NULL."""
+        self._take(Decimals(texts, 1), 0)
 
-    def __init__(self, texts: Sequence[str], floats: Sequence[float]) -> None:
-        self._count = len(texts)
-        decimals, sound, self.null = _decimals(texts)
-        longest = int(decimals.max(initial=0))
-        # Most columns are of one precision: then what would be looked up for each row is looked up once.
-        shared = decimals[:1] if int(decimals.min(initial=longest)) == longest else decimals
-        scaled = np.rint(np.array(floats, np.float64) * _POWERS[np.minimum(shared, _FAST_DECIMALS_MAX)])
-        exact = sound & (decimals <= _FAST_DECIMALS_MAX) & (scaled < _EXACT_MAX) & (scaled >= 0)
+    @classmethod
+    def parted(cls, texts: Sequence[str], columns: int) -> "list[Numerics]":
+        """Several columns from one text a row, its decimals parted by commas; a row of "" is NULL in all of them."""
+        decimals = Decimals(texts, columns)
+        numerics = [cls.__new__(cls) for _ in range(columns)]
+        for place, each in enumerate(numerics):
+            each._take(decimals, place)
+        return numerics
+
+    def _take(self, told: Decimals, place: int) -> None:
+        self._count = told.count
         self._slow: dict[int, tuple[int, ...]] = {}
         self.bad: list[int] = []
-        if not exact.all():
-            self._read_slowly(texts, np.flatnonzero(~exact & ~self.null))
-            scaled = np.where(exact, scaled, 0)
-            shared = decimals = np.where(exact, decimals, 0)
-            longest = int(decimals.max(initial=0))
-        self._decimals = decimals
+        self._null = told.null
+        if told.slow:
+            self._read_slowly({row: fields[place] for row, fields in told.slow.items()})
+        decimals = told.places[place]
+        longest = int(decimals.max(initial=0))
+        # Most columns are of one precision: then what would be looked up for each row is looked up once.
+        self._places = decimals[:1] if int(decimals.min(initial=longest)) == longest else decimals
         self._fraction = (longest + 3) // 4
-        self._group_digits(scaled.astype(np.int64), shared)
+        self._digits = _base_10000(told.scaled[place], self._places, self._fraction)
 
     def widths(self) -> NDArray[np.int64] | Width:
         regular = 8 + 2 * len(self._digits)
-        if not self._slow and not self.null.any():
+        if not self._slow and self._null is None:
             return regular
         widths = np.full(self._count, regular, np.int64)
         for row, value in self._slow.items():
             widths[row] = 2 * len(value)
-        widths[self.null] = NULL_WIDTH
+        if self._null is not None:
+            widths[self._null] = NULL_WIDTH
         return widths
 
-    def fill(self, field: NDArray[Any], rows: Rows) -> None:
-        words = field.shape[1]
-        if words == 4 + len(self._digits):
+    def fill(self, field: NDArray[Any], rows: slice) -> None:
+        regular = 4 + len(self._digits)
+        if field.shape[1] >= regular:
             field[:, 0] = len(self._digits)
             field[:, 1] = len(self._digits) - self._fraction - 1
-            field[:, 3] = self._decimals[rows]
+            field[:, 3] = self._places[rows] if len(self._places) == self._count else self._places
             for place, digits in enumerate(self._digits):
                 field[:, 4 + place] = digits[rows]
-        if self._slow:
-            for place, row in enumerate(np.arange(self._count)[rows].tolist()):
-                if row in self._slow:
-                    field[place] = self._slow[row]
+        for row, words in self._slow.items():
+            if rows.start <= row < rows.stop:
+                field[row - rows.start, : len(words)] = words
 
     def dtype(self, width: Width) -> Any:
         return (">i2", (width // 2,))
 
-    def _group_digits(self, whole: NDArray[np.int64], decimals: NDArray[np.int64]) -> None:
-        """The base-10000 digits, most significant first; every row has as many as the widest needs."""
-        self._digits = []
-        if self._fraction:
-            # The fraction is aligned to whole digits by itself, so that nothing overflows 64 bits.
-            scaled, power = whole, _INT_POWERS[decimals]
-            whole = scaled // power
-            fraction = (scaled - whole * power) * _INT_POWERS[4 * self._fraction - decimals]
-            self._digits = _split(fraction, self._fraction)
-        groups = 1
-        while groups < 5 and bool((whole >= 10 ** (4 * groups)).any()):
-            groups += 1
-        self._digits = _split(whole, groups) + self._digits
-
-    def _read_slowly(self, texts: Sequence[str], rows: NDArray[np.int64]) -> None:
-        for row in rows.tolist():
-            words = numeric_words(texts[row])
-            if words is None:
-                self.bad.append(row)
-                self.null[row] = True
-            else:
+    def _read_slowly(self, texts: dict[int, str]) -> None:
+        for row, text in texts.items():
+            words = numeric_words(text)
+            if words is not None:
                 self._slow[row] = words
+                continue
+            self.bad.append(row)
+            if self._null is None:
+                self._null = np.zeros(self._count, np.bool_)
+            elif len(self.bad) == 1:
+                self._null = self._null.copy()  # its neighbours have the same
+            self._null[row] = True
 
 
-_POWERS = np.array([10.0**n for n in range(_FAST_DECIMALS_MAX + 1)])
-_INT_POWERS = np.array([10**n for n in range(_FAST_DECIMALS_MAX + 1)], np.int64)
+_INT_POWERS = np.array([10**n for n in range(DIGITS_MAX + 1)], np.int64)
 
 
 def numeric_words(text: str) -> tuple[int, ...] | None:
@@ -283,36 +279,26 @@ def numeric_words(text: str) -> tuple[int, ...] | None:
     return (len(groups), len(whole) // 4 - 1, 0, len(fraction), *groups)
 
 
+def _base_10000(scaled: NDArray[np.int64], places: NDArray[np.int64], fraction: int) -> list[NDArray[np.int64]]:
+    """The digits, most significant first, `fraction` of them behind the dot; all have as many as the widest needs."""
+    padding = _INT_POWERS[4 * fraction - places]
+    if int(scaled.max(initial=0)) <= _INT64_MAX // int(padding.max(initial=1)):
+        return _split(scaled * padding if fraction else scaled, max(1, fraction))
+    # The fraction is aligned to whole digits by itself, so that nothing overflows 64 bits.
+    power = _INT_POWERS[places]
+    whole = scaled // power
+    behind = (scaled - whole * power) * padding
+    return _split(whole, 1) + _split(behind, fraction)
+
+
 def _split(values: NDArray[np.int64], groups: int) -> list[NDArray[np.int64]]:
+    """Base-10000 digits: at least so many, and as many as the largest value needs."""
+    most = int(values.max(initial=0))
+    while most >= 10 ** (4 * groups):
+        groups += 1
     digits = []
-    for _ in range(groups):
+    for _ in range(groups - 1):
         higher = values // 10_000
         digits.append(values - higher * 10_000)
         values = higher
-    return digits[::-1]
-
-
-def _decimals(texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]]:
-    """Digits behind each text's dot, which texts are plain decimals ("-1", "1e5", "." are not), and which are empty."""
-    count = len(texts)
-    body = np.frombuffer(("\n".join(texts) + "\n").encode(errors="replace"), np.uint8)
-    marks = np.flatnonzero(body - np.uint8(48) > 9)
-    if len(marks) == 2 * count:  # nearly always: digits, a dot, digits
-        dots, ends = marks[::2], marks[1::2]
-        plain = bool((body[dots] == 46).all() and (body[ends] == 10).all() and (ends - dots > 1).all())
-        if plain and dots[0] > 0 and bool((dots[1:] - ends[:-1] > 1).all()):
-            return ends - dots - 1, np.ones(count, np.bool_), np.zeros(count, np.bool_)
-    ends = np.flatnonzero(body == 10)
-    if len(ends) != count:
-        nothing = np.zeros(count, np.bool_)
-        return np.zeros(count, np.int64), nothing, np.array([not text for text in texts], np.bool_)
-    starts = np.concatenate((np.zeros(1, np.int64), ends[:-1] + 1))
-    dots = np.flatnonzero(body == 46)
-    odd = np.flatnonzero((body - np.uint8(48) > 9) & (body != 46) & (body != 10))
-    at = np.searchsorted(dots, starts)
-    dotted = np.searchsorted(dots, ends) - at
-    dot = np.where(dotted == 1, np.append(dots, 0)[at], ends)
-    sound = (dotted <= 1) & (dot > starts) & (dot != ends - 1)
-    sound &= np.searchsorted(odd, ends) == np.searchsorted(odd, starts)
-    decimals = np.where(sound & (dotted == 1), ends - dot - 1, 0)
-    return decimals, sound & (decimals <= _DECIMALS_MAX), starts == ends
+    return [values, *digits[::-1]]

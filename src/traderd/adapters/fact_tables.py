@@ -98,7 +98,8 @@ _BAR_NAMES, _CANDLE_NAMES = _names(_BAR), _names(f"{_CANDLE_KEY}, {_BAR}")
 CANDLES = Table(
     # With many symbols there are hundreds a second, and the server reads JSON ten times as fast as a row can be made
     # of them here: the timestamp is made from `open_time_ns` there too, exact to the microsecond.
-    # A bar that is there already isn't touched: its rollups would be computed again for nothing.
+    # A bar that is there already isn't touched: its rollups would be computed again for nothing. Nor is a candle that
+    # was taken from the venue: what comes of its bar afterwards is made of fewer trades.
     f"""
     INSERT INTO ohlcv ({", ".join(_CANDLE_NAMES)})
     SELECT {", ".join(_CANDLE_NAMES)} FROM (
@@ -108,7 +109,7 @@ CANDLES = Table(
     ) fact
     ON CONFLICT ({", ".join(_names(_CANDLE_KEY))}) DO UPDATE
     SET {", ".join(f"{name} = EXCLUDED.{name}" for name in _BAR_NAMES)}
-    WHERE EXCLUDED.trades_count >= ohlcv.trades_count
+    WHERE EXCLUDED.trades_count >= ohlcv.trades_count AND NOT ohlcv.backfilled
       AND ({", ".join(f"EXCLUDED.{name}" for name in _BAR_NAMES)})
           IS DISTINCT FROM ({", ".join(f"ohlcv.{name}" for name in _BAR_NAMES)})""",
     None,
@@ -320,7 +321,8 @@ BOOK_LEVELS = Table(
 _GAP = (
     "id uuid, gap_key text, exchange text, symbol text, channel text, reason text, time_from timestamptz, "
     "time_to timestamptz, rows_lost bigint, detail text, status text, healed_at timestamptz, healed_by text, "
-    "rows_healed bigint, why_not text, after_id text, before_id text"
+    "rows_healed bigint, why_not text, after_id text, before_id text, unfetched jsonb, candles text, "
+    "candles_due timestamptz"
 )
 GAPS = Table(
     insert_into("data_gaps", _GAP, "ON CONFLICT (id) DO UPDATE SET " + _replacing(_GAP, "id, gap_key")),
@@ -329,6 +331,7 @@ GAPS = Table(
         time_of(g.from_ns) or _EPOCH, time_of(g.to_ns), g.rows_lost, g.detail,
         "closed" if g.to_ns and g.status == "open" else g.status,  # as an older release journalled it
         time_of(g.healed_ns), g.healed_by or None, g.rows_healed, g.why_not, g.after_id or None, g.before_id or None,
+        _json(g.unfetched), g.candles, time_of(g.candles_due_ns),
     ),
     lambda g: g.gap_id,
 )  # fmt: skip

@@ -9,11 +9,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import asyncpg
+import msgspec
 
 from traderd.adapters.fact_tables import key_of, ns_of, time_of
 from traderd.adapters.postgres import APP_ROLE, Reconnecting
 from traderd.core.candles import timeframe_ns
-from traderd.core.facts import Gap
+from traderd.core.facts import Candle, Gap, Unfetched
 from traderd.runtime.ports import Side
 
 _UNHEALED = """
@@ -40,7 +41,7 @@ _BACKFILLED = """
     SELECT count(*) FROM public_trades
     WHERE symbol = $1 AND exchange = $2 AND time >= $3 AND time <= $4 AND backfilled"""
 # Sums of what is stored, which now is more than the bar was made of. A bar goes on being marked while any other hole
-# lies in its time. The quote at its close stays as it was.
+# lies in its time, of which only a part may still be without its trades. The quote at its close stays as it was.
 _DERIVE = """
     INSERT INTO ohlcv (time, symbol, exchange, timeframe, open, high, low, close, volume, quote_volume, trades_count,
                        has_gap)
@@ -49,7 +50,11 @@ _DERIVE = """
         WHERE g.exchange = bar.exchange
           AND (g.symbol = bar.symbol OR g.symbol IS NULL AND g.instance = current_instance())
           AND (g.channel IS NULL OR g.channel = 'trade') AND g.status <> 'healed' AND g.id <> $7
-          AND g.time_from < bar.time + $6 AND (g.time_to IS NULL OR g.time_to >= bar.time))
+          AND g.time_from < bar.time + $6 AND (g.time_to IS NULL OR g.time_to >= bar.time)
+          AND (g.unfetched = '[]' OR EXISTS (
+              SELECT FROM jsonb_to_recordset(g.unfetched) AS part(symbol text, from_ns bigint, to_ns bigint)
+              WHERE part.symbol = bar.symbol AND part.from_ns < extract(epoch FROM bar.time + $6) * 1000000000
+                AND part.to_ns >= extract(epoch FROM bar.time) * 1000000000)))
     FROM (
         SELECT date_bin($6, time, '1970-01-01 00:00:00+00') AS time, symbol, exchange, $5::text AS timeframe,
                (array_agg(price ORDER BY time, length(trade_id), trade_id))[1] AS open, max(price), min(price),
@@ -63,14 +68,42 @@ _DERIVE = """
         open = EXCLUDED.open, high = EXCLUDED.high, low = EXCLUDED.low, close = EXCLUDED.close,
         volume = EXCLUDED.volume, quote_volume = EXCLUDED.quote_volume, trades_count = EXCLUDED.trades_count,
         has_gap = EXCLUDED.has_gap, differs = false
-    WHERE EXCLUDED.trades_count >= ohlcv.trades_count
+    WHERE EXCLUDED.trades_count >= ohlcv.trades_count AND NOT ohlcv.backfilled
       AND (EXCLUDED.trades_count, EXCLUDED.has_gap) IS DISTINCT FROM (ohlcv.trades_count, ohlcv.has_gap)"""
+_WITHOUT_CANDLES = """
+    SELECT * FROM data_gaps
+    WHERE exchange = $1 AND candles_due <= $2 AND instance = current_instance()
+    ORDER BY time_to DESC, time_from DESC LIMIT $3"""
+_TOLD = """
+    unnest($3::text[], $4::timestamptz[], $5::numeric[], $6::numeric[], $7::numeric[], $8::numeric[], $9::numeric[],
+           $10::numeric[], $11::bigint[])
+        AS told(timeframe, time, open, high, low, close, volume, quote_volume, trades_count)"""
+# A bar in which as much was traded as in the venue's candle misses nothing: it stays ours. One in which more was traded
+# is fuller than the candle, which then can't be of the same trades.
+_TAKE = f"""
+    INSERT INTO ohlcv (symbol, exchange, timeframe, time, open, high, low, close, volume, quote_volume, trades_count,
+                       backfilled)
+    SELECT $1, $2, told.*, true FROM {_TOLD}
+    ON CONFLICT (symbol, timeframe, time, exchange) DO UPDATE SET
+        open = EXCLUDED.open, high = EXCLUDED.high, low = EXCLUDED.low, close = EXCLUDED.close,
+        volume = EXCLUDED.volume, quote_volume = EXCLUDED.quote_volume,
+        trades_count = greatest(EXCLUDED.trades_count, ohlcv.trades_count),
+        has_gap = false, differs = false, backfilled = true
+    WHERE NOT ohlcv.backfilled AND EXCLUDED.volume > ohlcv.volume"""
+_WHOLE = f"""
+    UPDATE ohlcv SET has_gap = false FROM {_TOLD}
+    WHERE ohlcv.symbol = $1 AND ohlcv.exchange = $2 AND ohlcv.timeframe = told.timeframe AND ohlcv.time = told.time
+      AND ohlcv.time >= $12 AND ohlcv.time <= $13 AND ohlcv.has_gap AND ohlcv.volume = told.volume"""
+_TAKEN = """
+    SELECT count(*) FROM ohlcv
+    WHERE symbol = $1 AND exchange = $2 AND timeframe = $3 AND time >= $4 AND time <= $5 AND backfilled"""
 _LISTED = """
     SELECT * FROM data_gaps
     WHERE ($1::boolean IS FALSE OR status = 'open')
       AND ($2::timestamptz IS NULL OR time_to IS NULL OR time_to >= $2)
       AND ($3::text IS NULL OR symbol IS NULL OR symbol = $3)
     ORDER BY time_from DESC, gap_key DESC"""
+_FIGURES = ("open", "high", "low", "close", "volume", "quote_volume", "trades_count")
 _UNHEALED_MAX = 1_000
 _WITHOUT_SIDE = timedelta(minutes=1)
 """Where no trade before the hole is known, those after it may be dated so much earlier than the hole."""
@@ -125,6 +158,28 @@ class GapStore:
             await connection.execute("SELECT ensure_partitions('ohlcv', $1, $2)", begins, ends)
             await connection.execute(_DERIVE, symbol, gap.exchange, begins, ends, timeframe, length, healed)
 
+    async def without_candles(self, exchange: str, now_ns: int) -> list[Gap]:
+        """The gaps for whose bars the venue's candles are due by now, the newest first."""
+        async with self._database.use() as connection:
+            rows = await connection.fetch(_WITHOUT_CANDLES, exchange, time_of(now_ns), _UNHEALED_MAX)
+        return [gap_of(row) for row in rows]
+
+    async def take_candles(self, candles: Sequence[Candle]) -> int:
+        """The venue's candles, of one symbol and timeframe, for the bars that had less traded in them or aren't there.
+
+        A bar in which just as much was traded misses nothing: it stays, and loses its mark. Returns how many bars
+        of this time are the venue's now.
+        """
+        one, opens = candles[0], [each.open_time_ns for each in candles]
+        at, span = (one.symbol, one.exchange), (time_of(min(opens)), time_of(max(opens)))
+        figures = [[getattr(each, name) for each in candles] for name in _FIGURES]
+        told = (*at, [one.timeframe] * len(candles), [time_of(each) for each in opens], *figures)
+        async with self._database.use() as connection, connection.transaction():
+            await connection.execute("SELECT ensure_partitions('ohlcv', $1, $2)", *span)
+            await connection.execute(_TAKE, *told)
+            await connection.execute(_WHOLE, *told, *span)
+            return int(await connection.fetchval(_TAKEN, *at, one.timeframe, *span))
+
     async def close(self) -> None:
         """Close the connection, if there is one."""
         await self._database.close()
@@ -156,6 +211,9 @@ def gap_of(row: asyncpg.Record) -> Gap:
         why_not=row["why_not"],
         after_id=row["after_id"] or "",
         before_id=row["before_id"] or "",
+        unfetched=msgspec.json.decode(row["unfetched"], type=tuple[Unfetched, ...]),
+        candles=row["candles"],
+        candles_due_ns=ns_of(row["candles_due"]),
     )
 
 

@@ -115,15 +115,16 @@ def place_of(symbol: str) -> Place:
 def ticker_of(quote: Quote, last: Trade | None, seq: int) -> bytes:
     """The quote as JSON."""
     instrument, received = quote.instrument, iso(quote.time_received_ns)
+    bid, bid_size, ask, ask_size = quote.texts
     return _encode(
         Ticker(
             seq,
             instrument.exchange,
             instrument.symbol,
-            quote.bid_text,
-            quote.ask_text,
-            quote.bid_size_text,
-            quote.ask_size_text,
+            bid,
+            ask,
+            bid_size,
+            ask_size,
             last.price_text if last is not None else None,
             iso(quote.time_venue_ns) if quote.time_venue_ns else received,
             received,
@@ -205,16 +206,17 @@ def _streamed(tick: Quote | Trade) -> bytes:
     instrument, flags = tick.instrument, tuple(names_of(tick.flags)) if tick.flags else ()
     time, received = iso(tick.time_venue_ns or tick.time_received_ns), iso(tick.time_received_ns)
     if type(tick) is Trade:
+        price, quantity = tick.texts
         return _encode(
             StreamedTrade(
-                instrument.exchange, instrument.symbol, tick.trade_id, tick.side, tick.price_text, tick.quantity_text,
-                time, received, flags,
+                instrument.exchange, instrument.symbol, tick.trade_id, tick.side, price, quantity, time, received,
+                flags,
             )
         )  # fmt: skip
     assert type(tick) is Quote
+    bid, bid_size, ask, ask_size = tick.texts
     return _encode(
         StreamedQuote(
-            instrument.exchange, instrument.symbol, tick.bid_text, tick.ask_text, tick.bid_size_text,
-            tick.ask_size_text, tick.sequence, time, received, flags,
+            instrument.exchange, instrument.symbol, bid, ask, bid_size, ask_size, tick.sequence, time, received, flags,
         )
     )  # fmt: skip

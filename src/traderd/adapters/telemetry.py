@@ -105,7 +105,7 @@ class Telemetry:
         """A lost link is a gap in each of its streams, maybe thousands: all are in the ledger, a few are told."""
         event = f"gap {'opened' if gap.status == 'open' else gap.status}"
         told = {"symbol": gap.symbol, "channel": gap.channel, "reason": gap.reason, "why_not": gap.why_not}
-        self._warn(event, gap.exchange, **told)
+        self._warn(event, gap.exchange, **told, **({"candles": gap.candles} if gap.candles else {}))
 
     def _warn(self, event: str, exchange: str, **told: Any) -> None:
         """A few lines for each venue and kind of event, so that no kind hides another."""

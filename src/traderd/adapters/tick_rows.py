@@ -99,31 +99,29 @@ class TickRows:
 
     def _quote_columns(self, quotes: list[Quote], lasts: list[Trade | None]) -> _Encoded:
         codes = [quote.instrument.index for quote in quotes]
-        numbers = [
-            Numerics([q.bid_text for q in quotes], [q.bid for q in quotes]),
-            Numerics([q.ask_text for q in quotes], [q.ask for q in quotes]),
-            Numerics([q.bid_size_text for q in quotes], [q.bid_size for q in quotes]),
-            Numerics([q.ask_size_text for q in quotes], [q.ask_size for q in quotes]),
-            Numerics([t.price_text if t else "" for t in lasts], [t.price if t else 0.0 for t in lasts]),
-            Numerics([t.quantity_text if t else "" for t in lasts], [t.quantity if t else 0.0 for t in lasts]),
-        ]
+        numbers = Numerics.parted([quote.text for quote in quotes], 4)
+        bid, bid_size, ask, ask_size = numbers
+        last_price, last_volume = Numerics.parted([last.text if last else "" for last in lasts], 2)
         columns: list[Column] = [
             Timestamps([quote.time_received_ns for quote in quotes]),
             Texts(self._symbols, codes),
             Texts(self._exchanges, codes),
-            *numbers,
+            bid,
+            ask,
+            bid_size,
+            ask_size,
+            last_price,
+            last_volume,
             BigInts([quote.sequence for quote in quotes]),
             Timestamps([quote.time_venue_ns for quote in quotes], nullable=True),
             SmallInts([quote.flags for quote in quotes]),
         ]
+        numbers += last_price, last_volume
         return _Encoded(columns, sorted({row for number in numbers for row in number.bad}))
 
     def _trade_columns(self, trades: list[Trade]) -> _Encoded:
         codes = [trade.instrument.index for trade in trades]
-        numbers = [
-            Numerics([trade.price_text for trade in trades], [trade.price for trade in trades]),
-            Numerics([trade.quantity_text for trade in trades], [trade.quantity for trade in trades]),
-        ]
+        numbers = Numerics.parted([trade.text for trade in trades], 2)
         columns: list[Column] = [
             Timestamps([_trade_time(trade) for trade in trades]),
             Texts(self._symbols, codes),
@@ -138,10 +136,7 @@ class TickRows:
 
     def _backfilled_columns(self, trades: list[Trade]) -> _Encoded:
         codes = [trade.instrument.index for trade in trades]
-        numbers = [
-            Numerics([trade.price_text for trade in trades], [trade.price for trade in trades]),
-            Numerics([trade.quantity_text for trade in trades], [trade.quantity for trade in trades]),
-        ]
+        numbers = Numerics.parted([trade.text for trade in trades], 2)
         columns: list[Column] = [
             Timestamps([trade.time_venue_ns for trade in trades]),
             Texts(self._symbols, codes),

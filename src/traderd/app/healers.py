@@ -12,9 +12,10 @@ from traderd.core.market import Instrument
 from traderd.core.tape import Tape
 from traderd.runtime.admission import Admission
 from traderd.runtime.drain import Drain
-from traderd.runtime.healing import Healing, Patience, Ward
+from traderd.runtime.healing import Healing
 from traderd.runtime.pipeline import Pipeline, Stream
 from traderd.runtime.tape_healing import TapeHealing
+from traderd.runtime.wards import Patience, Ward
 from traderd.venues.dialect import Dialect, Endpoint, History
 
 

@@ -3,7 +3,7 @@
 import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from msgspec import structs
@@ -27,7 +27,7 @@ def gaps(config_path: Path | None, open_only: bool, since: datetime | None, symb
     moment = since.replace(tzinfo=UTC) if since else None
     found = asyncio.run(_listed(config_path, open_only, moment, symbol))
     if as_json:
-        print_json({"gaps": [structs.asdict(gap) for gap in found]})
+        print_json({"gaps": [_told(gap) for gap in found]})
         return ExitCode.OK
     print_table(
         ["from", "to", "seconds", "venue", "symbol", "channel", "reason", "status", "rows healed", "what is known"],
@@ -42,7 +42,7 @@ def gaps(config_path: Path | None, open_only: bool, since: datetime | None, symb
                 gap.reason,
                 gap.status,
                 f"{gap.rows_healed:,}",
-                "; ".join(filter(None, (_lost(gap), gap.why_not, gap.detail))),
+                "; ".join(filter(None, (_lost(gap), gap.why_not, _candles(gap), gap.detail))),
             ]
             for gap in found
         ],
@@ -57,8 +57,18 @@ async def _listed(config_path: Path | None, open_only: bool, since: datetime | N
         return await listed(connection, open_only, since, symbol)
 
 
+def _told(gap: "Gap") -> dict[str, Any]:
+    return structs.asdict(gap) | {"unfetched": [structs.asdict(each) for each in gap.unfetched]}
+
+
 def _moment(at_ns: int) -> str:
     return f"{datetime.fromtimestamp(at_ns / 1e9, UTC):%Y-%m-%d %H:%M:%S}" if at_ns else ""
+
+
+def _candles(gap: "Gap") -> str:
+    awaited = "more are awaited" if gap.candles else "the venue's candles are awaited"
+    taken = f"the venue's candles: {gap.candles}" if gap.candles else ""
+    return "; ".join(filter(None, (taken, awaited if gap.candles_due_ns else "")))
 
 
 def _lost(gap: "Gap") -> str:

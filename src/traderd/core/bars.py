@@ -62,7 +62,7 @@ class BarBuilder:
 
     def on_trade(self, trade: Trade) -> Candle | None:
         """Take one trade in; the bar that it fills."""
-        price, quantity = Decimal(trade.price_text), Decimal(trade.quantity_text)
+        price, quantity = map(Decimal, trade.texts)
         quote_volume = _EXACT.multiply(price, quantity)
         bar = self._bar
         self._bar = bar = (

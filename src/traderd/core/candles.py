@@ -43,13 +43,8 @@ def with_quote(candle: Candle, quote: Quote | None) -> Candle:
     """The candle and the quote at which it was closed."""
     if quote is None:
         return candle
-    return structs.replace(
-        candle,
-        bid=Decimal(quote.bid_text),
-        ask=Decimal(quote.ask_text),
-        bid_size=Decimal(quote.bid_size_text),
-        ask_size=Decimal(quote.ask_size_text),
-    )
+    bid, bid_size, ask, ask_size = map(Decimal, quote.texts)
+    return structs.replace(candle, bid=bid, ask=ask, bid_size=bid_size, ask_size=ask_size)
 
 
 class CandleBuilder:
@@ -101,8 +96,7 @@ class CandleBuilder:
         """Take one trade in; the candles that its time closes or that it amends, smaller timeframes first."""
         time_ns = trade.time_venue_ns or trade.time_received_ns
         closed = self._close_until(time_ns) if time_ns >= self.deadline_ns else _NONE
-        price = Decimal(trade.price_text)
-        quantity = Decimal(trade.quantity_text)
+        price, quantity = map(Decimal, trade.texts)
         self._now_ns = max(self._now_ns, trade.time_received_ns)
         if time_ns < self._floor_ns:
             return self._amended(time_ns, price, quantity)

@@ -105,6 +105,8 @@ class Engine:
         grace_ns = settings.candle_grace_ms * 1_000_000
         self._intake = Intake(self.board, instruments, settings.timeframes, grace_ns, settings.bars, settings.quality)
         self.counts = Counts(flagged=self._intake.flagged)
+        self.late_by_timeframe = self._intake.late
+        """Late trades by the timeframes for which they were too late."""
         self.on_quote: Callable[[Quote], Sequence[Effect]] = self._intake.on_quote
         """The board alone, if the quote is to be believed. Bound, not wrapped: it is the hottest path there is."""
         self.set_clock_offset = self._intake.set_clock_offset
@@ -113,6 +115,8 @@ class Engine:
         self._snapshots = Snapshots(settings.book_snapshot_interval_s, self.board.books, self._instruments)
         self._told: dict[tuple[int, str], int] = {}
         self._slots = listening(settings.strategies, settings.timeframes, settings.bars, instruments)
+        self._heeded = {index for index, _ in self._slots}
+        self._unheeded: list[tuple[int, Sequence[Candle]]] = []
         self._quotes = self.board.quotes
         self._now_ns = 0
         self._recovered = False
@@ -134,11 +138,6 @@ class Engine:
         """Trades that came after their bar's grace."""
         return self._intake.late_trades
 
-    @property
-    def late_by_timeframe(self) -> dict[str, int]:
-        """Those trades by the timeframes for which they were too late."""
-        return self._intake.late
-
     def describe(self, instrument: Instrument) -> None:
         """The venue told steps and limits of an instrument given at the start, known by its index."""
         known = self._instruments[instrument.index]
@@ -147,9 +146,24 @@ class Engine:
         self._instruments[instrument.index] = instrument
 
     def on_trade(self, trade: Trade) -> Sequence[Effect]:
-        """The board and the candles, if the trade is to be believed; a candle that it closes wakes the strategies."""
+        """The board and the candles, if the trade is to be believed; a candle that it closes wakes the strategies.
+
+        Candles of an instrument that no strategy listens to wait for `on_beat` or `closed`: many at once cost a third.
+        """
         candles = self._intake.on_trade(trade)
-        return self._on_candles(trade.instrument.index, candles, trade.time_received_ns) if candles else _NOTHING
+        if not candles:
+            return _NOTHING
+        index = trade.instrument.index
+        if index in self._heeded:
+            return self._on_candles(index, candles, trade.time_received_ns)
+        self._unheeded.append((index, candles))
+        self._now_ns = trade.time_received_ns
+        return _NOTHING
+
+    def closed(self) -> Sequence[Effect]:
+        """The candles that waited."""
+        waiting, self._unheeded = self._unheeded, []
+        return [effect for at, candles in waiting for effect in self._on_candles(at, candles, self._now_ns)]
 
     def show_books(self, books: Mapping[int, Book]) -> None:
         """The order books in use, by instrument index; one that isn't whole any more shows nothing by itself."""
@@ -159,7 +173,7 @@ class Engine:
     def on_beat(self, beat: Beat) -> Sequence[Effect]:
         """Bars end, equity and breaker are looked at, and an Equity is recorded when it is due."""
         now_ns = beat.time_ns
-        effects: list[Effect] = []
+        effects: list[Effect] = [*self.closed()]
         if self._recovered:
             effects += self._watch.on_beat(now_ns)
         for index, candles in self._intake.on_beat(now_ns):

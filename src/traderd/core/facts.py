@@ -4,6 +4,7 @@ Each is one row's worth of truth under a natural key made of text, so that writi
 or owe is `Decimal`. Times are integer nanoseconds since the epoch, UTC; 0 stands for "not yet".
 """
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -225,8 +226,19 @@ class BookLevels(Struct, frozen=True, tag="book_levels"):
     spread: Decimal
 
 
+class Unfetched(Struct, frozen=True):
+    """The part of a hole in one symbol's trades that can't be had. The trades on both sides of it are stored."""
+
+    symbol: str
+    from_ns: int
+    to_ns: int
+
+
 class Gap(Struct, frozen=True, tag="gap"):
-    """A hole in the data. Key: gap_id; written when it opens, when it closes, and when its healing has ended."""
+    """A hole in the data. Key: gap_id; written when it opens, when it closes, and when its healing has ended.
+
+    And once more whenever candles were fetched for bars over it.
+    """
 
     gap_id: str
     exchange: str
@@ -253,6 +265,12 @@ class Gap(Struct, frozen=True, tag="gap"):
     """The newest trade before the hole, where one symbol is concerned and it is known."""
     before_id: str = ""
     """The oldest trade after it."""
+    unfetched: tuple[Unfetched, ...] = ()
+    """Whose trades are still missing."""
+    candles: str = ""
+    """Which of the bars over them are the venue's candles now."""
+    candles_due_ns: int = 0
+    """When the next of those bars have ended, so that the venue can be asked for them; 0: none are awaited."""
 
 
 class FundingRate(Struct, frozen=True, tag="funding"):
@@ -326,6 +344,16 @@ _decoder: msgspec.json.Decoder[Fact] = msgspec.json.Decoder(Fact)
 def encode_fact(fact: Fact) -> bytes:
     """One JSON object; decimals as exact strings."""
     return _encoder.encode(fact)
+
+
+def encode_facts(facts: Sequence[Fact]) -> bytes:
+    """One JSON object a line."""
+    return _encoder.encode_lines(facts)[:-1]
+
+
+def decode_facts(payload: bytes) -> list[Fact]:
+    """The inverse of `encode_facts`. Raises msgspec.DecodeError."""
+    return _decoder.decode_lines(payload)
 
 
 def decode_fact(payload: bytes) -> Fact:

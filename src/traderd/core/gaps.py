@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from msgspec.structs import replace
 
-from traderd.core.facts import Gap
+from traderd.core.facts import Gap, Unfetched
 
 _INTERRUPTIONS = ("disconnect", "restart")
 _DELISTED = "the venue trades it no more"
@@ -174,7 +174,15 @@ class GapLedger:
         self._standing.setdefault((gap.exchange, gap.symbol), {})[gap.gap_id] = gap
 
 
-def healed(gap: Gap, rows: int, now_ns: int, after_id: str = "", before_id: str = "", why_not: str = "") -> Gap:
+def healed(
+    gap: Gap,
+    rows: int,
+    now_ns: int,
+    after_id: str = "",
+    before_id: str = "",
+    why_not: str = "",
+    unfetched: tuple[Unfetched, ...] = (),
+) -> Gap:
     """What became of it: healed, or unhealable if something can't be had; `rows` were fetched and stored."""
     return replace(
         gap,
@@ -185,4 +193,5 @@ def healed(gap: Gap, rows: int, now_ns: int, after_id: str = "", before_id: str 
         why_not=why_not,
         after_id=after_id,
         before_id=before_id,
+        unfetched=unfetched,
     )

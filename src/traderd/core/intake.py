@@ -56,7 +56,7 @@ class Intake:
         bid, ask, now_ns, newest = quote.bid, quote.ask, quote.time_received_ns, gate.newest
         if (
             gate.low <= bid < ask <= gate.high
-            and (quote.bid_size != newest.bid_size or quote.ask_size != newest.ask_size)  # type: ignore[union-attr]  # before the first the gate is wary
+            and quote.text != newest.text  # type: ignore[union-attr]  # before the first the gate is wary
             and (not (at := quote.time_venue_ns) or gate.behind_ns <= at - now_ns <= gate.ahead_ns)
         ):
             gate.newest = self._quotes[index] = quote

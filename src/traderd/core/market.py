@@ -1,7 +1,9 @@
 """What a venue tells: instruments, quotes, trades and order book messages.
 
-Prices and quantities come twice: as the text that the venue sent, which is what is stored, and as a float, which is
-what signals are computed from. Times are integer nanoseconds since the epoch, UTC; 0 stands for "the venue sent none".
+Prices and quantities are kept as the text that the venue sent, which is what is stored, all of one tick in one text: a
+tick of a thousand symbols is seldom in the processor's cache when it is looked at again, and each object of its own
+would be fetched, and freed, by itself. Prices come as floats too, which is what signals are computed from. Times are
+integer nanoseconds since the epoch, UTC; 0 stands for "the venue sent none".
 Refuses nothing by itself: the dialects let no NaN, infinity, zero or negative price through.
 """
 
@@ -58,18 +60,43 @@ class Quote(Struct, gc=False):
     instrument: Instrument
     bid: float
     ask: float
-    bid_size: float
-    ask_size: float
-    bid_text: str
-    ask_text: str
-    bid_size_text: str
-    ask_size_text: str
+    text: str
+    """Bid, bid size, ask and ask size as the venue sent them, parted by commas."""
     sequence: int
     """The venue's update id where it has one, else what the receive time has below a microsecond."""
     time_venue_ns: int
     time_received_ns: int
     flags: int = 0
     """Why it is doubtful, as the quality gate (core.quality) found; 0 for a clean one."""
+
+    @property
+    def texts(self) -> list[str]:
+        """Bid, bid size, ask, ask size."""
+        return self.text.split(",")
+
+    @property
+    def bid_text(self) -> str:
+        return self.texts[0]
+
+    @property
+    def ask_text(self) -> str:
+        return self.texts[2]
+
+    @property
+    def bid_size_text(self) -> str:
+        return self.texts[1]
+
+    @property
+    def ask_size_text(self) -> str:
+        return self.texts[3]
+
+    @property
+    def bid_size(self) -> float:
+        return float(self.bid_size_text)
+
+    @property
+    def ask_size(self) -> float:
+        return float(self.ask_size_text)
 
 
 class Trade(Struct, gc=False):
@@ -79,13 +106,29 @@ class Trade(Struct, gc=False):
     trade_id: str
     side: Side
     price: float
-    quantity: float
-    price_text: str
-    quantity_text: str
+    text: str
+    """Price and quantity as the venue sent them, parted by a comma."""
     time_venue_ns: int
     time_received_ns: int
     flags: int = 0
     """As in Quote. Where the venue's time can't be right, it is 0 from then on."""
+
+    @property
+    def texts(self) -> list[str]:
+        """Price, quantity."""
+        return self.text.split(",")
+
+    @property
+    def price_text(self) -> str:
+        return self.texts[0]
+
+    @property
+    def quantity_text(self) -> str:
+        return self.texts[1]
+
+    @property
+    def quantity(self) -> float:
+        return float(self.quantity_text)
 
 
 class BookRule(Struct, frozen=True):
@@ -157,6 +200,10 @@ class VenueCandle(Struct, gc=False):
     """Whether it will change no more; False where the venue doesn't say."""
     time_venue_ns: int
     time_received_ns: int
+    quote_volume: str = ""
+    """The sum of price times quantity; "" where the venue doesn't say, or counts otherwise."""
+    trades_count: int = 0
+    """0 where the venue doesn't say."""
 
 
 class Funding(Struct, gc=False):

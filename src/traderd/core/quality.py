@@ -6,8 +6,8 @@ enters the candles only once the next prints confirm it, and never if they don't
 
 * jump: the price moved further than `jump_sigmas` recent standard deviations, and further than the floor. The variance
   is an exponentially weighted one of log returns between samples (RiskMetrics' form), sampled at most once in
-  `sample_ms` and, where prices come seldomer than that, about every eighth tick, at least every two seconds or with
-  each; a return over many sample lengths counts for as many. The band is grown with the square root of silence, and
+  `sample_ms` and, where no price comes within an eighth of that once one is due, once in two seconds or with each
+  tick; a return over many sample lengths counts for as many. The band is grown with the square root of silence, and
   the variance never fed with more than the band itself. A new level that
   stands for `confirmations` further prints is taken for the truth. Nothing is a jump before `warmup` samples.
 * crossed: bid at or above ask for longer than `crossed_ms_max`. (One that is crossed for less can't be ordered either:
@@ -32,10 +32,10 @@ JUMP, CROSSED, REPEATED, STALE, CLOCK = 1, 2, 4, 8, 16
 FLAGS = {"jump": JUMP, "crossed": CROSSED, "repeated": REPEATED, "stale": STALE, "clock": CLOCK}
 CLOCK_BEHIND_NS_MAX = 86_400 * 10**9
 """A venue's time further back than this is none."""
-_EVERY = 8
-"""Of a price that comes seldomer than it may be sampled about one tick in so many is a sample …"""
+_EAGER = 8
+"""A price of which no tick comes within a sample's length by this, when a sample is due, comes seldom …"""
 _LENGTHS_MAX = 20
-"""… and between two of them are at most so many samples' lengths, unless there is no tick at all."""
+"""… and is sampled once in so many samples' lengths: else a good part of its ticks would be samples."""
 
 
 class QualitySettings(Struct, frozen=True):
@@ -150,7 +150,7 @@ class PriceWatch:
             band = terms.sigmas * sqrt(self.variance)
             factor = terms.floor_factor if band <= terms.floor else exp(min(band, 100.0))
             self.low, self.high = price / factor, price * factor
-            wait_ns = min(max(length_ns, _EVERY * (now_ns - self.due_ns)), _LENGTHS_MAX * length_ns)
+            wait_ns = length_ns if now_ns - self.due_ns < length_ns // _EAGER else _LENGTHS_MAX * length_ns
         self.reference = price
         self._sampled_ns = now_ns
         self.due_ns = now_ns + wait_ns
@@ -283,10 +283,4 @@ def _is_repeated(quote: Quote, before: Quote) -> bool:
     numbered = quote.sequence != quote.time_received_ns % 1_000
     if quote.sequence != before.sequence if numbered else not quote.time_venue_ns:
         return False
-    return (
-        quote.time_venue_ns == before.time_venue_ns
-        and quote.bid_text == before.bid_text
-        and quote.ask_text == before.ask_text
-        and quote.bid_size_text == before.bid_size_text
-        and quote.ask_size_text == before.ask_size_text
-    )
+    return quote.time_venue_ns == before.time_venue_ns and quote.text == before.text

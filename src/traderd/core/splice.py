@@ -47,7 +47,7 @@ def _key(event: VenueEvent) -> Hashable:
 
 
 _SAID: dict[type, Callable[[Any], tuple[Hashable, ...]]] = {
-    Quote: attrgetter("instrument.index", "bid_text", "bid_size_text", "ask_text", "ask_size_text"),
+    Quote: attrgetter("instrument.index", "text"),
     Trade: attrgetter("instrument.index", "trade_id"),
     VenueCandle: attrgetter(
         "instrument.index", "timeframe", "open_time_ns", "open", "high", "low", "close", "volume", "closed"

@@ -84,10 +84,7 @@ class Tally:
             "books": {symbol: books.report() for symbol, books in self._named(self._books).items()},
             "trades": {symbol: trades.report() for symbol, trades in self._named(self._trades).items()},
             "bookTicker": self._named(self._quotes),
-            "last_bookTicker": {
-                symbol: [quote.bid_text, quote.bid_size_text, quote.ask_text, quote.ask_size_text]
-                for symbol, quote in self._named(self._last_quote).items()
-            },
+            "last_bookTicker": {symbol: quote.texts for symbol, quote in self._named(self._last_quote).items()},
             **({"connections": numbered} if numbered else {}),
         }
 
@@ -189,7 +186,7 @@ class _Trades:
             return
         if len(self._tellers) > _REMEMBERED_TRADES:
             del self._tellers[next(iter(self._tellers))]
-        price, quantity = Decimal(trade.price_text), Decimal(trade.quantity_text)
+        price, quantity = map(Decimal, trade.texts)
         self._quantity = EXACT.add(self._quantity, quantity)
         self._notional = EXACT.add(self._notional, EXACT.multiply(price, quantity))
         if trade.side == "buy":

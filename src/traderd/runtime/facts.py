@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from traderd.core.facts import Fact, decode_fact
+from traderd.core.facts import decode_facts
 from traderd.runtime.ports import FactStore, JournalRecord
 
 
@@ -18,7 +18,5 @@ class FactRecords:
 
     async def store(self, journal_id: str, records: Sequence[JournalRecord]) -> int:
         """All the records' facts and the cursor, in one transaction."""
-        facts: list[Fact] = []
-        for record in records:
-            facts += [decode_fact(line) for line in record.payload.split(b"\n") if line]
+        facts = [fact for record in records for fact in decode_facts(record.payload)]
         return await self._store.store(journal_id, records[-1].position, facts)

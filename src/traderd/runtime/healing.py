@@ -2,27 +2,37 @@
 
 The database says what is to be healed and what lies on both sides of each hole, so that a restart goes on where the
 run before it was. What is fetched goes through the tick journal like every trade. Bars that were made over a hole are
-made anew from the stored trades, once they have ended.
+made anew from the stored trades, once they have ended; where the trades can't be had, CandleHealing goes on.
 Refuses nothing that the venue still serves: while the venue, the database or the journal can't, it waits and tries
 again. What the venue doesn't serve any more stays missing, and the gap's row says why.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Protocol
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from traderd.core.backoff import Backoff
 from traderd.core.budget import Budget
 from traderd.core.candles import timeframe_ns
 from traderd.core.errors import BadFrameError, JournalError, StoreUnavailableError, VenueRefusalError
-from traderd.core.facts import Gap
+from traderd.core.facts import Gap, Unfetched
 from traderd.core.gaps import healed
-from traderd.core.market import Instrument
-from traderd.runtime.pipeline import Pipeline, Stream
+from traderd.runtime.candle_healing import CandleHealing
+from traderd.runtime.pipeline import Pipeline
 from traderd.runtime.ports import Clock, GapRecords, Rest
-from traderd.venues.dialect import Endpoint, History, Hole
+from traderd.runtime.wards import (
+    ATTEMPTS_MAX,
+    FORSAKEN_NS,
+    Admission,
+    HealingObserver,
+    Patience,
+    Ward,
+    in_brief,
+    pause_ns,
+)
+from traderd.venues.dialect import Hole
 from traderd.venues.hole_paging import HolePaging
 
 _REST_TIMEOUT_S = 10.0
@@ -33,56 +43,7 @@ _BAR_GRACE_NS = 3 * _S
 """So long after its end the engine has written a bar."""
 _DERIVED_NS = 3_600 * _S
 """How much of a long hole's time one statement makes anew."""
-_FORSAKEN_NS = 600 * _S
-"""A symbol that isn't listened to so long after the start isn't configured any more."""
-_REASONS_MAX = 3
-_ATTEMPTS_MAX = 10
-"""At answers that can't be read; a venue that isn't there is asked without end."""
 _CANNOT = (ConnectionError, BadFrameError, JournalError, StoreUnavailableError)
-
-
-class Patience(Struct, frozen=True):
-    """How long is waited for what, and how often a venue is asked."""
-
-    look_s: float = 2.0
-    """Between two looks for gaps."""
-    settle_s: float = 1.0
-    """After a gap's end, until the first trades behind it are stored."""
-    quiet_s: float = 60.0
-    """Without a trade behind it for so long a hole is taken to reach to the present."""
-    asks_per_s: float = 2.0
-    asks_burst: float = 20.0
-    """A venue counts these together with the book snapshots, which are more urgent."""
-    backoff_max_s: float = 600.0
-
-
-class Admission(Protocol):
-    """The venue's leave to ask, which its sessions need too."""
-
-    async def ask(self) -> None:
-        """Wait until it may be asked."""
-        ...
-
-    def refused(self, error: BaseException) -> float:
-        """Heed what came instead of an answer; how many seconds everybody must wait now."""
-        ...
-
-
-class HealingObserver(Protocol):
-    """Who is told: the log."""
-
-    def healing_delayed(self, exchange: str, reason: str, delay_s: float) -> None:
-        """The venue, the database or the journal can't now."""
-        ...
-
-
-class Ward(Struct, frozen=True):
-    """One instrument whose holes are healed, and where its trades are to be had."""
-
-    instrument: Instrument
-    history: History
-    endpoint: Endpoint
-    stream: Stream
 
 
 class _Wound(Struct):
@@ -96,6 +57,7 @@ class _Wound(Struct):
     holes: dict[str, Hole] = {}
     """By symbol: what was fetched, as far as the venue served it."""
     failures: list[str] = []
+    unfetched: list[Unfetched] = []
 
 
 class _Bars(Struct, frozen=True):
@@ -141,6 +103,9 @@ class Healing:
         self._wounds: dict[str, _Wound] = {}
         self._over: set[str] = set()  # done, though the database may show them as closed a moment longer
         self._bars: set[_Bars] = set()
+        self._candles = CandleHealing(
+            exchange, self._timeframes, pipeline, records, self._wards, self._ask, clock, stored, observer, patience
+        )
 
     def admit(self, wards: Iterable[Ward]) -> None:
         """From now on their holes are healed too."""
@@ -166,6 +131,11 @@ class Healing:
 
     async def look(self) -> None:
         """Heal what can be healed now. Raises what the venue, the database or the journal can't."""
+        await self._look_for_trades()
+        while await self._candles.step():  # that took its time: trades go first
+            await self._look_for_trades()
+
+    async def _look_for_trades(self) -> None:
         gaps = await self._unhealed()
         while gaps:
             if await self._heal(gaps.pop(0)):
@@ -181,26 +151,27 @@ class Healing:
     def _is_due(self, gap: Gap) -> bool:
         now = self._clock.time_ns()
         if gap.symbol and gap.symbol not in self._wards:
-            return now - self._began_ns > _FORSAKEN_NS
+            return now - self._began_ns > FORSAKEN_NS
         wound = self._wounds.get(gap.gap_id)
         return gap.to_ns + self._patience.settle_s * _S <= now and (wound is None or wound.look_again_ns <= now)
 
     async def _heal(self, gap: Gap) -> bool:
         """As far as it can be healed now; whether the venue was asked."""
         wards = [ward for symbol, ward in self._wards.items() if gap.symbol in ("", symbol)]
-        wound, asked = self._wounds.setdefault(gap.gap_id, _Wound(wards, holes={}, failures=[])), False
+        wound, asked = self._wounds.setdefault(gap.gap_id, _Wound(wards)), False
         await self._stored()
         for ward in list(wound.waiting):
             symbol = ward.instrument.symbol
             hole = await self._hole(gap, symbol)
             if hole is None:
                 continue
-            paging = HolePaging(hole, ward.history.trades_paged)
+            paging = HolePaging(hole, ward.history.trades_paged, ward.history.trades_numbered)
             asked |= paging.next is not None
             if not await self._fetched(paging, ward, wound):
                 continue
             wound.holes[symbol] = hole
             if paging.why_not:
+                wound.unfetched.append(Unfetched(symbol, paging.left.from_ns, paging.left.to_ns))
                 wound.failures.append(paging.why_not if gap.symbol else f"{symbol}: {paging.why_not}")
             wound.waiting.remove(ward)
         if wound.waiting:
@@ -212,7 +183,7 @@ class Healing:
     def _pause_ns(self, gap: Gap, wound: _Wound) -> int:
         """Until this gap is looked at again: the longer it lasts the longer, and so for one that can't be fetched."""
         if wound.attempts:
-            return int(min(self._patience.backoff_max_s, 2.0**wound.attempts) * _S)
+            return pause_ns(wound.attempts, self._patience)
         return max(int(self._patience.look_s * _S), (self._clock.time_ns() - gap.to_ns) // 4)
 
     async def _hole(self, gap: Gap, symbol: str) -> Hole | None:
@@ -236,7 +207,7 @@ class Healing:
             raise
         except (ConnectionError, BadFrameError) as fault:
             wound.attempts += 1
-            if isinstance(fault, BadFrameError) and wound.attempts >= _ATTEMPTS_MAX:
+            if isinstance(fault, BadFrameError) and wound.attempts >= ATTEMPTS_MAX:
                 paging.refuse(f"the venue's answer can't be read: {fault}")
                 return True
             self._observer.healing_delayed(self._exchange, f"{ward.instrument.symbol}: {fault}", 0.0)
@@ -271,20 +242,17 @@ class Healing:
         for symbol, hole in wound.holes.items():
             rows += await self._records.backfilled(self._exchange, symbol, hole.from_ns, hole.to_ns)
         sides = next(iter(wound.holes.values())) if gap.symbol and wound.holes else Hole(0, 0)
-        why_not = self._why_not(wound)
-        ended = healed(gap, rows, self._clock.time_ns(), sides.after_id, sides.before_id, why_not)
+        why_not = in_brief(wound.failures) if wound.holes else "none of its symbols is listened to any more"
+        unfetched = tuple(wound.unfetched)
+        ended = healed(gap, rows, self._clock.time_ns(), sides.after_id, sides.before_id, why_not, unfetched)
+        ended = replace(ended, candles_due_ns=self._candles.due_ns(unfetched))
         self._pipeline.record(ended)
         self._over.add(gap.gap_id)
         del self._wounds[gap.gap_id]
         for symbol, hole in wound.holes.items():
             self._bars |= self._hurt_bars(ended, symbol, hole)
-
-    def _why_not(self, wound: _Wound) -> str:
-        if not wound.holes:
-            return "none of its symbols is listened to any more"
-        reasons = "; ".join(wound.failures[:_REASONS_MAX])
-        more = len(wound.failures) - _REASONS_MAX
-        return f"{reasons}; and {more} more" if more > 0 else reasons
+        if unfetched:
+            await self._stored()  # where its candles are looked for
 
     def _hurt_bars(self, gap: Gap, symbol: str, hole: Hole) -> set[_Bars]:
         """The bars that lie in the hole, in parts."""

@@ -14,7 +14,7 @@ from msgspec import Struct
 from traderd.core.derivatives import DerivativeBoard
 from traderd.core.engine import Engine
 from traderd.core.errors import JournalError
-from traderd.core.facts import Alert, Candle, Derivative, Equity, Fact, Gap, Indicator, encode_fact
+from traderd.core.facts import Alert, Candle, Derivative, Equity, Fact, Gap, Indicator, encode_facts
 from traderd.core.gaps import GapLedger
 from traderd.core.market import Beat, DerivativeEvent, Quote, Trade, VenueCandle, VenueEvent
 from traderd.core.orders import Approved, Report
@@ -130,7 +130,7 @@ class Pipeline:
         self._journalled = journalled
         self.beaten_ns = 0
         """When the last beat was through."""
-        self._facts: list[bytes] = []
+        self._facts: list[Fact] = []
         self._derivatives = DerivativeBoard()
 
     def stream(self, exchange: str, symbols: Sequence[str]) -> Stream:
@@ -194,7 +194,7 @@ class Pipeline:
 
     def _keep(self, fact: Fact) -> None:
         if len(self._facts) < _FACTS_WAITING_MAX or not isinstance(fact, Candle | Indicator | Equity | Derivative):
-            self._facts.append(encode_fact(fact))
+            self._facts.append(fact)
         else:
             self.fault("the fact journal has taken nothing for long: what is only measured is dropped")
 
@@ -208,6 +208,7 @@ class Pipeline:
             pass
 
     def _flushing(self) -> Iterator[None]:
+        self.carry_out(self.engine.closed())
         for fact in self._derivatives.take(self._clock.time_ns()):
             self.record(fact)
         for stream in self.streams:
@@ -218,7 +219,7 @@ class Pipeline:
         """Facts to their journal; False if they could not be kept, and then trading has stopped."""
         try:
             if self._facts:
-                self._fact_journal.append("facts", len(self._facts), b"\n".join(self._facts), 0, 0)
+                self._fact_journal.append("facts", len(self._facts), encode_facts(self._facts), 0, 0)
                 self._facts = []
                 self._journalled()
         except JournalError as error:

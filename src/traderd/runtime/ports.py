@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
-from traderd.core.facts import BreakerEvent, Fact, Gap, Order, Position
+from traderd.core.facts import BreakerEvent, Candle, Fact, Gap, Order, Position
 from traderd.core.market import Quote, Trade
 from traderd.core.orders import Approved, Report
 
@@ -188,7 +188,18 @@ class GapRecords(Protocol):
         ...
 
     async def derive(self, gap: Gap, symbol: str, timeframe: str, from_ns: int, to_ns: int) -> None:
-        """Make the bars that open in [from_ns, to_ns) anew from the stored trades."""
+        """Make the bars that open in [from_ns, to_ns) anew from the stored trades; a venue's candle stays."""
+        ...
+
+    async def without_candles(self, exchange: str, now_ns: int) -> list[Gap]:
+        """The gaps for whose bars the venue's candles are due by now, the newest first."""
+        ...
+
+    async def take_candles(self, candles: Sequence[Candle]) -> int:
+        """The venue's candles take the place of bars in which trades are missing; each is of the same timeframe.
+
+        Returns how many bars from the first to the last of them are the venue's now.
+        """
         ...
 
 

@@ -238,9 +238,7 @@ class Session:
         heard_ns = current.heard_ns
         newest_ns = max(heard_ns)
         stalled = self._link_habit.look(now_ns, [newest_ns])
-        usual_ns = max(self._link_habit.limit_ns(0), int(_FIRST_DATA_S * 1e9))
-        limit_ns = min(usual_ns, current.subscriptions.patience_s * _PATIENCES * 1e9)
-        if stalled or (not newest_ns and now_ns - current.opened_ns > limit_ns):
+        if stalled or (not newest_ns and now_ns - current.opened_ns > self._first_data_ns(current)):
             age_s = (now_ns - (newest_ns or current.opened_ns)) / 1e9
             current.hang_up(f"no data for {age_s:.1f} s")
             return
@@ -251,6 +249,11 @@ class Session:
             for at in lost:
                 self._open(at, "stale", heard_ns[at])
             current.lose(lost, now_ns)
+
+    def _first_data_ns(self, current: Connection) -> float:
+        """How long a new link may be without any."""
+        usual_ns = max(self._link_habit.limit_ns(0), int(_FIRST_DATA_S * 1e9))
+        return min(usual_ns, current.subscriptions.patience_s * _PATIENCES * 1e9)
 
     def _miss_trades(self, current: Connection, reason: str, received_ns: int) -> None:
         """Whose the frame was nobody can tell; books notice what they miss, quotes are replaced by the next."""

@@ -63,6 +63,9 @@ class _Bar(Struct, array_like=True, gc=False):
     close: str
     volume: str
     close_time_ms: Ms
+    quote_volume: str = ""
+    """Of inverse contracts the volume in the base currency."""
+    trades_count: Id = 0
 
 
 class Filter(Struct, rename="camel"):
@@ -200,4 +203,6 @@ def _candle_of(bar: _Bar, instrument: Instrument, timeframe: str, received_ns: i
         closed,
         0,
         received_ns,
+        bar.quote_volume if instrument.market != "inverse" else "",
+        bar.trades_count,
     )

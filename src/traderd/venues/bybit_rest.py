@@ -85,6 +85,8 @@ class _Bar(Struct, array_like=True, gc=False):
     low: str
     close: str
     volume: str
+    turnover: str = ""
+    """In the quote currency; of inverse contracts in the base currency."""
 
 
 class _Clock(Struct, rename="camel"):
@@ -257,4 +259,5 @@ def _candle_of(bar: _Bar, instrument: Instrument, timeframe: str, received_ns: i
     open_ns = milliseconds(bar.start) * 1_000_000
     closed = received_ns > open_ns + _minutes(timeframe) * 60_000_000_000 + _CLOCK_DOUBT_NS
     prices = (bar.open, bar.high, bar.low, bar.close)
-    return candle_of(instrument, timeframe, open_ns, prices, bar.volume, closed, 0, received_ns)
+    money = bar.turnover if instrument.market != "inverse" else ""
+    return candle_of(instrument, timeframe, open_ns, prices, bar.volume, closed, 0, received_ns, money)

@@ -68,6 +68,8 @@ class History(Protocol):
 
     none: there is one page, of the newest trades whatever was asked, or no page at all.
     """
+    trades_numbered: bool
+    """See Dialect."""
 
     def trades_url(self, endpoint: Endpoint, instrument: Instrument, hole: Hole) -> str:
         """The address of one page of the trades in a hole; "" where the venue doesn't serve them."""

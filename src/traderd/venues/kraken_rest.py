@@ -18,7 +18,7 @@ from traderd.core.errors import BadFrameError
 from traderd.core.market import Instrument, Side, Trade, VenueCandle
 from traderd.venues.dialect import Endpoint, Hole
 from traderd.venues.numbers import NS_MAX, decimal_of
-from traderd.venues.told import candle_of, side_of, trade_of
+from traderd.venues.told import candle_of, quantity_of, side_of, trade_of
 
 UNREADABLE = (msgspec.DecodeError, RecursionError, ValueError, OverflowError)
 """What msgspec raises for foreign bytes, deep nesting, broken UTF-8 and numbers beyond all bounds."""
@@ -77,6 +77,8 @@ class _Bar(Struct, array_like=True, gc=False):
     close: str
     vwap: str
     volume: str
+    trades_count: int | str = 0
+    """A number, though the venue's own examples have texts."""
 
 
 class _Trades(Struct):
@@ -201,6 +203,11 @@ def _microseconds(seconds: bytes) -> int:
 
 
 def _candle_of(bar: _Bar, instrument: Instrument, timeframe: str, closed: bool, received_ns: int) -> VenueCandle:
+    """The money is the average price's, which the venue rounds."""
+    money = f"{Decimal(quantity_of(bar.vwap)) * Decimal(quantity_of(bar.volume)):f}"
+    count = str(bar.trades_count)
+    if not (count.isascii() and count.isdecimal() and len(count) < 19):
+        raise BadFrameError("bad_number")
     return candle_of(
         instrument,
         timeframe,
@@ -210,4 +217,6 @@ def _candle_of(bar: _Bar, instrument: Instrument, timeframe: str, closed: bool, 
         closed,
         0,
         received_ns,
+        money,
+        int(count),
     )

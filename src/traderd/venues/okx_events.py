@@ -81,7 +81,8 @@ def trade_from(told: TradeTold, instrument: Instrument, received_ns: int) -> Tra
 def candle_from(bar: Bar, instrument: Instrument, timeframe: str, received_ns: int) -> VenueCandle:
     """The venue says when a candle is complete. Raises BadFrameError."""
     prices, open_ns = (bar.open, bar.high, bar.low, bar.close), bar.open_time_ms * 1_000_000
-    return candle_of(instrument, timeframe, open_ns, prices, bar.volume, bar.confirm == "1", 0, received_ns)
+    money = bar.volume_quote if instrument.market == "spot" else ""  # contracts times price is another figure
+    return candle_of(instrument, timeframe, open_ns, prices, bar.volume, bar.confirm == "1", 0, received_ns, money)
 
 
 def ms_of(text: str) -> int:

@@ -1,6 +1,6 @@
 """What a venue told, in our words: the one place where a dialect's texts become prices and quantities.
 
-Every number is checked by `numbers` before it is believed and is kept as the text that was sent, beside its float.
+Every number is checked by `numbers` before it is believed and is kept as the text that was sent.
 Refuses with a BadFrameError what is no price, no quantity, no rate and no side ("bad_number", "bad_side"); what a
 frame otherwise looks like is its dialect's own affair. Times are nanoseconds since the epoch, 0 where none was told.
 """
@@ -23,22 +23,11 @@ def quote_of(
     received_ns: int,
 ) -> Quote:
     """A negative sequence is none: what the receive time has below a microsecond tells neighbours apart."""
-    if not is_quote(f"{bid},{bid_size},{ask},{ask_size}"):
+    text = f"{bid},{bid_size},{ask},{ask_size}"
+    if not is_quote(text):
         raise BadFrameError("bad_number")
-    return Quote(
-        instrument,
-        float(bid),
-        float(ask),
-        float(bid_size),
-        float(ask_size),
-        bid,
-        ask,
-        bid_size,
-        ask_size,
-        sequence if sequence >= 0 else received_ns % 1000,
-        time_ns,
-        received_ns,
-    )
+    number = sequence if sequence >= 0 else received_ns % 1000
+    return Quote(instrument, float(bid), float(ask), text, number, time_ns, received_ns)
 
 
 def has_empty_side(bid: str, bid_size: str, ask: str, ask_size: str) -> bool:
@@ -50,9 +39,10 @@ def trade_of(
     instrument: Instrument, trade_id: str, side: Side, price: str, quantity: str, time_ns: int, received_ns: int
 ) -> Trade:
     """`side` is the taker's."""
-    if not is_trade(f"{price},{quantity}"):
+    text = f"{price},{quantity}"
+    if not is_trade(text):
         raise BadFrameError("bad_number")
-    return Trade(instrument, trade_id, side, float(price), float(quantity), price, quantity, time_ns, received_ns)
+    return Trade(instrument, trade_id, side, float(price), text, time_ns, received_ns)
 
 
 def candle_of(
@@ -64,12 +54,19 @@ def candle_of(
     closed: bool,
     time_ns: int,
     received_ns: int,
+    quote_volume: str = "",
+    trades_count: int = 0,
 ) -> VenueCandle:
-    """`prices` are open, high, low and close."""
+    """`prices` are open, high, low and close. See VenueCandle for the last two, which only REST is asked for."""
     open_, high, low, close = prices
     if not is_candle(f"{open_},{high},{low},{close},{volume}"):
         raise BadFrameError("bad_number")
-    return VenueCandle(instrument, timeframe, open_ns, open_, high, low, close, volume, closed, time_ns, received_ns)
+    if quote_volume:
+        quantity_of(quote_volume)
+    times = (time_ns, received_ns)
+    return VenueCandle(
+        instrument, timeframe, open_ns, open_, high, low, close, volume, closed, *times, quote_volume, trades_count
+    )
 
 
 def liquidation_of(
