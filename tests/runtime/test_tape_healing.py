@@ -4,7 +4,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from test_healing import BTC, ETH, T0, S, Venue, fetched, house, ids, ledger
+from house import BTC, ETH, T0, S, Venue, fetched, house, ids, ledger
 
 from conftest import Database
 from traderd.core.facts import Candle
@@ -22,12 +22,10 @@ def taped(trades: list[Trade]) -> Tape:
     return tape
 
 
-def bar(number: int, count: int, marked: bool) -> Candle:
+def bar(number: int, count: int, marked: bool, symbol: str = "BTC/USDT") -> Candle:
     """One minute's, of prices that no trade has."""
     one = Decimal(1)
-    return Candle(
-        "binance", "BTC/USDT", "1m", T0 + number * MINUTE, one, one, one, one, one, one, count, has_gap=marked
-    )
+    return Candle("binance", symbol, "1m", T0 + number * MINUTE, one, one, one, one, one, one, count, has_gap=marked)
 
 
 def healing_of(home: Any, tapes: dict[str, Tape]) -> TapeHealing:
@@ -108,6 +106,29 @@ async def test_what_no_comparison_reaches_stays_missing_with_the_reason(
         }
         marked = "SELECT has_gap FROM ohlcv WHERE symbol = 'BTC/USDT' ORDER BY time OFFSET 1 LIMIT 1"
         assert [row[0] for row in await fetched(plain_database, marked)] == [True]
+
+
+async def test_of_a_gap_of_all_symbols_only_the_bars_of_those_that_fail_stay_marked(
+    plain_database: Database, tmp_path: Path
+) -> None:
+    """The row says which and why."""
+    trades, others = Venue().trades(BTC, 130), Venue().trades(ETH, 130)
+    btc, eth = taped(trades), taped(others)
+    btc.compare(trades, trades[-1].time_venue_ns)
+    eth.given_up = "no"
+    async with house(plain_database, tmp_path, Venue()) as home:
+        home.hear([*trades, *others])
+        for symbol in ("BTC/USDT", "ETH/USDT"):
+            home.pipeline.record(bar(1, 60, True, symbol))
+        home.pipeline.gap_opened("binance", "", "", "disconnect", trades[70].time_received_ns)
+        home.pipeline.gap_closed("binance", "", "", "disconnect", trades[80].time_received_ns)
+        await home.stored()
+        await healing_of(home, {"BTC/USDT": btc, "ETH/USDT": eth}).look()
+        await home.stored()
+        (gap,) = await ledger(plain_database)
+        assert (gap.status, gap.why_not) == ("unhealable", "ETH/USDT: no")
+        marked = await fetched(plain_database, "SELECT symbol FROM ohlcv WHERE has_gap")
+        assert [row["symbol"] for row in marked] == ["ETH/USDT"]
 
 
 async def test_a_gap_of_what_nobody_listens_to_waits_for_the_listing(plain_database: Database, tmp_path: Path) -> None:

@@ -8,33 +8,22 @@ and was lost by us: the tape knows such trades.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Protocol
 
 from traderd.core.backoff import Backoff
 from traderd.core.errors import StoreUnavailableError
-from traderd.core.facts import Gap
+from traderd.core.facts import Gap, Unfetched
 from traderd.core.gaps import healed
 from traderd.core.tape import Tape
 from traderd.runtime.hurt_bars import HurtBars
 from traderd.runtime.pipeline import Pipeline
 from traderd.runtime.ports import Clock, GapRecords
+from traderd.runtime.wards import FORSAKEN_NS, HealingObserver, in_brief
 
 _S = 1_000_000_000
 _TRANSIT_NS = _S
 """A trade may have been made so long before it, or the hole, was noticed here."""
-_FORSAKEN_NS = 600 * _S
-"""A symbol that isn't listened to so long after the start isn't configured any more, or isn't traded."""
-_REASONS_MAX = 3
 _LOOK_S = 2.0
 _BACKOFF_S_MAX = 60.0
-
-
-class TapeHealingObserver(Protocol):
-    """Who is told: the log."""
-
-    def healing_delayed(self, exchange: str, reason: str, delay_s: float) -> None:
-        """The database can't now."""
-        ...
 
 
 class TapeHealing:
@@ -49,7 +38,7 @@ class TapeHealing:
         records: GapRecords,
         clock: Clock,
         stored: Callable[[], Awaitable[None]],
-        observer: TapeHealingObserver,
+        observer: HealingObserver,
     ) -> None:
         """`tapes` are those of the symbols that are listened to now; for `stored` see Healing."""
         self._exchange = exchange
@@ -94,7 +83,11 @@ class TapeHealing:
         rows = 0
         for symbol in judged:
             rows += await self._records.backfilled(self._exchange, symbol, gap.from_ns - _TRANSIT_NS, gap.to_ns)
-        ended = healed(gap, rows, self._clock.time_ns(), why_not=_why_not(judged, gap))
+        failed = {symbol: why for symbol, why in judged.items() if why}
+        unfetched = tuple(Unfetched(symbol, gap.from_ns - _TRANSIT_NS, gap.to_ns) for symbol in failed)
+        told = [why if gap.symbol else f"{symbol}: {why}" for symbol, why in failed.items()]
+        why_not = in_brief(told) if judged else "none of its symbols is listened to any more"
+        ended = healed(gap, rows, self._clock.time_ns(), why_not=why_not, unfetched=unfetched)
         self._pipeline.record(ended)
         self._over.add(gap.gap_id)
         for symbol in judged:
@@ -102,7 +95,7 @@ class TapeHealing:
 
     @property
     def _forsaken(self) -> bool:
-        return self._clock.time_ns() - self._began_ns > _FORSAKEN_NS
+        return self._clock.time_ns() - self._began_ns > FORSAKEN_NS
 
 
 def _judged(tape: Tape, gap: Gap) -> str | None:
@@ -110,11 +103,3 @@ def _judged(tape: Tape, gap: Gap) -> str | None:
     if gap.reason == "lost":
         return "what came and couldn't be kept isn't asked for again through ccxt"
     return tape.why_not(gap.from_ns, gap.to_ns)
-
-
-def _why_not(judged: Mapping[str, str | None], gap: Gap) -> str:
-    if not judged:
-        return "none of its symbols is listened to any more"
-    failures = [why if gap.symbol else f"{symbol}: {why}" for symbol, why in judged.items() if why]
-    more = len(failures) - _REASONS_MAX
-    return "; ".join(failures[:_REASONS_MAX]) + (f"; and {more} more" if more > 0 else "")
