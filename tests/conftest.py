@@ -3,6 +3,9 @@
 database      the test runs once on each back end; the database is its own
 plain_database  the same, on plain PostgreSQL only
 redis_url     a real Redis
+exchange      the simulated exchange
+
+In tests marked `driven` nobody waits for a clock.
 """
 
 import asyncio
@@ -10,16 +13,19 @@ import itertools
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import asyncpg
 import pytest
 
+from driven import DrivenLoop
 from servers import AnyServer, NotPossibleHereError, make_server, with_database
 from traderd.adapters.embedded import EmbeddedRedis
 from traderd.adapters.migrations import migrate
+from traderd.config import Sim
+from traderd.sim.server import SimulatedExchange
 
 _numbers = itertools.count(1)
 _TEMPLATE = f"template_{os.getpid()}"
@@ -71,6 +77,20 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     if report.skipped and isinstance(report.longrepr, tuple) and "TimescaleDB" in report.longrepr[2]:
         report.longrepr = (__file__, 0, report.longrepr[2])
     return report
+
+
+def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """The loop of each test."""
+    return {"driven": DrivenLoop} if item.get_closest_marker("driven") else {"asyncio": asyncio.new_event_loop}
+
+
+@pytest.fixture
+async def exchange() -> AsyncIterator[SimulatedExchange]:
+    """Three symbols, 400 ticks a second."""
+    running = SimulatedExchange(Sim(symbols=3, ticks_per_second=400.0))
+    await running.start()
+    yield running
+    await running.stop()
 
 
 @pytest.fixture(scope="session")

@@ -60,13 +60,6 @@ class DrivenLoop(asyncio.SelectorEventLoop):
         self._now_s += seconds
 
 
-class DrivenLoops(asyncio.DefaultEventLoopPolicy):
-    """For pytest's loops."""
-
-    def new_event_loop(self) -> asyncio.AbstractEventLoop:
-        return DrivenLoop()
-
-
 class DrivenClock:
     """runtime.ports.Clock by the running loop."""
 

@@ -15,10 +15,11 @@ class Path:
         self.quotes: list[Quote] = []
         self.others: list[VenueEvent] = []
         self.backfilled: list[Trade] = []
+        self.exchange = "venue"
+        self.listings = Listings()
         self.bad: list[tuple[str, str]] = []
         self.gaps: list[tuple[str, ...]] = []
         self.told: list[tuple[str, ...]] = []
-        self.listed: list[Instrument] = []
         self.journal_is_full = False
 
     def on_events(self, events: Sequence[VenueEvent]) -> None:
@@ -58,8 +59,11 @@ class Path:
     def refused(self, exchange: str, channel: str, symbol: str, reason: str) -> None:
         self.told.append(("refused", symbol, reason))
 
-    def __call__(self, listed: list[Instrument]) -> None:
-        self.listed = listed
+    def listed(self, exchange: str, symbol: str) -> None:
+        self.told.append(("listed", symbol))
+
+    def delisted(self, exchange: str, symbol: str) -> None:
+        self.told.append(("delisted", symbol))
 
     def refusals(self) -> set[tuple[str, ...]]:
         return {line[1:] for line in self.told if line[0] == "refused"}
@@ -67,6 +71,24 @@ class Path:
     def ids(self, symbol: str) -> list[int]:
         """Of all trades that arrived, by whatever way."""
         return [int(trade.trade_id) for trade in [*self.trades, *self.backfilled] if trade.instrument.symbol == symbol]
+
+
+class Listings:
+    """What a feed tells of its venue's listing."""
+
+    def __init__(self) -> None:
+        self.traded: list[Instrument] = []
+        self.gone: list[str] = []
+        self.missing: list[str] = []
+
+    def unlisted(self, instruments: Sequence[Instrument]) -> None:
+        self.missing += [instrument.symbol for instrument in instruments]
+
+    def described(self, instruments: Sequence[Instrument]) -> None:
+        self.traded += instruments
+
+    def delisted(self, instruments: Sequence[Instrument]) -> None:
+        self.gone += [instrument.symbol for instrument in instruments]
 
 
 async def until(holds: Callable[[], object], within_s: float = 15.0) -> None:

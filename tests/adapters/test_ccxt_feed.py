@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from decimal import Decimal
+from functools import partial
 from typing import Any, ClassVar
 
 import pytest
@@ -17,6 +18,7 @@ from traderd.adapters.ccxt_feed import CcxtFeed
 from traderd.adapters.clock import SystemClock
 from traderd.config import Sim
 from traderd.core.errors import BadFrameError, VenueRefusalError
+from traderd.runtime.listing import watch_listing
 from traderd.sim.faults import Faults
 from traderd.sim.server import SimulatedExchange
 from traderd.venues.ccxt_seats import ccxt_seats
@@ -32,23 +34,28 @@ def feed_of(
     symbols: Sequence[str] = SYMBOLS,
     check_s: float = 1.0,
     channels: Sequence[AnyChannel] = QUICK,
+    heard_until_ns: int = 0,
 ) -> CcxtFeed:
     (seat,) = ccxt_seats([("binance", symbols, channels, 20)], first=3)
-    common = (path, path, SystemClock(), random.random, path, check_s, path)
+    common = (path, path, SystemClock(), random.random, path, check_s, path.listings, heard_until_ns)
     return CcxtFeed(client, "binance", seat.channels, seat.instruments, seat.book_depth, *common)
 
 
 @asynccontextmanager
-async def heard(symbols: Sequence[str] = SYMBOLS) -> AsyncIterator[tuple[SimulatedExchange, CcxtFeed, Path]]:
+async def heard(
+    symbols: Sequence[str] = SYMBOLS, unlisted: tuple[str, ...] = ()
+) -> AsyncIterator[tuple[SimulatedExchange, CcxtFeed, Path]]:
     """The simulated exchange, and ccxt's own Binance listening to it."""
     exchange = SimulatedExchange(Sim(symbols=2, ticks_per_second=200), remember=True)
     await exchange.start()
+    exchange.inflict(Faults(delisted=unlisted))
     client = CcxtClient("binance", Endpoint(exchange.url, exchange.rest_url), spot_only=True)
     path = Path()
     feed = feed_of(client, path, symbols)
     running = asyncio.create_task(feed.run())
     try:
-        await until(lambda: running.done() or all(path.ids(symbol) for symbol in SYMBOLS))
+        traded = [symbol for symbol in SYMBOLS if symbol.replace("/", "") not in unlisted]
+        await until(lambda: running.done() or all(path.ids(symbol) for symbol in traded))
         assert not running.done(), running.result()
         yield exchange, feed, path
     finally:
@@ -75,9 +82,9 @@ async def test_every_trade_arrives_once_exactly_as_the_venue_wrote_it() -> None:
         texts = {text for trade in path.trades for text in (trade.price_text, trade.quantity_text)}
         assert all(len(text.partition(".")[2]) == 8 for text in texts)
         assert len(path.quotes) > 20 and all(len(quote.bid_text.partition(".")[2]) == 8 for quote in path.quotes)
-        assert feed.live and feed.unseen == 0
+        assert feed.live and path.backfilled == []
         assert ("refused", "NOPE/USDT", "the venue doesn't trade it") in path.told
-        btc, eth = path.listed
+        btc, eth = path.listings.traded
         assert (btc.index, eth.index, btc.venue_symbol, btc.feed, btc.market) == (3, 4, "BTCUSDT", "ccxt", "spot")
         assert (btc.price_tick, btc.quantity_step) == (Decimal("0.01"), Decimal("0.00001"))
         assert btc.notional_min == Decimal(5)
@@ -97,7 +104,11 @@ async def test_what_is_dropped_without_a_word_is_found_by_rest_and_written_down(
         since = len(path.trades)
         await until(lambda: any(trade.instrument.symbol == "BTC/USDT" for trade in path.trades[since + 50 :]))
         newest = max(path.ids("BTC/USDT"))
-        await until(lambda: feed._tapes[3].checked_ns > max(t.time_venue_ns for t in path.trades[:since]) + 10**9)
+        await until(
+            lambda: (
+                feed.tapes.by_symbol["BTC/USDT"].checked_ns > max(t.time_venue_ns for t in path.trades[:since]) + 10**9
+            )
+        )
         ids = path.ids("BTC/USDT")
         there = [trade_id for trade_id in made(exchange, "BTC/USDT") if min(ids) <= trade_id <= newest]
         checked = [t for t in there if t <= max(int(trade.trade_id) for trade in path.backfilled)]
@@ -119,6 +130,41 @@ async def test_a_cut_is_a_gap_and_what_was_missed_meanwhile_is_fetched() -> None
             await until(lambda symbol=symbol, missed=missed: missed <= set(path.ids(symbol)))  # type: ignore[misc]
 
 
+async def test_what_the_venue_drops_is_left_and_what_it_lists_again_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Told once, after two looks; nothing of it is asked for meanwhile, and the other symbol doesn't notice."""
+    quickly = partial(watch_listing, refresh_s=0.2, look_again_s=0.2)
+    monkeypatch.setattr("traderd.adapters.ccxt_feed.watch_listing", quickly)
+    async with heard() as (exchange, feed, path):
+        exchange.inflict(Faults(delisted=("ETHUSDT",)))
+        await until(lambda: path.listings.gone)
+        assert list(feed.tapes.by_symbol) == ["BTC/USDT"] and not feed.books.books[4].usable
+        before, others = len(path.ids("ETH/USDT")), len(path.ids("BTC/USDT"))
+        await until(lambda: len(path.ids("BTC/USDT")) > others + 20)
+        assert len(path.ids("ETH/USDT")) == before and ("opened", "", "", "disconnect") not in path.gaps
+        assert path.listings.gone == ["ETH/USDT"] and path.told.count(("delisted", "ETH/USDT")) == 1
+        exchange.inflict(Faults())
+        await until(lambda: len(path.ids("ETH/USDT")) > before + 5)
+        assert [each.symbol for each in path.listings.traded] == [*SYMBOLS, "ETH/USDT"]
+        there = [trade_id for trade_id in made(exchange, "ETH/USDT") if trade_id >= min(path.ids("ETH/USDT"))]
+        await until(lambda: set(there) <= set(path.ids("ETH/USDT")))
+        assert len(path.ids("ETH/USDT")) == len(set(path.ids("ETH/USDT")))
+
+
+async def test_what_was_not_listed_at_the_start_is_heard_once_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the venue's figures."""
+    quickly = partial(watch_listing, refresh_s=0.2, look_again_s=0.2)
+    monkeypatch.setattr("traderd.adapters.ccxt_feed.watch_listing", quickly)
+    async with heard(unlisted=("ETHUSDT",)) as (exchange, _, path):
+        assert ("refused", "ETH/USDT", "the venue doesn't trade it") in path.told
+        assert path.listings.missing == ["ETH/USDT"]
+        assert [each.symbol for each in path.listings.traded] == ["BTC/USDT"] and ("delisted", "ETH/USDT") in path.told
+        exchange.inflict(Faults())
+        await until(lambda: len(path.ids("ETH/USDT")) > 5)
+        eth = path.listings.traded[-1]
+        assert (eth.symbol, eth.index, eth.notional_min) == ("ETH/USDT", 4, Decimal(5))
+        assert path.told.count(("listed", "ETH/USDT")) == 1
+
+
 class Scripted:
     """Stands where ccxt stands, and has what a test says: faults that no simulated exchange has."""
 
@@ -130,6 +176,8 @@ class Scripted:
     async def open(self) -> None: ...
 
     async def close(self) -> None: ...
+
+    async def refresh(self) -> None: ...
 
     def can(self, method: str) -> bool:
         return method in self.has
@@ -211,14 +259,63 @@ async def test_what_the_journal_does_not_take_is_compared_again() -> None:
     page = [told(number, now_ms + number) for number in range(5)]
     streamed = iter([[page[0]], [page[4]]])
     answers = {"watch_trades": lambda: next(streamed, []), "fetch_trades": lambda: page}
-    async with scripted(Scripted(["watchTrades", "fetchTrades"], answers)) as (feed, path):
+    async with scripted(Scripted(["watchTrades", "fetchTrades"], answers)) as (_, path):
         path.journal_is_full = True
         await until(lambda: ("refused", "BTC/USDT", "no space left on device") in path.told)
         assert ("closed", "BTC/USDT", "trade", "unseen") not in path.gaps
         path.journal_is_full = False
         await until(lambda: ("closed", "BTC/USDT", "trade", "unseen") in path.gaps)
         assert [trade.trade_id for trade in path.backfilled] == ["1", "2", "3"]
-        assert feed.unseen == 3
+
+
+async def test_a_tape_goes_on_where_an_earlier_run_ended() -> None:
+    """What was traded meanwhile is fetched though no trade comes; it has a row of its own."""
+    now_ms = SystemClock().time_ns() // 1_000_000 - 10_000
+    page = [told(number, now_ms + number * 1_000) for number in range(5)]
+    client = Scripted(["watchTrades", "fetchTrades"], {"watch_trades": list, "fetch_trades": lambda: page})
+    path = Path()
+    running = asyncio.create_task(
+        feed_of(client, path, ["BTC/USDT"], 0.1, heard_until_ns=(now_ms + 2_000) * 1_000_000).run()
+    )
+    try:
+        await until(lambda: path.backfilled)
+        assert [trade.trade_id for trade in path.backfilled] == ["2", "3", "4"]
+        unseen = [gap for gap in path.gaps if gap[-1] == "unseen"]
+        assert unseen == [(ends, "BTC/USDT", "trade", "unseen") for ends in ("opened", "closed")]
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_what_rest_does_not_reach_is_a_hole_with_two_ends() -> None:
+    """It ends once a comparison has no hole."""
+    now_ms = SystemClock().time_ns() // 1_000_000 - 10_000
+    ticks = [told(number, now_ms + number * 1_000) for number in range(6)]
+    streamed, pages = iter([[ticks[0]]]), iter([ticks[3:5]])
+    answers = {"watch_trades": lambda: next(streamed, []), "fetch_trades": lambda: next(pages, ticks[2:])}
+    async with scripted(Scripted(["watchTrades", "fetchTrades"], answers)) as (feed, path):
+        await until(lambda: ("opened", "BTC/USDT", "trade", "unchecked") in path.gaps)
+        since_ns = feed.tapes.by_symbol["BTC/USDT"].since_ns
+        assert since_ns == (now_ms + 3_000) * 1_000_000
+        await until(lambda: ("closed", "BTC/USDT", "trade", "unchecked") in path.gaps)
+
+
+async def test_a_listing_that_can_not_be_read_is_told_and_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A refusal makes everybody wait."""
+    quickly = partial(watch_listing, refresh_s=0.05, look_again_s=0.05)
+    monkeypatch.setattr("traderd.adapters.ccxt_feed.watch_listing", quickly)
+    client = Scripted(["watchTrades"], {"watch_trades": list})
+    faults = iter([ParkedError("no"), BadFrameError("ccxt"), VenueRefusalError("too many", 429, 60.0)])
+
+    async def refresh() -> None:
+        raise next(faults)
+
+    monkeypatch.setattr(client, "refresh", refresh)
+    async with scripted(client) as (feed, path):
+        told = [("refused", "", f"instruments: {why}") for why in ("no", "ccxt", "too many")]
+        await until(lambda: told[-1] in path.told)
+        assert [line for line in path.told if line in told] == told and path.listings.gone == []
+        assert (feed._allowed_ns - SystemClock().monotonic_ns()) / 1e9 > 50
 
 
 async def test_ccxt_s_faults_are_translated() -> None:

@@ -11,7 +11,7 @@ import pytest
 from gate import Gate
 from listener import Path, until
 
-from traderd.adapters import ccxt_feed
+from traderd.adapters import ccxt_books
 from traderd.adapters.ccxt_candles import EndedCandles
 from traderd.adapters.ccxt_client import CcxtClient
 from traderd.adapters.ccxt_feed import CcxtFeed
@@ -33,11 +33,11 @@ async def heard(
         (seat,) = ccxt_seats([("gate", symbols, channels, depth)], first=0)
         client = CcxtClient("gate", endpoint, spot_only=not any(":" in symbol for symbol in symbols))
         path = Path()
-        common = (path, path, SystemClock(), random.random, path, 5.0, path)
+        common = (path, path, SystemClock(), random.random, path, 5.0, path.listings, 0)
         feed = CcxtFeed(client, "gate", seat.channels, seat.instruments, seat.book_depth, *common)  # type: ignore[arg-type]  # it stands for all three
         running = asyncio.create_task(feed.run())
         try:
-            await until(lambda: path.listed or running.done())
+            await until(lambda: path.listings.traded or running.done())
             yield feed, path
             assert not running.done(), running.result()
         finally:
@@ -61,7 +61,7 @@ async def test_a_user_of_gate_has_quotes_trades_books_and_candles() -> None:
         await until(lambda: feed.books.books[0].best_bid() == ("63999.5", "0.75"))
         book = feed.books.books[0]
         assert book.bids() == [("63999.5", "0.75"), ("63999.0", "2.0")] and len(book.asks()) == 2
-        (btc,) = path.listed
+        (btc,) = path.listings.traded
         stored = levels_of(book, btc, 1)
         assert stored is not None and (stored.spread, stored.sequence) == (Decimal("0.7"), 0)
         assert not book.summed
@@ -113,7 +113,7 @@ async def test_a_crossed_book_is_not_shown() -> None:
 
 async def test_a_book_that_falls_silent_is_asked_for_by_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     """If that tells the same one nothing was missed; if it tells another one, the dead subscription is made anew."""
-    monkeypatch.setattr(ccxt_feed, "_QUIET_S", 0.3)
+    monkeypatch.setattr(ccxt_books, "_QUIET_S", 0.3)
     gate = Gate()
     gate.book = {"bids": BIDS, "asks": ASKS}
     async with heard(gate, ("book",)) as (feed, path):

@@ -140,6 +140,30 @@ def test_what_a_venue_trades_no_more_has_no_open_gap_and_no_price() -> None:
     assert ledger.hindrance("binance", "BTC/USDT") == ""
 
 
+def test_what_is_inherited_of_an_expired_contract_ends_though_nothing_of_its_venue_flows() -> None:
+    """The list of open gaps comes after the listing; what another contract left open waits for data, and then ends.
+
+    So does what this run doesn't listen to: the funding of a dated contract.
+    """
+    dated, perpetual = "BTC/USDT:USDT-261225", "BTC/USDT:USDT"
+    left = [
+        Gap("q-g1", "okx", dated, "mark", "restart", 5, 0),
+        Gap("q-g2", "okx", dated, "funding", "restart", 5, 0),
+        Gap("q-g3", "okx", "BTC/USDT:USDT-270326", "funding", "restart", 5, 0),
+        Gap("q-g4", "okx", perpetual, "funding", "restart", 5, 0),
+    ]
+    ledger = GapLedger("r")
+    ledger.delisted("okx", dated, 20)
+    ended = ledger.inherit(left)
+    assert {(gap.gap_id, gap.to_ns, gap.status) for gap in ended} == {
+        ("q-g1", 20, "unhealable"),
+        ("q-g2", 20, "unhealable"),
+    }
+    assert [gap.gap_id for gap in ledger.open_gaps()] == ["q-g3", "q-g4"]
+    assert "delisted" in ledger.hindrance("okx", dated)
+    assert {gap.gap_id for gap in ledger.healed("okx", 50)} == {"q-g3", "q-g4"} and ledger.open_gaps() == []
+
+
 def test_a_hole_that_is_found_after_we_stood_still_begins_where_we_fell_asleep() -> None:
     """What was read last lay in the socket, and was sent in that time; a second of delay isn't one."""
     ledger, second = GapLedger("r"), 1_000_000_000

@@ -58,5 +58,28 @@ def test_nothing_is_compared_before_the_first_trade_came() -> None:
     assert taped(ALL).compare([], START + 19 * SECOND).verdict == "whole"
 
 
+def test_what_has_been_compared_without_a_break_is_known() -> None:
+    """What lies before it isn't, and what comes after it will be; nothing is where the tape can't be compared."""
+    tape = taped(ALL)
+    times = [each.time_venue_ns for each in ALL]
+    assert tape.why_not(times[2], times[4]) is None and Tape().why_not(times[2], times[4]) is None
+    tape.compare(ALL, times[10])
+    assert (tape.why_not(times[0], times[10]), tape.why_not(times[2], times[11])) == ("", None)
+    assert tape.why_not(times[0] - 1, times[10]) == "REST doesn't reach back so far"
+    tape.compare(ALL[13:], times[19])
+    assert tape.why_not(times[2], times[4]) == tape.why_not(times[12], times[19]) == "REST doesn't reach back so far"
+    assert tape.why_not(times[13], times[19]) == ""
+    tape.given_up = "no"
+    assert tape.why_not(times[13], times[19]) == "no"
+
+
+def test_a_tape_that_goes_on_from_an_earlier_run_is_compared_from_there() -> None:
+    """Before its own first trade came, too."""
+    tape = Tape(START + 3 * SECOND)
+    assert tape.compare(ALL, START + 10 * SECOND).missing == ALL[4:11]
+    assert tape.why_not(START + 3 * SECOND, START + 10 * SECOND) == ""
+    assert Tape(START - SECOND).compare(ALL, START + 10 * SECOND).verdict == "out_of_reach"
+
+
 def replace_id(each: Trade, trade_id: str) -> Trade:
     return replace(each, trade_id=trade_id, instrument=BTC)

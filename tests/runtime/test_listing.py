@@ -11,7 +11,7 @@ from traderd.config import Sim
 from traderd.core.backoff import Backoff
 from traderd.core.errors import BadFrameError
 from traderd.core.market import Instrument
-from traderd.runtime.listing import listed
+from traderd.runtime.listing import asking, listed
 from traderd.sim.server import SimulatedExchange
 from traderd.venues.binance import Binance
 from traderd.venues.dialect import Endpoint
@@ -47,7 +47,8 @@ def wanted(*symbols: str, first: int = 0) -> list[Instrument]:
 
 async def asked(rest: HttpRest, url: str, instruments: list[Instrument], heard: Heard) -> list[Instrument]:
     backoff = Backoff(0.02, 0.1, 60.0)
-    return await listed(Binance(), Endpoint("", url), instruments, rest, backoff, lambda: 0.5, heard)
+    ask = asking(Binance(), Endpoint("", url), instruments, rest)
+    return await listed("binance", ask, instruments, backoff, lambda: 0.5, heard)
 
 
 async def test_the_venue_adds_its_figures_and_our_indices_stay(rest: HttpRest) -> None:
@@ -105,7 +106,8 @@ async def test_an_answer_that_cannot_be_read_is_asked_for_again(rest: HttpRest) 
     await exchange.start()
     try:
         endpoint, backoff = Endpoint("", exchange.rest_url), Backoff(0.01, 0.1, 60.0)
-        found = await listed(Stuttering(), endpoint, wanted("BTC/USDT"), rest, backoff, lambda: 0.5, heard)
+        ask = asking(Stuttering(), endpoint, wanted("BTC/USDT"), rest)
+        found = await listed("binance", ask, wanted("BTC/USDT"), backoff, lambda: 0.5, heard)
     finally:
         await exchange.stop()
     assert len(found) == 1
@@ -132,7 +134,8 @@ async def test_a_venue_with_several_lists_is_asked_for_each_of_them() -> None:
     instruments = [Instrument(7 + at, "okx", symbol, "", "", "") for at, symbol in enumerate(symbols)]
     dialect, lists, heard = Okx("linear"), Lists(), Heard()
     backoff = Backoff(0.02, 0.1, 60.0)
-    found = await listed(dialect, dialect.live, instruments, lists, backoff, lambda: 0.5, heard)
+    ask = asking(dialect, dialect.live, instruments, lists)
+    found = await listed("okx", ask, instruments, backoff, lambda: 0.5, heard)
     assert [(each.index, each.venue_symbol) for each in found] == [(7, "BTC-USDT-260327"), (8, "BTC-USDT-SWAP")]
     assert [url.partition("instType=")[2] for url in lists.asked] == ["FUTURES", "SWAP"]
     assert heard.refusals == [("ETH/USDT:USDT", "the venue doesn't trade it")]

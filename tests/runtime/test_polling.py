@@ -53,7 +53,7 @@ async def test_every_contract_is_asked_for_in_turn_and_one_failure_does_not_stop
     assert isinstance(dialect, TellsOpenInterest)
     endpoint = Endpoint("", "http://x")
     polling = asyncio.create_task(
-        poll_open_interest(dialect, endpoint, CONTRACTS, venue, venue, venue, told.append, venue, 0.03)
+        poll_open_interest(dialect, endpoint, lambda: CONTRACTS, venue, venue, venue, told.append, venue, 0.03)
     )
     async with asyncio.timeout(5):
         while len(venue.asked) < 6:
@@ -64,3 +64,27 @@ async def test_every_contract_is_asked_for_in_turn_and_one_failure_does_not_stop
     assert [event.instrument.venue_symbol for event in told[:5]] == ["BTCUSDT", "SOLUSDT", *SYMBOLS]
     assert told[0].quantity == "10.50" and told[0].time_received_ns == venue.time_ns()
     assert venue.failures == [("ETH/USDT:USDT", "HTTP 500")] and len(venue.heeded) == 1
+
+
+async def test_what_is_traded_no_more_is_not_asked_for() -> None:
+    """While nothing is traded nobody is asked at all, until something is again."""
+    venue, wanted = Venue(), list(CONTRACTS)
+    polling = asyncio.create_task(
+        poll_open_interest(
+            BinanceFutures("linear"), Endpoint("", "http://x"), lambda: wanted, venue, venue, venue, print, venue, 0.03
+        )
+    )
+    async with asyncio.timeout(5):
+        while len(venue.asked) < 3:
+            await asyncio.sleep(0.005)
+        wanted.clear()
+        await asyncio.sleep(0.06)
+        asked = len(venue.asked)
+        await asyncio.sleep(0.1)
+        assert len(venue.asked) == asked
+        wanted.append(CONTRACTS[2])
+        while len(venue.asked) < asked + 2:
+            await asyncio.sleep(0.005)
+    polling.cancel()
+    await asyncio.gather(polling, return_exceptions=True)
+    assert venue.asked[asked:] == ["SOLUSDT"] * (len(venue.asked) - asked)

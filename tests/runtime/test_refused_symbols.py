@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from driven import DrivenLoops
 from lines import Line, Venue, until
 from traderd.config import Sim
 from traderd.runtime import bookkeeping
@@ -18,13 +17,7 @@ from traderd.venues.binance import Binance
 from traderd.venues.bybit import Bybit
 from traderd.venues.dialect import Endpoint
 
-pytestmark = pytest.mark.filterwarnings("ignore:Overriding the .event_loop_policy. fixture")
-
-
-@pytest.fixture
-def event_loop_policy() -> DrivenLoops:
-    """Nobody waits for a clock."""
-    return DrivenLoops()
+pytestmark = pytest.mark.driven
 
 
 @asynccontextmanager

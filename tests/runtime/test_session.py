@@ -2,17 +2,16 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from driven import DrivenClock, DrivenLoops
+from driven import DrivenClock
 from lines import ALL, PLENTY, SECOND, Line, Venue, closed_gaps, depth_answer, depth_frame, now_s, quote_frame, until
 from traderd.adapters.capture import Capture
-from traderd.config import Sim
 from traderd.core.backoff import Backoff
 from traderd.core.market import Quote, Trade
 from traderd.core.tally import Tally
@@ -26,7 +25,7 @@ from traderd.venues.dialect import Endpoint, Heartbeating
 from traderd.venues.kraken import Kraken
 from traderd.venues.playback import events_of
 
-pytestmark = pytest.mark.filterwarnings("ignore:Overriding the .event_loop_policy. fixture")
+pytestmark = pytest.mark.driven
 CAPTURES = Path(__file__).parents[2].parent / "shared" / "captures"
 
 
@@ -34,21 +33,6 @@ class Impatient(Binance):
     """Binance with a limit of silence that a test can wait for."""
 
     heartbeat = Heartbeating(frame="", interval_s=20.0, silence_max_s=0.2)
-
-
-@pytest.fixture
-def event_loop_policy() -> DrivenLoops:
-    """Nobody waits for a clock."""
-    return DrivenLoops()
-
-
-@pytest.fixture
-async def exchange() -> AsyncIterator[SimulatedExchange]:
-    """Three symbols, 400 ticks a second."""
-    running = SimulatedExchange(Sim(symbols=3, ticks_per_second=400.0))
-    await running.start()
-    yield running
-    await running.stop()
 
 
 def on_sim(folder: Path, exchange: SimulatedExchange, **options: Any) -> Line:

@@ -5,22 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from driven import DrivenLoops
 from lines import Line, Venue, closed_gaps, until
 from traderd.core.facts import Gap
 from traderd.venues.binance import Binance
 from traderd.venues.coinbase import Coinbase
 from traderd.venues.dialect import AnyChannel
 
-pytestmark = pytest.mark.filterwarnings("ignore:Overriding the .event_loop_policy. fixture")
+pytestmark = pytest.mark.driven
 TIME = "2026-08-09T21:05:48.850000Z"
 EVERYTHING: tuple[AnyChannel, ...] = ("quote", "trade", "book")
-
-
-@pytest.fixture
-def event_loop_policy() -> DrivenLoops:
-    """Nobody waits for a clock."""
-    return DrivenLoops()
 
 
 def _frame(channel: str, number: int, *events: object) -> str:

@@ -1,36 +1,18 @@
 """What a session does about an instrument that its venue trades no more, and about one that it trades again."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from driven import DrivenLoops
 from lines import Line, closed_gaps, until
-from traderd.config import Sim
 from traderd.core.market import Instrument
 from traderd.sim.faults import Faults
 from traderd.sim.server import SimulatedExchange
 from traderd.venues.binance import Binance
 from traderd.venues.dialect import Endpoint
 
-pytestmark = pytest.mark.filterwarnings("ignore:Overriding the .event_loop_policy. fixture")
-
-
-@pytest.fixture
-def event_loop_policy() -> DrivenLoops:
-    """Nobody waits for a clock."""
-    return DrivenLoops()
-
-
-@pytest.fixture
-async def exchange() -> AsyncIterator[SimulatedExchange]:
-    """Three symbols, 400 ticks a second."""
-    running = SimulatedExchange(Sim(symbols=3, ticks_per_second=400.0))
-    await running.start()
-    yield running
-    await running.stop()
+pytestmark = pytest.mark.driven
 
 
 def on_sim(folder: Path, exchange: SimulatedExchange) -> Line:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from driven import DrivenLoops
 from lines import Line, Venue, until
 from traderd.core.market import Funding, Instrument, MarkPrice, Quote
 from traderd.runtime.streams import UNASKED, Streams
@@ -13,15 +12,9 @@ from traderd.venues.bybit import Bybit
 from traderd.venues.dialect import AnyChannel
 from traderd.venues.roster import seats
 
-pytestmark = pytest.mark.filterwarnings("ignore:Overriding the .event_loop_policy. fixture")
+pytestmark = pytest.mark.driven
 SYMBOLS = ["BTC/USDT:USDT", "BTC/USDT:USDT-261225", "ETH/USDT:USDT"]
 CHANNELS: tuple[AnyChannel, ...] = ("quote", "funding", "mark")
-
-
-@pytest.fixture
-def event_loop_policy() -> DrivenLoops:
-    """Nobody waits for a clock."""
-    return DrivenLoops()
 
 
 def listed() -> list[Instrument]:

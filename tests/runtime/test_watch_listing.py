@@ -1,14 +1,14 @@
 """What a venue lists, looked at again and again: new figures are told, and what is really gone, once."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 
 from msgspec.structs import replace
 
 from traderd.core.errors import BadFrameError
 from traderd.core.market import Instrument
-from traderd.runtime.listing import watch_listing
+from traderd.runtime.listing import asking, watch_listing
 from traderd.venues.binance import Binance
 from traderd.venues.dialect import Endpoint
 
@@ -46,12 +46,13 @@ class Told:
         self.failures.append(reason)
 
 
-async def watched(*lists: list[Instrument] | None, holds: Callable[[Told], object]) -> Told:
+async def watched(
+    *lists: list[Instrument] | None, holds: Callable[[Told], object], known: Sequence[Instrument] = (BTC, ETH)
+) -> Told:
     answers, told = Answers(*lists), Told()
+    ask = asking(answers, Endpoint("", ""), [BTC, ETH], answers)
     watching = asyncio.create_task(
-        watch_listing(
-            answers, Endpoint("", ""), [BTC, ETH], answers, told.news.append, told.gone.append, told, 0.005, 0.005
-        )
+        watch_listing("binance", ask, [BTC, ETH], known, told.news.append, told.gone.append, told, 0.005, 0.005)
     )
     async with asyncio.timeout(5):
         while len(answers.lists) > 1 or not holds(told):
@@ -85,3 +86,9 @@ async def test_what_is_traded_again_is_told_as_news() -> None:
     """It may be delisted again after that."""
     told = await watched([BTC], [BTC], [BTC, ETH], [BTC], holds=lambda told: len(told.gone) == 2)
     assert (told.news, told.gone) == ([[ETH]], [[ETH], [ETH]])
+
+
+async def test_what_was_not_traded_at_the_start_is_told_once_it_is() -> None:
+    """With its figures; until then it isn't delisted, and it can be afterwards."""
+    told = await watched([BTC], [BTC], [BTC, ETH], [BTC], holds=lambda told: told.gone, known=[BTC])
+    assert (told.news, told.gone) == ([[ETH]], [[ETH]])

@@ -13,6 +13,16 @@ from traderd.sim.server import SimulatedExchange
 
 SYMBOLS = ["BTC/USDT", "ETH/USDT"]
 CHANNELS = {"channels": ["quote", "trade", "book", "candle"], "book_depth": 25}
+_TRADES_BESIDE_BARS = """
+    SELECT count(*) FROM (
+        SELECT symbol, date_bin('1 s', time, '1970-01-01 00:00:00+00') AS time, count(*) FROM public_trades
+        WHERE time BETWEEN $1 AND $2 GROUP BY 1, 2
+    ) made
+    LEFT JOIN ohlcv bar USING (symbol, time)
+    WHERE bar.trades_count IS DISTINCT FROM made.count
+      AND made.time >= date_trunc('second', $1::timestamptz) + interval '1 s'
+      AND made.time <= $2::timestamptz - interval '1 s'"""
+"""Seconds in whose bars other trades are than were stored."""
 ENGINE = {"book_snapshot_interval_s": 1}
 
 
@@ -49,10 +59,48 @@ async def test_what_ccxt_drops_is_in_the_database_all_the_same_and_so_is_the_gap
                     "SELECT DISTINCT symbol, jsonb_array_length(bids) FROM order_book_snapshots"
                 )
                 assert {tuple(row) for row in levels} == {(symbol, 20) for symbol in SYMBOLS}
-                gaps = await connection.fetch(
+                healed = (
                     "SELECT symbol FROM data_gaps WHERE reason = 'unseen' AND status = 'healed' AND rows_healed > 0"
                 )
-                assert "BTC/USDT" in {row["symbol"] for row in gaps}
+                async with asyncio.timeout(10):
+                    while "BTC/USDT" not in {row["symbol"] for row in await connection.fetch(healed)}:
+                        await asyncio.sleep(0.1)
+            finally:
+                await connection.close()
+            await daemon.terminate()
+    finally:
+        await exchange.stop()
+
+
+async def test_what_was_traded_while_the_daemon_was_away_is_fetched_and_its_bars_are_whole(tmp_path: Path) -> None:
+    """After kill -9: the restart's hole ends as healed, no trade is missing or there twice, and no bar is marked."""
+    exchange = SimulatedExchange(Sim(symbols=2, ticks_per_second=100), remember=True)
+    await exchange.start()
+    venue = {"name": "binance", "via": "ccxt", "endpoint": exchange.url, "symbols": SYMBOLS, "tape_check_s": 5}
+    config = configuration(tmp_path, "", venues=[venue | CHANNELS], engine={"timeframes": ["1s"]}, strategies=[])
+    try:
+        with DaemonProcess(config) as daemon:
+            daemon.start()
+            await daemon.until(lambda now: now["ticks"]["by_stream"].get("binance/trade", 0) > 40)
+            daemon.kill9()
+            await asyncio.sleep(2.0)
+            daemon.start()
+            status = await daemon.until(lambda now: now["ticks"]["by_stream"].get("binance/backfill", 0) > 3)
+            connection = await asyncpg.connect(status["database"])
+            try:
+                before = {symbol: _made(exchange, symbol)[-1] for symbol in SYMBOLS}
+                gap = "SELECT * FROM data_gaps WHERE reason = 'restart'"
+                async with asyncio.timeout(20):
+                    while (hole := await connection.fetchrow(gap)) is None or hole["status"] == "closed":
+                        await asyncio.sleep(0.1)
+                assert (hole["status"], hole["why_not"]) == ("healed", "") and hole["rows_healed"] > 3
+                marked = "SELECT count(*) FROM ohlcv WHERE has_gap AND time + interval '2 s' > $1 AND time <= $2"
+                async with asyncio.timeout(15):
+                    while await connection.fetchval(marked, hole["time_from"], hole["time_to"]):
+                        await asyncio.sleep(0.1)
+                await _whole(connection, exchange, before)
+                bars = await connection.fetchval(_TRADES_BESIDE_BARS, hole["time_from"], hole["time_to"])
+                assert bars == 0
             finally:
                 await connection.close()
             await daemon.terminate()

@@ -121,6 +121,26 @@ def test_a_change_of_the_book_is_linked_to_the_one_before(linear: BinanceFutures
         linear.decode(shape(DEPTH.replace(b'"pu":5123107832175,', b"")), NOW)
 
 
+def depth(bids: int, asks: int, gone: int = 0) -> bytes:
+    """A change, or a partial book, without its stream's name: so many levels, and so many bids that are gone."""
+    levels = [[f"{2600 - at}.10", "0.000" if at < gone else "1.500"] for at in range(bids)]
+    told = {"e": "depthUpdate", "E": 1723161256303, "T": 1723161256302, "s": "ETHUSDT", "U": 5, "u": 9, "pu": 4}
+    return json.dumps(told | {"b": levels, "a": [[f"{2601 + at}.10", "2.5"] for at in range(asks)]}).encode()
+
+
+def test_a_partial_book_without_its_name_is_no_change(linear: BinanceFutures) -> None:
+    """It has a change's very fields: its shape tells, until the stream shows that it has changes."""
+    for levels in (20, 20, 5, 10):
+        with pytest.raises(BadFrameError, match="unknown_channel"):
+            linear.decode(depth(levels, levels), NOW)
+    for change in (depth(20, 20, gone=1), depth(20, 20), depth(7, 5)):
+        (delta,) = linear.decode(change, NOW)
+        assert isinstance(delta, BookDelta)
+    linear.bind([linear.instrument("ETHUSDT")])
+    with pytest.raises(BadFrameError, match="unknown_channel"):
+        linear.decode(depth(20, 20), NOW)
+
+
 @pytest.mark.parametrize("shape", [bytes, bare])
 def test_a_mark_price_comes_with_index_and_funding(linear: BinanceFutures, shape) -> None:
     """A rate below zero is paid by the shorts."""

@@ -4,31 +4,74 @@ ccxt says neither what it lost nor what it left out, so nothing vouches for thes
 and aren't old; no number and no checksum is claimed. Refuses to show a book whose stream is broken.
 """
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
+from traderd.adapters.ccxt_client import CcxtClient
 from traderd.core.book import Book, Verdict
 from traderd.core.market import BookSnapshot, Instrument
 from traderd.runtime.pipeline import Pipeline
+from traderd.runtime.ports import Clock
 from traderd.venues.ccxt_words import book_from
+
+_QUIET_S = 30.0
+"""A book may say nothing for so long before it is asked for by REST."""
 
 
 class CcxtBooks:
-    """By instrument; each exists from the start, and is usable from its first snapshot."""
+    """By instrument; each exists from when it is listened to, and is usable from its first snapshot."""
 
-    def __init__(self, exchange: str, depth: int, pipeline: Pipeline) -> None:
-        """`depth` is how many levels a side are kept."""
+    def __init__(
+        self,
+        client: CcxtClient,
+        exchange: str,
+        depth: int,
+        pipeline: Pipeline,
+        clock: Clock,
+        ask: Callable[..., Awaitable[Any]],
+    ) -> None:
+        """`depth` is how many levels a side are kept; `ask` calls one of ccxt's methods."""
         self.books: dict[int, Book] = {}
         """By the instrument's index."""
+        self._client = client
+        self._clock = clock
+        self._ask = ask
         self._exchange = exchange
         self._depth = depth
         self._pipeline = pipeline
         self._heard_ns: dict[int, int] = {}
         self._kept_by_ccxt: dict[int, tuple[Instrument, Any]] = {}
 
-    def begin(self, instruments: Sequence[Instrument]) -> None:
-        """The venue trades these."""
-        self.books = {instrument.index: Book() for instrument in instruments}
+    def begin(self, instrument: Instrument) -> None:
+        """The venue trades it, perhaps again."""
+        self.books[instrument.index] = Book()
+
+    def leave(self, instrument: Instrument) -> None:
+        """The venue trades it no more."""
+        self.books[instrument.index].reset()
+        self._kept_by_ccxt.pop(instrument.index, None)
+        self._heard_ns.pop(instrument.index, None)
+
+    def keeper(self, instrument: Instrument) -> Callable[[], Awaitable[bool]]:
+        """A step, never the last: a book that falls silent is asked for by REST; if that tells another one, ccxt's
+        subscription is dead.
+        """
+
+        async def step() -> bool:
+            await asyncio.sleep(_QUIET_S / 3)
+            silent = self.silent_s(instrument, self._clock.time_ns()) >= _QUIET_S
+            if silent and not self._client.can("fetchOrderBook"):
+                self.lose(instrument, "stale", self._clock.time_ns(), "silent, and the venue has no REST books")
+            elif silent:
+                before = self.touch(instrument)
+                answer = await self._ask("fetch_order_book", instrument.symbol)
+                self.take(instrument, answer, self._clock.time_ns())
+                if before and before != self.touch(instrument):
+                    await self._client.close()
+            return False
+
+        return step
 
     def take(self, instrument: Instrument, told: Any, now_ns: int) -> None:
         """What ccxt has of it now; it may go on changing what it told. Raises BadFrameError."""

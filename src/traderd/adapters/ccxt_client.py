@@ -7,9 +7,10 @@ ConnectionError (try again), BadFrameError (ccxt could not make sense of what th
 
 import asyncio
 import importlib
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from traderd.adapters.loop_apart import in_a_loop_of_its_own
 from traderd.config.ccxt_venues import reach
 from traderd.core.errors import BadFrameError, VenueRefusalError, retry_after_s
 from traderd.venues.ccxt_words import Written, rebased
@@ -49,6 +50,13 @@ class CcxtClient:
         await self.ask("load_markets", True)
         self._exchange.number = Written
 
+    async def refresh(self) -> None:
+        """Learn the markets anew. To read them is a second's work, and who waits for markets waits for these: therefore
+        it is done by another ccxt, in a loop of its own. Raises what `ask` does.
+        """
+        fresh = await self._asked("load_markets", lambda: in_a_loop_of_its_own(self._loaded))
+        self._exchange.set_markets_from_exchange(fresh)
+
     def can(self, method: str) -> bool:
         """Whether ccxt says that the venue has it: `watchTrades`."""
         return self._exchange.has.get(method) is True
@@ -71,8 +79,11 @@ class CcxtClient:
 
     async def ask(self, method: str, *arguments: Any) -> Any:
         """Call one of ccxt's methods: `watch_trades`. See the top for what it raises."""
+        return await self._asked(method, lambda: getattr(self._exchange, method)(*arguments))
+
+    async def _asked(self, method: str, ask: Callable[[], Awaitable[Any]]) -> Any:
         try:
-            return await getattr(self._exchange, method)(*arguments)
+            return await ask()
         except asyncio.CancelledError:
             # ccxt cancels its own futures when it closes a connection: that isn't for us.
             task = asyncio.current_task()
@@ -87,6 +98,14 @@ class CcxtClient:
         """Close all connections. Asking again opens new ones."""
         if self._exchange is not None:
             await self.ask("close")
+
+    async def _loaded(self) -> Any:
+        exchange = self._made()
+        try:
+            await exchange.load_markets()
+        finally:
+            await exchange.close()
+        return exchange
 
     def _made(self) -> Any:
         self._faults = importlib.import_module("ccxt.base.errors")

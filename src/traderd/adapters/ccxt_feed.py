@@ -2,22 +2,23 @@
 
 By ccxt's websockets where it has them for the venue, else polled (`ccxt_sources`). An update that arrives between two
 of ccxt's `watch` calls may be dropped without a word, so every tape is held against the venue's REST trades at
-intervals: what is missing is stored and written down as a gap (`unseen`), what REST doesn't reach or can't tell stays
-on record (`unchecked`). A book that falls silent is asked for by REST. Ends only by being cancelled or by our mistake.
+intervals (`ccxt_tapes`), and a book that falls silent is asked for by REST. What the venue lists is looked at again and
+again: a symbol that it ceases to trade is left, one that it begins to trade is heard. Ends only by being cancelled or
+by our mistake.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from traderd.adapters.ccxt_books import CcxtBooks
 from traderd.adapters.ccxt_candles import EndedCandles
 from traderd.adapters.ccxt_client import CcxtClient, ParkedError
+from traderd.adapters.ccxt_tapes import CcxtTapes
 from traderd.core.backoff import Backoff
-from traderd.core.errors import BadFrameError, JournalError, VenueRefusalError
-from traderd.core.gaps import healed
+from traderd.core.errors import BadFrameError, VenueRefusalError
 from traderd.core.market import Instrument, Quote, Trade, VenueEvent
-from traderd.core.tape import Finding, Tape
+from traderd.runtime.listing import watch_listing
 from traderd.runtime.pipeline import Pipeline, Stream
 from traderd.runtime.ports import Clock
 from traderd.runtime.surroundings import SessionObserver
@@ -34,18 +35,29 @@ from traderd.venues.ccxt_words import (
 )
 from traderd.venues.dialect import AnyChannel
 
-_SETTLED_NS = 2 * 10**9
-"""So long a trade may take to us by websocket before it counts as missing."""
 _SILENCE_S_MAX = 60.0
-_QUIET_S = 30.0
-"""A book may say nothing for so long before it is asked for by REST."""
 _FOLLOW_S = 0.5
 _POLL_S_MIN = 1.0
 _INTERVALS_S: Final[dict[AnyChannel, float]] = {"mark": 15.0, "funding": 60.0, "open_interest": 60.0}
 _QUICK: Final[frozenset[AnyChannel]] = frozenset({"quote", "trade", "book"})
 """By these a venue is seen to be there."""
-_PAGE = 1000
 _FRAME_BYTES = 300
+
+
+class Listener(Protocol):
+    """Who is told what the venue lists."""
+
+    def described(self, instruments: Sequence[Instrument]) -> None:
+        """It trades these; their figures may be new."""
+        ...
+
+    def delisted(self, instruments: Sequence[Instrument]) -> None:
+        """It trades these no more."""
+        ...
+
+    def unlisted(self, instruments: Sequence[Instrument]) -> None:
+        """It doesn't trade these at the start."""
+        ...
 
 
 class CcxtFeed:
@@ -64,9 +76,10 @@ class CcxtFeed:
         uniform: Callable[[], float],
         observer: SessionObserver,
         tape_check_s: float,
-        on_listed: Callable[[list[Instrument]], None],
+        listener: Listener,
+        heard_until_ns: int,
     ) -> None:
-        """`on_listed` is told, once, which of the instruments the venue trades, with its figures."""
+        """`heard_until_ns`: the newest trade of an earlier run, 0 if there was none."""
         self._client = client
         self._exchange = exchange
         self._channels = channels
@@ -77,19 +90,19 @@ class CcxtFeed:
         self._uniform = uniform
         self._observer = observer
         self._tape_check_s = tape_check_s
-        self._on_listed = on_listed
-        self.books = CcxtBooks(exchange, book_depth, pipeline)
+        self._listener = listener
+        self.books = CcxtBooks(client, exchange, book_depth, pipeline, clock, self._ask)
+        self.tapes = CcxtTapes(client, stream, pipeline, clock, observer, self._ask, self._trades, heard_until_ns)
         self.ways: dict[AnyChannel, str] = {}
         """How each channel comes, once ccxt is loaded: `websocket`, `polled` or `unavailable`."""
         self._sources: dict[AnyChannel, Source] = {}
-        self._tapes: dict[int, Tape] = {}
+        self._listed: dict[int, Instrument] = {}
+        self._tasks: dict[int, list[asyncio.Task[None]]] = {}
+        self._left: set[int] = set()
         self._quotes: dict[int, Quote] = {}
-        self._pages: dict[str, int | None] = {}
         self._last_ns = 0
         self._allowed_ns = 0
         self._told_away = False
-        self.unseen = 0
-        """Trades that only the comparison with REST brought."""
         self.live = False
 
     async def run(self) -> None:
@@ -97,33 +110,88 @@ class CcxtFeed:
         try:
             await self._until_done(self._list)
             async with asyncio.TaskGroup() as group:
-                for instrument in self._listed:
-                    for step in self._steps(instrument):
-                        group.create_task(self._until_done(step))
+                self._group = group
+                listed = list(self._listed.values())
+                self._begin(listed)
                 group.create_task(self._until_done(self._follow_books))
                 group.create_task(self._watch())
+                group.create_task(self._watch_listing(listed))
         finally:
             self.live = False
             await self._client.close()
 
     async def _list(self) -> bool:
-        """Learn the markets. True: done."""
+        """Learn the markets, and how each channel comes. True: done."""
         await self._client.open()
-        markets, mode = self._client.markets, self._client.precision_mode
-        self._listed = [described(markets[i.symbol], mode, i) for i in self._wanted if i.symbol in markets]
-        for instrument in self._wanted:
-            if instrument.symbol not in markets:
-                self._observer.refused(self._exchange, "", instrument.symbol, "the venue doesn't trade it")
-        self._tapes = {instrument.index: Tape() for instrument in self._listed}
-        self.books.begin(self._listed if "book" in self._channels else [])
+        self._listed = {instrument.index: instrument for instrument in self._traded().values()}
+        missing = [instrument for instrument in self._wanted if instrument.index not in self._listed]
+        for instrument in missing:
+            self._pipeline.delisted(self._exchange, instrument.symbol)
+            self._observer.refused(self._exchange, "", instrument.symbol, "the venue doesn't trade it")
+        self._listener.unlisted(missing)
         self.ways = ways(self._channels, self._client.can)
         for channel in self._channels:
             if (source := source_of(channel, self._client.can)) is not None:
                 self._sources[channel] = source
             else:
                 self._observer.refused(self._exchange, channel, "", f"ccxt has no {channel} of {self._exchange}")
-        self._on_listed(self._listed)
         return True
+
+    def _traded(self) -> dict[str, Instrument]:
+        """Those of the wanted that the venue trades, as the markets were last told. Raises BadFrameError."""
+        markets, mode = self._client.markets, self._client.precision_mode
+        told = ((instrument, markets.get(instrument.symbol)) for instrument in self._wanted)
+        return {
+            instrument.symbol: described(market, mode, instrument)
+            for instrument, market in told
+            if market is not None and market.get("active") is not False
+        }
+
+    async def _watch_listing(self, listed: Sequence[Instrument]) -> None:
+        async def ask() -> dict[str, Instrument]:
+            await self._allowed()
+            try:
+                await self._client.refresh()
+            except ParkedError as fault:
+                raise ConnectionError(str(fault)) from fault
+            except ConnectionError as fault:
+                self._heeded_s(fault)
+                raise
+            return self._traded()
+
+        await watch_listing(self._exchange, ask, self._wanted, listed, self._begin, self._leave, self._observer)
+
+    def _begin(self, instruments: Sequence[Instrument]) -> None:
+        """The venue trades these: those that aren't yet are listened to."""
+        new = [instrument for instrument in instruments if instrument.index not in self._tasks]
+        self._listed |= {instrument.index: instrument for instrument in instruments}
+        for instrument in new:
+            self._pipeline.listed(self._exchange, instrument.symbol)
+            if "trade" in self._channels:
+                self.tapes.begin(instrument)
+            if "book" in self._channels:
+                self.books.begin(instrument)
+        self._listener.described(instruments)
+        for instrument in new:
+            steps = self._steps(instrument)
+            self._tasks[instrument.index] = [self._group.create_task(self._until_done(step)) for step in steps]
+        if self._left.intersection(instrument.index for instrument in new):
+            # ccxt still counts as subscribed what the venue dropped: all is subscribed to anew.
+            self._group.create_task(self._until_done(self._reconnect))
+
+    def _leave(self, instruments: Sequence[Instrument]) -> None:
+        """The venue trades these no more: nothing of them is asked for."""
+        for instrument in instruments:
+            del self._listed[instrument.index]
+            self._left.add(instrument.index)
+            for task in self._tasks.pop(instrument.index):
+                task.cancel()
+            if "trade" in self._channels:
+                self.tapes.leave(instrument)
+            if "book" in self._channels:
+                self.books.leave(instrument)
+            self._pipeline.delisted(self._exchange, instrument.symbol)
+        self._listener.delisted(instruments)
 
     async def _until_done(self, step: Callable[[], Awaitable[bool]]) -> None:
         """Take steps until one says that it is done, or can never be; a fault is told, and waited upon."""
@@ -139,28 +207,36 @@ class CcxtFeed:
             except BadFrameError as fault:
                 await asyncio.sleep(self._bad(fault, backoff))
             except ConnectionError as fault:
-                delay_s = backoff.delay(self._uniform())
-                if isinstance(fault, VenueRefusalError):
-                    delay_s = max(delay_s, fault.retry_after_s, 1.0)
-                    self._allowed_ns = self._clock.monotonic_ns() + int(delay_s * 1e9)
+                delay_s = max(backoff.delay(self._uniform()), self._heeded_s(fault))
                 self._away(str(fault), delay_s)
                 await asyncio.sleep(delay_s)
             else:
                 backoff.healthy((self._clock.monotonic_ns() - started_ns) / 1e9)
 
     async def _ask(self, method: str, *arguments: Any) -> Any:
+        await self._allowed()
+        return await self._client.ask(method, *arguments)
+
+    async def _allowed(self) -> None:
         """What the venue refuses to one of us it refuses to all: then everybody waits."""
         await asyncio.sleep((self._allowed_ns - self._clock.monotonic_ns()) / 1e9)
-        return await self._client.ask(method, *arguments)
+
+    def _heeded_s(self, fault: ConnectionError) -> float:
+        """For how many seconds the venue won't have any of us."""
+        if not isinstance(fault, VenueRefusalError):
+            return 0.0
+        delay_s = max(fault.retry_after_s, 1.0)
+        self._allowed_ns = self._clock.monotonic_ns() + int(delay_s * 1e9)
+        return delay_s
 
     def _steps(self, instrument: Instrument) -> list[Callable[[], Awaitable[bool]]]:
         """What is to be done for one instrument, for ever."""
         sources = {channel: source for channel, source in self._sources.items() if offers(instrument, channel)}
         steps = [self._source(instrument, channel, source) for channel, source in sources.items()]
         if "trade" in self._channels:
-            steps.append(self._checker(instrument))
+            steps.append(self.tapes.checker(instrument, max(self._tape_check_s, self._poll_s())))
         if (book := sources.get("book")) is not None and not book.polled:
-            steps.append(self._book_keeper(instrument))
+            steps.append(self.books.keeper(instrument))
         return steps
 
     def _source(self, instrument: Instrument, channel: AnyChannel, source: Source) -> Callable[[], Awaitable[bool]]:
@@ -190,9 +266,8 @@ class CcxtFeed:
 
     def _candles(self, instrument: Instrument) -> Callable[[], Awaitable[bool]]:
         """Each minute's, once it has ended."""
-        candles = EndedCandles(
-            instrument, self._listed.index(instrument) / len(self._listed), self._ask, self._now_ns()
-        )
+        place = list(self._listed).index(instrument.index) / len(self._listed)
+        candles = EndedCandles(instrument, place, self._ask, self._now_ns())
 
         async def step() -> bool:
             if new := await candles.new(self._now_ns):
@@ -202,23 +277,9 @@ class CcxtFeed:
 
         return step
 
-    def _book_keeper(self, instrument: Instrument) -> Callable[[], Awaitable[bool]]:
-        """A book that falls silent is asked for by REST; if that tells another one, ccxt's subscription is dead."""
-
-        async def step() -> bool:
-            await asyncio.sleep(_QUIET_S / 3)
-            silent = self.books.silent_s(instrument, self._now_ns()) >= _QUIET_S
-            if silent and not self._client.can("fetchOrderBook"):
-                self.books.lose(instrument, "stale", self._now_ns(), "silent, and the venue has no REST books")
-            elif silent:
-                before = self.books.touch(instrument)
-                answer = await self._ask("fetch_order_book", instrument.symbol)
-                self.books.take(instrument, answer, self._now_ns())
-                if before and before != self.books.touch(instrument):
-                    await self._client.close()
-            return False
-
-        return step
+    async def _reconnect(self) -> bool:
+        await self._client.close()
+        return True
 
     async def _follow_books(self) -> bool:
         self.books.follow(self._now_ns())
@@ -226,13 +287,10 @@ class CcxtFeed:
         return False
 
     def _on_trades(self, instrument: Instrument, answer: Any) -> None:
-        received_ns, tape = self._now_ns(), self._tapes[instrument.index]
-        events = [trade for trade in self._trades(instrument, answer, received_ns) if tape.add(trade)]
-        if tape.heard == len(events) > 0 and not tape.given_up:  # the first: from here on candles can be compared
-            self._pipeline.whole(self._exchange, instrument.symbol, "trade", received_ns)
-        events.sort(key=lambda trade: trade.time_venue_ns)
+        received_ns = self._now_ns()
+        new = self.tapes.new(instrument, self._trades(instrument, answer, received_ns))
         self._heard(received_ns)
-        self._stream.on_events(events)
+        self._stream.on_events(new)
 
     def _on_ticker(self, instrument: Instrument, answer: Any) -> None:
         self._on_quote(quote_from_ticker(answer.get(instrument.symbol, answer), instrument, self._now_ns()))
@@ -261,72 +319,6 @@ class CcxtFeed:
             self._quotes[quote.instrument.index] = quote
             self._stream.on_events([quote])
 
-    def _checker(self, instrument: Instrument) -> Callable[[], Awaitable[bool]]:
-        """Hold the tape against REST at intervals; done when that can't be."""
-        symbol, tape = instrument.symbol, self._tapes[instrument.index]
-        pace_s = max(self._tape_check_s, self._poll_s())
-        heard = 0
-
-        async def step() -> bool:
-            nonlocal heard
-            await asyncio.sleep(pace_s)
-            if not self._client.can("fetchTrades"):
-                return self._unchecked(instrument, tape, "the venue has no REST trades")
-            asked_ns = self._now_ns()
-            answer = await self._page(symbol)
-            page = self._trades(instrument, answer, self._now_ns())
-            finding = tape.compare(page, asked_ns - _SETTLED_NS)
-            if finding.verdict == "incomparable":
-                return self._unchecked(instrument, tape, "REST numbers trades otherwise than the websocket does")
-            stood_still = tape.heard == heard
-            self._found(instrument, tape, finding)
-            if finding.missing and stood_still:
-                # The tape stands still while trades are made: ccxt waits on a subscription that is dead.
-                await self._client.close()
-            heard = tape.heard
-            return False
-
-        return step
-
-    async def _page(self, symbol: str) -> Any:
-        """The venue's newest trades, as many as it gives: not every venue takes a limit of a thousand."""
-        try:
-            return await self._ask("fetch_trades", symbol, None, self._pages.get(symbol, _PAGE))
-        except BadFrameError:
-            if symbol in self._pages:
-                raise
-            self._pages[symbol] = None
-            return await self._ask("fetch_trades", symbol)
-
-    def _found(self, instrument: Instrument, tape: Tape, finding: Finding) -> None:
-        """Write down what is missing, store it, and say what could not be compared."""
-        symbol, missing = instrument.symbol, finding.missing
-        if missing:
-            told = f"{len(missing)} trades came by REST alone"
-            first_ns, last_ns = missing[0].time_venue_ns, missing[-1].time_venue_ns
-            self._pipeline.gap_opened(self._exchange, symbol, "trade", "unseen", first_ns, told)
-            try:
-                self._pipeline.backfill(self._stream, missing)
-            except JournalError as fault:
-                tape.checked_ns = finding.from_ns  # compared again, when the journal takes them
-                self._observer.refused(self._exchange, "trade", symbol, str(fault))
-                return
-            for trade in missing:
-                tape.add(trade)
-            self.unseen += len(missing)
-            gap = self._pipeline.gap_closed(self._exchange, symbol, "trade", "unseen", last_ns)
-            if gap is not None:
-                self._pipeline.record(healed(gap, len(missing), self._now_ns()))
-        if finding.verdict == "out_of_reach":
-            why, from_ns = "REST doesn't reach back so far", finding.from_ns
-            self._pipeline.gap_opened(self._exchange, symbol, "trade", "unchecked", from_ns, why)
-
-    def _unchecked(self, instrument: Instrument, tape: Tape, why: str) -> bool:
-        self._observer.refused(self._exchange, "trade", instrument.symbol, f"the tape can't be checked: {why}")
-        from_ns, tape.given_up = tape.checked_ns or self._now_ns(), True
-        self._pipeline.gap_opened(self._exchange, instrument.symbol, "trade", "unchecked", from_ns, why)
-        return True
-
     def _trades(self, instrument: Instrument, answer: Sequence[Any], received_ns: int) -> list[Trade]:
         """One bad trade doesn't take its neighbours with it."""
         trades = []
@@ -342,7 +334,7 @@ class CcxtFeed:
         while True:
             await asyncio.sleep(1.0)
             silence_s = (self._clock.time_ns() - self._last_ns) / 1e9
-            if self.live and silence_s > _SILENCE_S_MAX and _QUICK.intersection(self._sources):
+            if self.live and self._listed and silence_s > _SILENCE_S_MAX and _QUICK.intersection(self._sources):
                 self._away(f"silent for {silence_s:.0f} s", 0.0)
                 await self._client.close()
 

@@ -67,7 +67,7 @@ _TRIP = """
     ORDER BY triggered_at DESC LIMIT 1"""
 _DELIST = """
     UPDATE instruments SET status = 'delisted'
-    WHERE exchange = $1 AND symbol = ANY($2::text[]) AND status <> 'delisted'"""
+    WHERE exchange = $1 AND symbol = ANY($2::text[]) AND status <> 'delisted' RETURNING symbol"""
 _OPEN_GAPS = "SELECT * FROM data_gaps WHERE time_to IS NULL AND instance = current_instance()"
 _BALANCE = """
     SELECT cash_balance::text, realized_pnl::text, fees::text, peak_equity::text
@@ -162,10 +162,10 @@ class PostgresFactStore:
         async with self._database.use() as connection:
             await _insert(connection, INSTRUMENTS, list(instruments))
 
-    async def delist(self, exchange: str, symbols: Iterable[str]) -> None:
-        """The venue has ceased to trade these."""
+    async def delist(self, exchange: str, symbols: Iterable[str]) -> list[str]:
+        """The venue doesn't trade these; returns those that it did as far as was known."""
         async with self._database.use() as connection:
-            await connection.execute(_DELIST, exchange, list(symbols))
+            return [row["symbol"] for row in await connection.fetch(_DELIST, exchange, list(symbols))]
 
     async def close(self) -> None:
         """Close the connection, if there is one."""

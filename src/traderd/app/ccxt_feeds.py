@@ -1,18 +1,22 @@
 """The venues that aren't spoken natively, into the pipeline: a feed through ccxt for each."""
 
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from traderd.adapters.ccxt_client import CcxtClient
-from traderd.adapters.ccxt_feed import CcxtFeed
+from traderd.adapters.ccxt_feed import CcxtFeed, Listener
 from traderd.adapters.clock import SystemClock
 from traderd.adapters.telemetry import Telemetry
+from traderd.app.feeds import away_since_ns
 from traderd.config.schema import Venue
 from traderd.core.book import Book
 from traderd.core.market import Instrument
+from traderd.core.tape import Tape
 from traderd.runtime.pipeline import Pipeline
 from traderd.venues.ccxt_seats import CcxtSeat, ccxt_seats
 from traderd.venues.dialect import AnyChannel, Endpoint
+
+Heal = Callable[[str, Callable[[], Mapping[str, Tape]]], None]
 
 
 class CcxtFeeds:
@@ -25,6 +29,8 @@ class CcxtFeeds:
         self.seats: list[CcxtSeat] = ccxt_seats(told, first)
         self.feeds: dict[str, CcxtFeed] = {}
         """Those that run, by venue."""
+        self.heal: Heal = lambda venue, tapes: None
+        """Who is told whose tapes are held against REST, to say what became of their holes."""
 
     @property
     def instruments(self) -> list[Instrument]:
@@ -50,21 +56,22 @@ class CcxtFeeds:
         self,
         seat: CcxtSeat,
         simulated: Endpoint | None,
-        away_since_ns: int,
+        newest: Mapping[str, int],
         pipeline: Pipeline,
         clock: SystemClock,
         telemetry: Telemetry,
-        told: Callable[[list[Instrument]], None],
+        listener: Listener,
     ) -> None:
         """Learn what the venue lists, then listen.
 
-        `away_since_ns`: the newest tick of an earlier run, 0 if there was none. `told` is given the listing.
+        `newest`: of the tick journal's labels, what earlier runs had of them. `listener` is told what the venue lists.
         """
         settings = self._settings[seat.name]
         symbols = [instrument.symbol for instrument in seat.instruments]
         stream = pipeline.stream(seat.name, symbols)
-        if away_since_ns:
-            pipeline.gap_opened(seat.name, "", "", "restart", away_since_ns)
+        away_ns = {channel: away_since_ns(newest, seat.name, channel) for channel in seat.channels} if newest else {}
+        if away_ns:
+            pipeline.gap_opened(seat.name, "", "", "restart", min(away_ns.values()))
         spot_only = not any(":" in symbol for symbol in symbols)
         client = CcxtClient(seat.name, _endpoint(settings, simulated), spot_only)
         telemetry.slower_path(seat.name)
@@ -80,9 +87,12 @@ class CcxtFeeds:
             random.random,
             telemetry,
             settings.tape_check_s,
-            told,
+            listener,
+            away_ns.get("trade", 0),
         )
         self.feeds[seat.name] = feed
+        if "trade" in seat.channels:
+            self.heal(seat.name, lambda: feed.tapes.by_symbol)
         await feed.run()
 
 

@@ -53,7 +53,6 @@ from traderd.config.engine import engine_settings, paper_settings
 from traderd.core.backoff import Backoff
 from traderd.core.engine import Engine
 from traderd.core.gaps import GapLedger
-from traderd.core.market import Instrument
 from traderd.runtime.clocks import watch_clock
 from traderd.runtime.drain import Drain, DrainableJournal
 from traderd.runtime.facts import FactRecords
@@ -227,6 +226,7 @@ class Daemon:
         spawn = partial(self._beside, group, "instruments")
         self._listings = Listings(self._run, self._instruments, *told, spawn)
         self._feeds.described, self._feeds.delisted = self._listings.described, self._listings.delisted
+        self._feeds.unlisted = self._listings.unlisted
         books = Books(self._servers.dsn, timeout_s, config.owner, config.instance)
         self._closing.push_async_callback(books.close)
         self._bookkeeping = Bookkeeping(config, self._run, books, self._clock, self._log)
@@ -244,6 +244,7 @@ class Daemon:
         )  # fmt: skip
         self._closing.push_async_callback(healers.close)
         self._feeds.heal, self._feeds.forsake = healers.admit, healers.dismiss
+        self._ccxt.heal = healers.attend
 
     def _beside(self, group: asyncio.TaskGroup, name: str, work: Coroutine[Any, Any, None]) -> None:
         self._tasks.append(group.create_task(work, name=name))
@@ -283,24 +284,18 @@ class Daemon:
         return await until_there(attempt, self._telemetry.unavailable)
 
     async def _feed_from(self, seat: Seat, group: asyncio.TaskGroup) -> None:
-        """Learn what the venue lists, then stay connected; a venue that lists nothing of ours is left."""
+        """Learn what the venue lists, then stay connected."""
         endpoint = self._servers.endpoint(seat)
         watching = watch_clock(
             seat.dialect, endpoint, self._rest, self._clock, self._pipeline.set_clock_offset, self._telemetry
         )
         self._tasks.append(group.create_task(watching, name=f"clock of {seat.name}"))
-        await self._feeds.run(seat, endpoint, self._journals.ticks.newest, partial(self._listed, seat))
+        await self._feeds.run(seat, endpoint, self._journals.ticks.newest)
 
     async def _hear(self, seat: CcxtSeat) -> None:
         """The same through ccxt."""
-        since_ns, told = max(self._journals.ticks.newest.values(), default=0), self._listings.described
-        simulated = self._servers.simulated
-        await self._ccxt.run(seat, simulated, since_ns, self._pipeline, self._clock, self._telemetry, told)
-
-    def _listed(self, seat: Seat, instruments: list[Instrument]) -> None:
-        """The venue told what it trades of ours."""
-        seat.dialect.bind(instruments)
-        self._listings.described(instruments)
+        newest, simulated = self._journals.ticks.newest, self._servers.simulated
+        await self._ccxt.run(seat, simulated, newest, self._pipeline, self._clock, self._telemetry, self._listings)
 
     async def _beat(self) -> None:
         """Time passes. The watchdog is fed from here, after the pipeline has done its round."""

@@ -15,7 +15,7 @@ from traderd.config.schema import Venue
 from traderd.core.backoff import Backoff
 from traderd.core.market import Instrument
 from traderd.runtime.admission import Admission
-from traderd.runtime.listing import listed, watch_listing
+from traderd.runtime.listing import Ask, asking, listed, watch_listing
 from traderd.runtime.pipeline import Pipeline, Stream
 from traderd.runtime.polling import TellsOpenInterest, poll_open_interest
 from traderd.runtime.surroundings import Surroundings
@@ -80,15 +80,15 @@ class Feeds:
         """Who is told of new figures."""
         self.delisted: Callable[[list[Instrument]], None] = _nobody
         """Who is told of what a venue trades no more."""
+        self.unlisted: Callable[[list[Instrument]], None] = _nobody
+        """Who is told of what a venue doesn't trade at the start."""
         self.venues: dict[str, VenueSessions] = {}
         """Those that are connected to, by seat."""
 
-    async def run(
-        self, seat: Seat, endpoint: Endpoint, newest: Mapping[str, int], told: Callable[[list[Instrument]], None]
-    ) -> None:
-        """Learn what the venue lists, then stay connected; a venue that lists nothing of ours is left.
+    async def run(self, seat: Seat, endpoint: Endpoint, newest: Mapping[str, int]) -> None:
+        """Learn what the venue lists, then stay connected; what it doesn't list is looked for again.
 
-        `newest`: of the tick journal's labels, what earlier runs had of them. `told` is given the listing.
+        `newest`: of the tick journal's labels, what earlier runs had of them.
         """
         symbols = [instrument.symbol for instrument in seat.instruments]
         stream = self._pipeline.stream(seat.exchange, symbols)
@@ -98,15 +98,15 @@ class Feeds:
                 for instrument in seat.instruments:
                     if seat.dialect.offers(instrument, channel):
                         self._pipeline.gap_opened(seat.exchange, instrument.symbol, channel, "restart", since_ns)
-        backoff = Backoff(0.25, 30.0, 60.0)
-        instruments = await listed(
-            seat.dialect, endpoint, seat.instruments, self._rest, backoff, random.random, self._telemetry
-        )
-        told(instruments)
-        for symbol in set(symbols).difference(instrument.symbol for instrument in instruments):
-            self._pipeline.delisted(seat.exchange, symbol)
-        if not instruments:
-            return
+        ask, backoff = asking(seat.dialect, endpoint, seat.instruments, self._rest), Backoff(0.25, 30.0, 60.0)
+        instruments = await listed(seat.exchange, ask, seat.instruments, backoff, random.random, self._telemetry)
+        seat.dialect.bind(instruments)
+        self.described(instruments)
+        there = {instrument.index for instrument in instruments}
+        missing = [instrument for instrument in seat.instruments if instrument.index not in there]
+        for instrument in missing:
+            self._pipeline.delisted(seat.exchange, instrument.symbol)
+        self.unlisted(missing)
         admission = self._admissions.setdefault(seat.exchange, Admission(seat.dialect.limits, self._clock))
         tape, uniform = self._recordings.tape(seat), random.random
         world = Surroundings(PicowsConnector(), self._rest, self._clock, uniform, self._telemetry, admission, tape)
@@ -127,17 +127,16 @@ class Feeds:
         self.venues[seat.name] = sessions
         async with asyncio.TaskGroup() as group:
             group.create_task(sessions.run())
-            group.create_task(self._watch_listing(seat, endpoint, instruments, sessions))
+            group.create_task(self._watch_listing(seat, endpoint, ask, sessions))
             if "open_interest" in seat.channels and isinstance(seat.dialect, TellsOpenInterest):
-                group.create_task(self._poll(seat.dialect, endpoint, instruments, admission))
+                group.create_task(self._poll(seat.dialect, endpoint, sessions, admission))
 
-    async def _watch_listing(
-        self, seat: Seat, endpoint: Endpoint, instruments: list[Instrument], sessions: VenueSessions
-    ) -> None:
+    async def _watch_listing(self, seat: Seat, endpoint: Endpoint, ask: Ask, sessions: VenueSessions) -> None:
         def listed(news: list[Instrument]) -> None:
             for instrument in news:
                 self._pipeline.listed(seat.exchange, instrument.symbol)
             sessions.revive(news)
+            seat.dialect.bind(sessions.known)
             self._heal(seat, endpoint, news, sessions.stream)
             self.described(news)
 
@@ -148,23 +147,22 @@ class Feeds:
                 self.forsake(seat.exchange, instrument.symbol)
             self.delisted(gone)
 
-        await watch_listing(seat.dialect, endpoint, instruments, self._rest, listed, delisted, self._telemetry)
+        known = sessions.known
+        await watch_listing(seat.exchange, ask, seat.instruments, known, listed, delisted, self._telemetry)
 
     def _heal(self, seat: Seat, endpoint: Endpoint, instruments: Sequence[Instrument], stream: Stream) -> None:
         self.heal(seat.dialect, endpoint, instruments, stream, self._admissions[seat.exchange])
 
     async def _poll(
-        self, dialect: TellsOpenInterest, endpoint: Endpoint, instruments: list[Instrument], admission: Admission
+        self, dialect: TellsOpenInterest, endpoint: Endpoint, sessions: VenueSessions, admission: Admission
     ) -> None:
-        sink = self._pipeline.on_derivative
-        await poll_open_interest(
-            dialect, endpoint, instruments, self._rest, self._clock, admission, sink, self._telemetry
-        )
+        sink, wanted = self._pipeline.on_derivative, lambda: sessions.wanted
+        await poll_open_interest(dialect, endpoint, wanted, self._rest, self._clock, admission, sink, self._telemetry)
 
     @property
     def live(self) -> dict[str, bool]:
-        """Whether all of its connections are up, by seat."""
-        return {name: sessions.live for name, sessions in self.venues.items()}
+        """Whether all of its connections are up, by seat; a venue that lists nothing of ours isn't connected to."""
+        return {name: sessions.live for name, sessions in self.venues.items() if sessions.known}
 
     async def report(self) -> None:
         """Until cancelled: tell how the links are."""

@@ -1,7 +1,7 @@
 """Who heals the gaps of each venue: put together here for the daemon."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, cast
 
 from traderd.adapters.clock import SystemClock
@@ -9,10 +9,12 @@ from traderd.adapters.gap_store import GapStore
 from traderd.adapters.rest import HttpRest
 from traderd.adapters.telemetry import Telemetry
 from traderd.core.market import Instrument
+from traderd.core.tape import Tape
 from traderd.runtime.admission import Admission
 from traderd.runtime.drain import Drain
 from traderd.runtime.healing import Healing
 from traderd.runtime.pipeline import Pipeline, Stream
+from traderd.runtime.tape_healing import TapeHealing
 from traderd.runtime.wards import Patience, Ward
 from traderd.venues.dialect import Dialect, Endpoint, History
 
@@ -62,6 +64,20 @@ class Healers:
         history = cast(History, dialect)  # every dialect has both halves; the protocols are apart
         healing.admit(Ward(instrument, history, endpoint, stream) for instrument in instruments)
 
+    def attend(self, exchange: str, tapes: Callable[[], Mapping[str, Tape]]) -> None:
+        """Say what became of the holes of a venue whose tapes are held against REST."""
+        healing = TapeHealing(
+            exchange,
+            self._timeframes,
+            tapes,
+            self._pipeline,
+            self._records,
+            self._clock,
+            self._stored,
+            self._telemetry,
+        )
+        self._spawn(self._run(healing))
+
     def dismiss(self, exchange: str, symbol: str) -> None:
         """The venue trades it no more: what is missing of it isn't asked for any longer."""
         if healing := self._healings.get(exchange):
@@ -85,7 +101,7 @@ class Healers:
             Patience(),
         )
 
-    async def _run(self, healing: Healing) -> None:
+    async def _run(self, healing: Healing | TapeHealing) -> None:
         """Sessions are up before the schema is: until then there is no ledger to ask."""
         await self._migrated.wait()
         await healing.run()

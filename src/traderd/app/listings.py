@@ -27,7 +27,7 @@ class Listings:
         clock: Clock,
         telemetry: Telemetry,
         migrated: asyncio.Event,
-        spawn: Callable[[Coroutine[Any, Any, None]], None],
+        spawn: Callable[[Coroutine[Any, Any, Any]], None],
     ) -> None:
         """`instruments` is brought up to date in place."""
         self._run = run
@@ -52,18 +52,30 @@ class Listings:
     def delisted(self, instruments: Sequence[Instrument]) -> None:
         """A venue trades these no more."""
         for instrument in instruments:
-            self._alerts += 1
-            message = f"{instrument.exchange} trades {instrument.symbol} no more"
-            key, now_ns = f"{self._run}-l{self._alerts}", self._clock.time_ns()
-            where = (instrument.exchange, instrument.symbol)
-            self._pipeline.record(Alert(key, now_ns, "delisted", "warning", "Delisted", message, *where, "system"))
+            self._alert(instrument)
             self._spawn(self._delist(instrument))
+
+    def unlisted(self, instruments: Sequence[Instrument]) -> None:
+        """A venue doesn't trade these at the start: what it traded in an earlier run is told as delisted, once."""
+        for instrument in instruments:
+            self._spawn(self._delist_if_known(instrument))
+
+    def _alert(self, instrument: Instrument) -> None:
+        self._alerts += 1
+        message = f"{instrument.exchange} trades {instrument.symbol} no more"
+        key, now_ns = f"{self._run}-l{self._alerts}", self._clock.time_ns()
+        where = (instrument.exchange, instrument.symbol)
+        self._pipeline.record(Alert(key, now_ns, "delisted", "warning", "Delisted", message, *where, "system"))
 
     async def _save(self, instruments: list[Instrument]) -> None:
         await self._migrated.wait()
         await until_there(lambda: self._facts.save_instruments(instruments), self._telemetry.unavailable)
 
-    async def _delist(self, instrument: Instrument) -> None:
+    async def _delist_if_known(self, instrument: Instrument) -> None:
+        if await self._delist(instrument):
+            self._alert(instrument)
+
+    async def _delist(self, instrument: Instrument) -> list[str]:
         await self._migrated.wait()
         where = (instrument.exchange, [instrument.symbol])
-        await until_there(lambda: self._facts.delist(*where), self._telemetry.unavailable)
+        return await until_there(lambda: self._facts.delist(*where), self._telemetry.unavailable)

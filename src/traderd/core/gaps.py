@@ -35,7 +35,7 @@ class GapLedger:
         self._open: dict[tuple[str, str, str, str], Gap] = {}
         self._still = (0, -_STILL_NS)
         self._earlier: list[Gap] = []
-        self._delisted: set[tuple[str, str]] = set()
+        self._delisted: dict[tuple[str, str], int] = {}  # since when
         self._healed_ns: dict[str, int] = {}
         self._whole_ns: dict[tuple[str, str, str], int] = {}
         self._standing: dict[tuple[str, str], dict[str, Gap]] = {}  # what is open, by venue and symbol
@@ -95,17 +95,22 @@ class GapLedger:
         return ended + self._end_earlier()
 
     def inherit(self, gaps: Iterable[Gap]) -> list[Gap]:
-        """Gaps that the database holds as open: those of earlier runs are over as soon as data flows, maybe already."""
+        """Gaps that the database holds as open: those of earlier runs are over as soon as data flows, maybe already.
+
+        Those of what is known by now to be traded no more are over for good.
+        """
         own = f"{self._run}-g"
         earlier = [gap for gap in gaps if not gap.gap_id.startswith(own)]
         self._earlier += earlier
         for gap in earlier:
             self._stand(gap)
-        return self._end_earlier()
+        gone = {(gap.exchange, gap.symbol) for gap in earlier} & self._delisted.keys()
+        ended = [gap for at in sorted(gone) for gap in self.delisted(*at, self._delisted[at])]
+        return ended + self._end_earlier()
 
     def delisted(self, exchange: str, symbol: str, now_ns: int) -> list[Gap]:
         """The venue trades it no more: nothing of it is missing from here on, and what was can't be had."""
-        self._delisted.add((exchange, symbol))
+        self._delisted.setdefault((exchange, symbol), now_ns)
         over = [gap for gap in self._earlier if (gap.exchange, gap.symbol) == (exchange, symbol)]
         self._earlier = [gap for gap in self._earlier if gap not in over]
         ended = [self.closed(*key, now_ns) for key in list(self._open) if key[:2] == (exchange, symbol)]
@@ -114,7 +119,7 @@ class GapLedger:
 
     def listed(self, exchange: str, symbol: str) -> None:
         """The venue trades it, perhaps again."""
-        self._delisted.discard((exchange, symbol))
+        self._delisted.pop((exchange, symbol), None)
 
     def open_gaps(self) -> list[Gap]:
         """Those that are open now."""

@@ -30,14 +30,17 @@ class Finding(Struct, frozen=True):
 class Tape:
     """One instrument's."""
 
-    def __init__(self) -> None:
+    def __init__(self, from_ns: int = 0) -> None:
+        """`from_ns`: since when there may be trades; 0: since the first that comes."""
         self._known: OrderedDict[str, int] = OrderedDict()
-        self.checked_ns = 0
-        """Up to where the tape has been compared; it begins with the first trade that came."""
+        self.checked_ns = from_ns
+        """Up to where the tape has been compared."""
+        self.since_ns = from_ns
+        """From where on it has been, or will be, without a break."""
         self.heard = 0
         """How many trades came."""
-        self.given_up = False
-        """Nobody can hold it against anything."""
+        self.given_up = ""
+        """Why nobody can hold it against anything."""
 
     def add(self, trade: Trade) -> bool:
         """Whether the trade is new."""
@@ -47,6 +50,7 @@ class Tape:
         if len(self._known) > _REMEMBERED_MAX:
             self._known.popitem(last=False)
         self.checked_ns = self.checked_ns or trade.time_venue_ns
+        self.since_ns = self.since_ns or trade.time_venue_ns
         self.heard += 1
         return True
 
@@ -61,8 +65,18 @@ class Tape:
             return Finding([], "incomparable", from_ns, upto_ns)
         self.checked_ns = upto_ns
         missing = [trade for trade in within if trade.trade_id not in self._known]
-        reaches = not ordered or ordered[0].time_venue_ns <= from_ns
-        return Finding(missing, "whole" if reaches else "out_of_reach", from_ns, upto_ns)
+        if not ordered or ordered[0].time_venue_ns <= from_ns:
+            return Finding(missing, "whole", from_ns, upto_ns)
+        self.since_ns = ordered[0].time_venue_ns
+        return Finding(missing, "out_of_reach", from_ns, upto_ns)
+
+    def why_not(self, from_ns: int, to_ns: int) -> str | None:
+        """Why nobody knows what is missing of this time; "" where it has been compared, None where it will be."""
+        if self.given_up:
+            return self.given_up
+        if self.since_ns and from_ns < self.since_ns:
+            return "REST doesn't reach back so far"
+        return "" if self.since_ns and to_ns <= self.checked_ns else None
 
     def _numbered_otherwise(self, ordered: Sequence[Trade]) -> bool:
         """Whether the tape has trades of the page's time, and yet none of them is on the page."""

@@ -15,11 +15,11 @@ from msgspec.structs import replace
 
 from traderd.core.backoff import Backoff
 from traderd.core.budget import Budget
-from traderd.core.candles import timeframe_ns
 from traderd.core.errors import BadFrameError, JournalError, StoreUnavailableError, VenueRefusalError
 from traderd.core.facts import Gap, Unfetched
 from traderd.core.gaps import healed
 from traderd.runtime.candle_healing import CandleHealing
+from traderd.runtime.hurt_bars import HurtBars
 from traderd.runtime.pipeline import Pipeline
 from traderd.runtime.ports import Clock, GapRecords, Rest
 from traderd.runtime.wards import (
@@ -39,10 +39,6 @@ _REST_TIMEOUT_S = 10.0
 _S = 1_000_000_000
 _TRANSIT_NS = _S
 """A trade may have been made so long before it, or the hole, was noticed here."""
-_BAR_GRACE_NS = 3 * _S
-"""So long after its end the engine has written a bar."""
-_DERIVED_NS = 3_600 * _S
-"""How much of a long hole's time one statement makes anew."""
 _CANNOT = (ConnectionError, BadFrameError, JournalError, StoreUnavailableError)
 
 
@@ -58,16 +54,6 @@ class _Wound(Struct):
     """By symbol: what was fetched, as far as the venue served it."""
     failures: list[str] = []
     unfetched: list[Unfetched] = []
-
-
-class _Bars(Struct, frozen=True):
-    """Stored bars that are to be made anew, once they have ended."""
-
-    gap: Gap
-    symbol: str
-    timeframe: str
-    from_ns: int
-    to_ns: int
 
 
 class Healing:
@@ -102,7 +88,7 @@ class Healing:
         self._budget = Budget(patience.asks_per_s, patience.asks_burst)
         self._wounds: dict[str, _Wound] = {}
         self._over: set[str] = set()  # done, though the database may show them as closed a moment longer
-        self._bars: set[_Bars] = set()
+        self._bars = HurtBars(timeframes, records, clock)
         self._candles = CandleHealing(
             exchange, self._timeframes, pipeline, records, self._wards, self._ask, clock, stored, observer, patience
         )
@@ -140,7 +126,7 @@ class Healing:
         while gaps:
             if await self._heal(gaps.pop(0)):
                 gaps = await self._unhealed()  # that took its time: a newer one goes first
-        await self._derive()
+        await self._bars.derive(self._stored)
 
     async def _unhealed(self) -> list[Gap]:
         """Those whose turn it is, the newest first."""
@@ -250,28 +236,7 @@ class Healing:
         self._over.add(gap.gap_id)
         del self._wounds[gap.gap_id]
         for symbol, hole in wound.holes.items():
-            self._bars |= self._hurt_bars(ended, symbol, hole)
+            from_ns, to_ns = min(hole.from_ns, gap.from_ns - _TRANSIT_NS), max(hole.to_ns, gap.to_ns)
+            self._bars.add(ended, symbol, from_ns, to_ns)
         if unfetched:
             await self._stored()  # where its candles are looked for
-
-    def _hurt_bars(self, gap: Gap, symbol: str, hole: Hole) -> set[_Bars]:
-        """The bars that lie in the hole, in parts."""
-        first, last = min(hole.from_ns, gap.from_ns - _TRANSIT_NS), max(hole.to_ns, gap.to_ns)
-        bars = set()
-        for timeframe in self._timeframes:
-            length = timeframe_ns(timeframe)
-            step = -(-_DERIVED_NS // length) * length
-            end = last - last % length + length
-            for start in range(first - first % length, end, step):
-                bars.add(_Bars(gap, symbol, timeframe, start, min(start + step, end)))
-        return bars
-
-    async def _derive(self) -> None:
-        """Make the bars anew that have ended by now."""
-        ended = self._clock.time_ns() - _BAR_GRACE_NS
-        due = sorted((bars for bars in self._bars if bars.to_ns <= ended), key=lambda bars: -bars.to_ns)
-        if due:
-            await self._stored()
-        for bars in due:
-            await self._records.derive(bars.gap, bars.symbol, bars.timeframe, bars.from_ns, bars.to_ns)
-            self._bars.discard(bars)

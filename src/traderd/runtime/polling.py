@@ -1,7 +1,7 @@
 """What a venue tells by REST alone: open interest, asked for each contract once in an interval.
 
 The requests are spread over the interval, and wait for the venue's budget as all others do. A venue that doesn't answer
-is told, and asked again in the next round. Ends only by being cancelled.
+is told, and asked again in the next round; what it trades no more isn't asked for. Ends only by being cancelled.
 """
 
 import asyncio
@@ -49,7 +49,7 @@ class PollObserver(Protocol):
 async def poll_open_interest(
     dialect: TellsOpenInterest,
     endpoint: Endpoint,
-    instruments: Sequence[Instrument],
+    wanted: Callable[[], Sequence[Instrument]],
     rest: Rest,
     clock: Clock,
     leave: Leave,
@@ -57,8 +57,11 @@ async def poll_open_interest(
     observer: PollObserver,
     interval_s: float = INTERVAL_S,
 ) -> None:
-    """For ever: one answer for each contract and interval into the sink."""
+    """For ever: one answer for each contract and interval into the sink; `wanted` are those traded now."""
     while True:
+        instruments = wanted()
+        if not instruments:
+            await asyncio.sleep(interval_s)
         for instrument in instruments:
             await leave.ask()
             try:

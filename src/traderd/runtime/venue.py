@@ -1,6 +1,6 @@
 """One market of one venue: its streams spread over as many sessions as it takes, under one budget.
 
-Refuses to be called live while one of them is away.
+What the venue begins to trade later gets sessions of its own. Refuses to be called live while one of them is away.
 """
 
 import asyncio
@@ -47,42 +47,73 @@ class VenueSessions:
         streams_per_connection_max: int = 0,
         connection_age_max_s: float = 0.0,
     ) -> None:
-        """`name` is the seat's; 0 leaves a limit to the venue."""
+        """`name` is the seat's, `instruments` what its venue lists; 0 leaves a limit to the venue."""
         self.name = name
         self.stream = stream
-        dialect = speak()
-        self.sessions = [
-            Session(
-                f"ws{number}",
-                speak,
-                endpoint,
-                Streams(shard.instruments, shard.channels, dialect.offers),
-                stream,
-                pipeline,
-                Backoff(_BASE_S, _CAP_S, _HEALTHY_AFTER_S),
-                world,
-                connection_age_max_s,
-            )
-            for number, shard in enumerate(shards(dialect, instruments, channels, streams_per_connection_max), 1)
-        ]
+        self._speak = speak
+        self._endpoint = endpoint
+        self._channels = channels
+        self._pipeline = pipeline
+        self._world = world
+        self._streams_max = streams_per_connection_max
+        self._age_max_s = connection_age_max_s
+        self._known: dict[int, Instrument] = {}
+        self._retired: set[int] = set()
+        self._group: asyncio.TaskGroup | None = None
+        self.sessions: list[Session] = []
+        self._add(instruments)
 
     async def run(self) -> None:
         """Until cancelled, or until a mistake of ours in one of them ends all."""
-        async with asyncio.TaskGroup() as group:
+        async with asyncio.TaskGroup() as self._group:
             for session in self.sessions:
-                group.create_task(session.run())
+                self._group.create_task(session.run())
+            await asyncio.Event().wait()
 
     def retire(self, instruments: Sequence[Instrument]) -> None:
         """The venue trades these no more: nobody asks for them."""
+        self._retired.update(instrument.index for instrument in instruments)
         for instrument in instruments:
             for session in self.sessions:
                 session.retire(instrument)
 
     def revive(self, instruments: Sequence[Instrument]) -> None:
-        """The venue trades these; those that it ceased to trade are asked for again."""
+        """The venue trades these; what it hadn't traded so far, or had ceased to trade, is asked for."""
+        self._retired.difference_update(instrument.index for instrument in instruments)
         for instrument in instruments:
             for session in self.sessions:
                 session.revive(instrument)
+        self._add(instruments)
+
+    @property
+    def known(self) -> list[Instrument]:
+        """What the venue lists, or has listed in this run, with the figures that it told last."""
+        return list(self._known.values())
+
+    @property
+    def wanted(self) -> list[Instrument]:
+        """What it trades now."""
+        return [instrument for instrument in self.known if instrument.index not in self._retired]
+
+    def _add(self, instruments: Sequence[Instrument]) -> None:
+        new = [instrument for instrument in instruments if instrument.index not in self._known]
+        self._known |= {instrument.index: instrument for instrument in instruments}
+        dialect = self._speak()
+        for shard in shards(dialect, new, self._channels, self._streams_max):
+            session = Session(
+                f"ws{len(self.sessions) + 1}",
+                self._speak,
+                self._endpoint,
+                Streams(shard.instruments, shard.channels, dialect.offers),
+                self.stream,
+                self._pipeline,
+                Backoff(_BASE_S, _CAP_S, _HEALTHY_AFTER_S),
+                self._world,
+                self._age_max_s,
+            )
+            self.sessions.append(session)
+            if self._group is not None:
+                self._group.create_task(session.run())
 
     @property
     def live(self) -> bool:

@@ -44,7 +44,7 @@ from traderd.venues.binance_frames import (
     decode_tagged,
     why_unreadable,
 )
-from traderd.venues.bindings import Bindings
+from traderd.venues.bindings import Bound
 from traderd.venues.dialect import AnyChannel, Limits
 from traderd.venues.numbers import check_levels
 from traderd.venues.told import candle_of, has_empty_side, liquidation_of, price_of, quote_of, rate_of, trade_of
@@ -55,6 +55,8 @@ TIMEFRAMES = {
 }
 """Candles' lengths in milliseconds. The futures have none of a second."""
 _DEPTH = b"depth"
+_PARTIAL = (5, 10, 20)
+"""How many levels a side a partial book may have."""
 _UNANSWERED_MAX = 1_000
 _HEARTBEAT_ID = 0
 STREAMS_PER_FRAME = 80
@@ -63,7 +65,7 @@ HEARTBEAT_FRAME = '{"method":"GET_PROPERTY","params":["combined"],"id":0}'
 """The shortest question that is answered over the same link as the data."""
 
 
-class BinanceStreams:
+class BinanceStreams(Bound):
     """The websocket half of a dialect."""
 
     exchange = "binance"
@@ -74,7 +76,7 @@ class BinanceStreams:
         self, make: Callable[[str, int], Instrument], rule: BookRule, streams: Mapping[AnyChannel, str]
     ) -> None:
         """`make` builds an instrument from a symbol alone; `streams` has the stream's name of each channel."""
-        self._bound = Bindings(make)
+        super().__init__(make)
         self._rule = rule
         self._streams = streams
         self._numbers = count(_HEARTBEAT_ID + 1)
@@ -83,16 +85,8 @@ class BinanceStreams:
 
     def bind(self, instruments: Sequence[Instrument]) -> None:
         """See Dialect. Which of several streams of one thing was read is forgotten."""
-        self._bound.bind(instruments)
+        super().bind(instruments)
         self._forget()
-
-    def discover(self) -> None:
-        """See Dialect."""
-        self._bound.discovering = True
-
-    def instrument(self, venue_symbol: str) -> Instrument:
-        """See Dialect."""
-        return self._bound[venue_symbol]
 
     def offers(self, instrument: Instrument, channel: AnyChannel) -> bool:
         """See Dialect. What is delivered at its date pays no funding."""
@@ -143,6 +137,7 @@ class BinanceStreams:
     def _forget(self) -> None:
         self._book_streams: dict[str, bytes] = {}
         self._trade_forms: dict[str, type] = {}
+        self._changing: set[str] = set()
 
     def _stream(self, instrument: Instrument, channel: AnyChannel) -> str:
         return f"{instrument.venue_symbol.lower()}@{self._streams[channel]}"
@@ -266,7 +261,10 @@ class BinanceStreams:
         if shape.event == "serverShutdown":
             return ()  # the cut that follows speaks for itself
         if shape.event not in (None, "bookTicker"):
-            return self._tagged(decode_bare_tagged(frame), received_ns)
+            told = decode_bare_tagged(frame)
+            if isinstance(told, Depth) and self._is_partial(told):
+                raise BadFrameError("unknown_channel")
+            return self._tagged(told, received_ns)
         if shape.update_id is not None:
             return self._quote(decode_bare_book_ticker(frame), received_ns)
         if shape.error is not None or shape.code is not None:
@@ -274,6 +272,20 @@ class BinanceStreams:
         if shape.request_id is not None:
             return self._answered(shape, True, "")
         raise BadFrameError("unknown_channel")
+
+    def _is_partial(self, depth: Depth) -> bool:
+        """Whether it is a whole small book (`depth20`), which the futures tell with the very fields of a change.
+
+        Without its stream's name only its shape tells: as many levels on both sides, and none that is gone. A change
+        may look so by chance; a stream that ever looked otherwise has changes.
+        """
+        symbol, bids, asks = depth.symbol, depth.bids, depth.asks
+        if symbol in self._changing or self._rule.numbering != "links":
+            return False
+        if len(bids) == len(asks) in _PARTIAL and all(size.strip("0.") for _, size in (*bids, *asks)):
+            return True
+        self._changing.add(symbol)
+        return False
 
     def _answered(self, shape: Shape, accepted: bool, reason: str) -> Sequence[VenueEvent]:
         """One acknowledgement for each stream that the frame asked for; one without a name for a frame of others'."""

@@ -34,3 +34,23 @@ class Bindings(dict[str, Instrument]):
         instrument = self._make(venue_symbol, len(self))
         self[venue_symbol] = instrument
         return instrument
+
+
+class Bound:
+    """The part of a Dialect that all venues have alike: which instruments its frames may name."""
+
+    def __init__(self, make: Callable[[str, int], Instrument]) -> None:
+        """See Bindings."""
+        self._bound = Bindings(make)
+
+    def bind(self, instruments: Sequence[Instrument]) -> None:
+        """See Dialect."""
+        self._bound.bind(instruments)
+
+    def discover(self) -> None:
+        """See Dialect."""
+        self._bound.discovering = True
+
+    def instrument(self, venue_symbol: str) -> Instrument:
+        """See Dialect."""
+        return self._bound[venue_symbol]

@@ -33,7 +33,7 @@ from traderd.core.market import (
     VenueCandle,
     VenueEvent,
 )
-from traderd.venues.bindings import Bindings
+from traderd.venues.bindings import Bound
 from traderd.venues.bybit_frames import (
     DECODERS,
     GUESSES,
@@ -94,7 +94,7 @@ class _Contract(Struct):
     """Open interest is told in contracts too, not only in long and short positions together."""
 
 
-class Bybit(BybitRest):
+class Bybit(Bound, BybitRest):
     """The dialect of one market of Bybit."""
 
     exchange = "bybit"
@@ -117,7 +117,7 @@ class Bybit(BybitRest):
         )
         """"Args limits": 21,000 characters a connection, of which the longest topic takes 40; ten topics a frame of
         spot. 500 connections in five minutes. A rate of frames isn't told: it is ours."""
-        self._bound = Bindings(partial(instrument_of, market))
+        super().__init__(partial(instrument_of, market))
         self._depth = next((each for each in _DEPTHS if each >= book_depth), _DEPTHS[-1])
         self._requests = Requests()
         self._forget()
@@ -168,16 +168,8 @@ class Bybit(BybitRest):
 
     def bind(self, instruments: Sequence[Instrument]) -> None:
         """See Dialect. What was told about any instrument is forgotten."""
-        self._bound.bind(instruments)
+        super().bind(instruments)
         self._forget()
-
-    def discover(self) -> None:
-        """See Dialect."""
-        self._bound.discovering = True
-
-    def instrument(self, venue_symbol: str) -> Instrument:
-        """See Dialect."""
-        return self._bound[venue_symbol]
 
     def decode(self, frame: bytes, received_ns: int) -> Sequence[VenueEvent]:
         """See Dialect. A frame begins with its topic, whose first letter tells its form."""

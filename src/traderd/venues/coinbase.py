@@ -34,7 +34,7 @@ from traderd.core.market import (
     VenueCandle,
     VenueEvent,
 )
-from traderd.venues.bindings import Bindings
+from traderd.venues.bindings import Bound
 from traderd.venues.coinbase_rest import (
     UNREADABLE,
     BarTold,
@@ -155,7 +155,7 @@ _STREAMS_PER_CONNECTION = 16
 """Of level2; 32 are refused with `too many L2 streams requested in a single session` (JKorf/Coinbase.Net, issue 19)."""
 
 
-class Coinbase(CoinbaseRest):
+class Coinbase(Bound, CoinbaseRest):
     """The dialect of Coinbase Advanced Trade."""
 
     exchange = "coinbase"
@@ -178,7 +178,7 @@ class Coinbase(CoinbaseRest):
     trades_numbered = False
 
     def __init__(self) -> None:
-        self._bound = Bindings(_instrument_of)
+        super().__init__(_instrument_of)
         self._clock = Rfc3339()
 
     def symbol_to_venue(self, symbol: str) -> str:
@@ -216,18 +216,10 @@ class Coinbase(CoinbaseRest):
 
     def bind(self, instruments: Sequence[Instrument]) -> None:
         """See Dialect. Frames of a market that is quoted in USDC are named by the one in USD that it is an alias of."""
-        self._bound.bind(instruments)
+        super().bind(instruments)
         for instrument in instruments:
             if instrument.venue_symbol.endswith("-USDC"):
                 self._bound.setdefault(instrument.venue_symbol[:-1], instrument)
-
-    def discover(self) -> None:
-        """See Dialect."""
-        self._bound.discovering = True
-
-    def instrument(self, venue_symbol: str) -> Instrument:
-        """See Dialect."""
-        return self._bound[venue_symbol]
 
     def decode(self, frame: bytes, received_ns: int) -> Sequence[VenueEvent]:
         """See Dialect. The frame's number comes first."""

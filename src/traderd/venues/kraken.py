@@ -30,7 +30,7 @@ from traderd.core.market import (
     VenueCandle,
     VenueEvent,
 )
-from traderd.venues.bindings import Bindings
+from traderd.venues.bindings import Bound
 from traderd.venues.dialect import AnyChannel, Endpoint, Heartbeating, Limits
 from traderd.venues.kraken_rest import MINUTES, UNREADABLE, KrakenRest
 from traderd.venues.numbers import Rfc3339, check_levels, is_quote, without_exponent
@@ -140,7 +140,7 @@ _SIDES: dict[str, Side] = {"buy": "buy", "sell": "sell"}
 """The taker's, as the venue defines it."""
 
 
-class Kraken(KrakenRest):
+class Kraken(Bound, KrakenRest):
     """The dialect of Kraken."""
 
     exchange = "kraken"
@@ -161,7 +161,7 @@ class Kraken(KrakenRest):
     trades_numbered = True
 
     def __init__(self, book_depth: int) -> None:
-        self._bound = Bindings(_instrument_of)
+        super().__init__(_instrument_of)
         self._book_depth = book_depth
         self._depths: dict[str, int] = {}
         self._clock = Rfc3339()
@@ -196,18 +196,6 @@ class Kraken(KrakenRest):
         """Unsubscribe and subscribe: the venue answers the second with a snapshot."""
         symbols = [instrument.venue_symbol]
         return [self._request(method, channel, symbols) for method in ("unsubscribe", "subscribe")]
-
-    def bind(self, instruments: Sequence[Instrument]) -> None:
-        """See Dialect."""
-        self._bound.bind(instruments)
-
-    def discover(self) -> None:
-        """See Dialect."""
-        self._bound.discovering = True
-
-    def instrument(self, venue_symbol: str) -> Instrument:
-        """See Dialect."""
-        return self._bound[venue_symbol]
 
     def decode(self, frame: bytes, received_ns: int) -> Sequence[VenueEvent]:
         """See Dialect."""

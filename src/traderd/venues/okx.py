@@ -36,7 +36,7 @@ from traderd.core.market import (
     OpenInterest,
     VenueEvent,
 )
-from traderd.venues.bindings import Bindings
+from traderd.venues.bindings import Bound
 from traderd.venues.dialect import AnyChannel, Endpoint, Heartbeating, Limits
 from traderd.venues.okx_events import (
     LINKED_SNAPSHOT,
@@ -101,7 +101,7 @@ _named = re.compile(r"channel:([a-zA-Z0-9-]+),(?:instId|instType):([A-Za-z0-9_-]
 """What a refusal is about is told in its text only."""
 
 
-class Okx(OkxRest):
+class Okx(Bound, OkxRest):
     """The dialect of OKX."""
 
     exchange = "okx"
@@ -126,7 +126,7 @@ class Okx(OkxRest):
         """`market` is what the instruments are meant to be of; the frames of all markets are understood."""
         self.market = market
         self.channels = _SPOT if market == "spot" else frozenset(_CHANNELS)
-        self._bound = Bindings(self._discovered)
+        super().__init__(self._discovered)
         self._by_index: dict[str, list[Instrument]] = {}
         self._numbers = count(1)
         self._forget()
@@ -182,19 +182,11 @@ class Okx(OkxRest):
 
     def bind(self, instruments: Sequence[Instrument]) -> None:
         """See Dialect."""
-        self._bound.bind(instruments)
+        super().bind(instruments)
         self._forget()
         self._by_index.clear()
         for instrument in instruments:
             self._note(instrument)
-
-    def discover(self) -> None:
-        """See Dialect."""
-        self._bound.discovering = True
-
-    def instrument(self, venue_symbol: str) -> Instrument:
-        """See Dialect."""
-        return self._bound[venue_symbol]
 
     def decode(self, frame: bytes, received_ns: int) -> Sequence[VenueEvent]:
         """See Dialect. The channel is found before the frame is decoded, so that it is decoded once."""
