@@ -521,6 +521,17 @@ async def test_a_filled_order_leaves_its_facts_in_the_order_of_the_events(tmp_pa
     assert rig.journalled_facts() == rig.observer.facts
 
 
+def test_an_exchange_that_answers_at_once_is_heard_behind_what_it_answers(tmp_path: Path) -> None:
+    """The order is on its way before anybody is told of it; all the same it is told as pending first, then as open."""
+    rig = Rig(tmp_path, "LONG").resume()
+    rig.pipeline.send = rig.exchange.send
+    for _ in range(2):
+        rig.second()
+    told = [fact.status for fact in rig.observer.facts if isinstance(fact, Order)]
+    assert told[:2] == ["pending", "open"]
+    assert rig.journalled_facts() == rig.observer.facts == rig.feed.fed
+
+
 def test_a_beat_journals_what_gathered_and_a_full_batch_does_not_wait_for_it(tmp_path: Path) -> None:
     """At most `flush_rows_max` rows are ever in memory, and none once a beat is through."""
     rig = Rig(tmp_path, flush_rows_max=3)

@@ -7,6 +7,7 @@ bring the journals to the database. An order's intent is on the disk before the 
 Always true: received = pending + journalled + stored + quarantined + lost, of every venue and channel.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
 from msgspec import Struct
@@ -131,6 +132,7 @@ class Pipeline:
         self.beaten_ns = 0
         """When the last beat was through."""
         self._facts: list[bytes] = []
+        self._untold: deque[Fact] = deque()
         self._derivatives = DerivativeBoard()
 
     def stream(self, exchange: str, symbols: Sequence[str]) -> Stream:
@@ -181,11 +183,12 @@ class Pipeline:
                 facts.append(effect)
             else:
                 orders.append(effect)
+        self._untold += facts
         if orders and self.flush_facts():
             for approved in orders:
                 self.send(approved)
-        for fact in facts:
-            self._tell(fact)
+        while self._untold:  # an exchange that answers at once has brought more, and told all
+            self._tell(self._untold.popleft())
 
     def record(self, fact: Fact) -> None:
         """Keep one fact, and tell the outside."""
