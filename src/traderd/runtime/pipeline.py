@@ -8,7 +8,7 @@ Always true: received = pending + journalled + stored + quarantined + lost, of e
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from msgspec import Struct
 
@@ -52,6 +52,10 @@ class Stream:
         self.trades: list[Trade] = []
         self.bad: list[Reject] = []
         self.bad_bytes = 0
+        self.flushing: Iterable[None] = ()
+        """What is left to do of a flush that has begun."""
+        self.in_hand = 0
+        """Rows that are being encoded."""
         self.newest_ns = 0
         self.clock_ahead_ns = 0
         """How far the venue's clock is known to be ahead of ours."""
@@ -94,7 +98,7 @@ class Stream:
     @property
     def pending(self) -> int:
         """Rows in memory that no journal holds yet."""
-        return len(self.quotes) + len(self.trades) + len(self.bad)
+        return len(self.quotes) + len(self.trades) + len(self.bad) + self.in_hand
 
 
 class Pipeline:
@@ -153,6 +157,7 @@ class Pipeline:
         now = self._clock.time_ns()
         self.carry_out(self.engine.on_beat(Beat(now)))
         self.matching.on_beat(now)
+        yield
         yield from self._flushing()
         self.beaten_ns = now
 
@@ -235,21 +240,34 @@ class Pipeline:
             pass
 
     def _flushing_of(self, stream: Stream) -> Iterator[None]:
+        """What a beat has begun is ended first, whoever goes on with it: rows must not overtake each other."""
+        for steps in (stream.flushing, self._batches(stream)):
+            stream.flushing = steps
+            for _ in steps:
+                yield
+        stream.flushing = ()
+
+    def _batches(self, stream: Stream) -> Iterator[None]:
         if stream.quotes:
             quotes, lasts = stream.quotes, stream.lasts
-            stream.quotes, stream.lasts = [], []
+            stream.quotes, stream.lasts, stream.in_hand = [], [], len(quotes)
+            batch = yield from self._rows.quote_steps(quotes, lasts)
+            yield
+            stream.in_hand = 0
             stream.newest_ns = quotes[-1].time_received_ns
-            self._append(stream, "quote", "tick_data", self._rows.quotes(quotes, lasts))
+            self._append(stream, "quote", "tick_data", batch)
             self.feed.ticks(quotes)
             yield
         if stream.trades:
             trades = stream.trades
-            stream.trades = []
+            stream.trades, stream.in_hand = [], len(trades)
+            batch = yield from self._rows.trade_steps(trades)
+            stream.in_hand = 0
             stream.newest_ns = max(stream.newest_ns, trades[-1].time_received_ns)
             if trades[-1].time_venue_ns:
                 sent_ns = trades[-1].time_venue_ns - stream.clock_ahead_ns
                 self._observer.latency(stream.exchange, (trades[-1].time_received_ns - sent_ns) / 1e9)
-            self._append(stream, "trade", "public_trades", self._rows.trades(trades))
+            self._append(stream, "trade", "public_trades", batch)
             self.feed.ticks(trades)
             yield
         if stream.bad:
