@@ -96,5 +96,6 @@ class Outbox:
             self._empty.set()
 
     def _leave(self, approved: Approved) -> None:
-        self._left((self._clock.time_ns() - approved.intent.time_ns) / 1e9)
+        now_ns = self._clock.time_ns()
         self._gateway(approved)
+        self._left((now_ns - approved.intent.time_ns) / 1e9)
