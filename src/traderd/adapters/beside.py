@@ -2,10 +2,10 @@
 
 To hand over and back costs two wake-ups on a busy machine, 200 to 300 µs: as much as a quick disk takes. After an
 answer that took longer than the loop may stand still the thread is asked, once, and after each further one twice as
-often: a slow disk holds the loop up once in a thousand times, one that stands still hardly ever. (The kernel's own
-workers, by io_submit, aren't quicker than the thread: they run where they were asked, behind the loop itself.)
-Work is done in the order in which it comes. Refuses no work; and it can't hold up the end of the process, whatever the
-disk does.
+often: a slow disk holds the loop up once in a thousand times. A disk that was quick and stands still from one order to
+the next holds up everything until it answers, once; ticks wait in their sockets meanwhile. (The kernel's own workers,
+by io_submit, aren't quicker than the thread: they run where they were asked, behind the loop itself.)
+Work is done in the order in which it comes. Refuses no work; and the thread can't hold up the end of the process.
 """
 
 import asyncio
