@@ -1,7 +1,8 @@
 """Where approved orders wait until their intents are on the disk; then the gateway has them, in the order of approval.
 
 The disk is asked at once, or beside the loop if it is slow: then it holds up orders, and nothing else. One answer is
-good for all orders whose intents were written before the question. Refuses to let an order leave whose intent may not be there.
+good for all orders whose intents were written before the question. Refuses to let an order leave whose intent may
+not be there.
 """
 
 import asyncio
