@@ -3,8 +3,9 @@
     python tests/bench/latency.py [--rates 1000,10000,50000] [--seconds 40] [--json]
 
 Three processes: a generator that sends every frame when it is due, late or not (`paced`), the daemon with its default
-risk limits and strategies that order at every n-th trade (`brisk`), and a TimescaleDB. Everything is counted from when
-a frame was DUE: who holds up the generator holds up the figures too, and how late it was is told.
+risk limits and strategies that order at every n-th trade (`brisk`), and a TimescaleDB. Everything is counted from just
+before a frame was handed to its socket; where the socket was full, from when the frame was due: a daemon that doesn't
+read can't slow its own clock. A generator that the machine holds up is late by itself, and how late is told.
 
     engine   the engine is given the trade (the daemon's clock, read there)
     wire     the exchange adapter has the order, and its intent is on the disk (`orders.submitted_at`)
@@ -249,21 +250,21 @@ def until(folder: Path, daemon: subprocess.Popen[Any], ready: Any) -> None:
 async def judged(connection: asyncpg.Connection, brisk: dict[str, Any], sent: np.ndarray) -> dict[str, Any]:
     """Percentiles of the run without its warm-up. Every trade and every approved order must have its times."""
     places, ids, due_ns, sent_ns = sent.tolist()
-    due_of = {(place, number): at for place, number, at in zip(places, ids, due_ns, strict=True)}
+    sent_of = {(place, number): at for place, number, at in zip(places, ids, sent_ns, strict=True)}
     measured_ns = min(due_ns) + int(WARM_UP_S * 1e9)
     symbols = {listing.symbol: place for place, listing in enumerate(listings(SYMBOLS))}
     seen = np.array(brisk["trades"], dtype=np.int64).reshape(-1, 3)
-    assert len(seen) == len(due_of), f"the engine saw {len(seen)} of {len(due_of)} trades"
-    engine = [(due_of[place, number], at) for place, number, at in seen.tolist()]
+    assert len(seen) == len(sent_of), f"the engine saw {len(seen)} of {len(sent_of)} trades"
+    engine = [(sent_of[place, number], at) for place, number, at in seen.tolist()]
     rows = await connection.fetch("SELECT symbol, trade_id, pg_xact_commit_timestamp(xmin) AS at FROM public_trades")
-    row = [(due_of[symbols[each["symbol"]], int(each["trade_id"])], nanoseconds(each["at"])) for each in rows]
-    assert len(row) == len(due_of), f"{len(row)} of {len(due_of)} trades are stored"
+    row = [(sent_of[symbols[each["symbol"]], int(each["trade_id"])], nanoseconds(each["at"])) for each in rows]
+    assert len(row) == len(sent_of), f"{len(row)} of {len(sent_of)} trades are stored"
     cause = {order: (place, int(number)) for order, place, number in brisk["orders"]}
     stored = await connection.fetch("SELECT client_order_id, status, submitted_at, reason FROM orders")
     assert {each["client_order_id"] for each in stored} == set(cause), "orders were lost"
     refused = [each["reason"] for each in stored if each["status"] == "rejected"]
     approved = [each for each in stored if each["status"] != "rejected"]
-    wire = [(due_of[cause[each["client_order_id"]]], nanoseconds(each["submitted_at"])) for each in approved]
+    wire = [(sent_of[cause[each["client_order_id"]]], nanoseconds(each["submitted_at"])) for each in approved]
     late = list(zip(due_ns, sent_ns, strict=True))
     parts = {"engine": engine, "wire": wire, "row": row, "generator": late}
     return {name: percentiles(pairs, measured_ns) for name, pairs in parts.items()} | {
@@ -279,7 +280,7 @@ def nanoseconds(at: Any) -> int:
 
 def percentiles(pairs: list[tuple[int, int]], since_ns: int) -> dict[str, float]:
     """Microseconds from the first to the second of each pair."""
-    return spread(np.array([at - due for due, at in pairs if due >= since_ns]) / 1_000)
+    return spread(np.array([at - since for since, at in pairs if since >= since_ns]) / 1_000)
 
 
 def spread(took: np.ndarray) -> dict[str, float]:

@@ -5,7 +5,8 @@
 The frames are `generator`'s, encoded beforehand, with trades dated when they are due. It prints its addresses, waits
 for a line on stdin, and from then on for nobody: frame n is due at the beginning plus n / rate, and whatever is due is
 sent, also if earlier frames left late. FILE gets, of every trade, its symbol's place, its id, when it was due and when
-it was handed to the socket (rows of an .npy array; nanoseconds since the epoch). A second client hears nothing.
+it was handed to the socket (rows of an .npy array; nanoseconds since the epoch). What comes due while a full socket
+takes nothing counts as handed over when it was due: it is the reader who is late. A second client hears nothing.
 """
 
 import argparse
@@ -90,13 +91,14 @@ class PacedExchange(Exchange):
 
 
 def send(fd: int, tape: Tape, due_ns: list[int]) -> np.ndarray:
-    """Send all, each frame not before it is due; when each was handed to the socket."""
+    """Send all, each frame not before it is due; when each was handed to the socket, or would have been if not full."""
     ctypes.CDLL(None).prctl(_PR_SET_TIMERSLACK, 1)  # a thread's sleeps else end up to 50 us late
     writable = select.poll()
     writable.register(fd, select.POLLOUT)
     content, ends, frames = memoryview(tape.content), tape.ends, len(due_ns)
     sent_ns = np.zeros(frames, dtype=np.int64)
     step_ns = (due_ns[-1] - due_ns[0]) / max(1, frames - 1)
+    due, full_until_ns, full_ns = np.array(due_ns), 0, 0
     first = 0
     while first < frames:
         now = time.time_ns()
@@ -110,8 +112,10 @@ def send(fd: int, tape: Tape, due_ns: list[int]) -> np.ndarray:
                 begin += os.write(fd, content[begin:end])
             except BlockingIOError:
                 writable.poll()
-        sent_ns[first:last] = time.time_ns()
-        first = last
+                full_ns = time.time_ns()
+        bunch = due[first:last]
+        sent_ns[first:last] = np.where(bunch <= full_until_ns, bunch, now)
+        first, full_until_ns = last, full_ns
     return sent_ns
 
 

@@ -1,6 +1,7 @@
 """Orders wait for their intents to be on the disk, and for nothing else."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -16,6 +17,7 @@ from traderd.core.orders import Approved, Intent
 from traderd.runtime.outbox import Outbox
 
 MIB = 1024 * 1024
+SLOW_S = 0.01
 
 
 class Rig:
@@ -94,7 +96,30 @@ async def test_a_journal_that_takes_no_question_stops_trading(tmp_path: Path, mo
     await asyncio.wait_for(rig.outbox.empty(), 1)
 
 
-async def test_a_slow_disk_holds_up_the_order_and_not_the_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_orders_of_one_decision_share_an_answer_that_comes_at_once(tmp_path: Path) -> None:
+    """Their intents are one record: what forced it for the first is good for the second, and not for what follows."""
+    journal, sent, asked = FileJournal(tmp_path, MIB, 64 * MIB), list[str](), list[int]()
+
+    def at_once(work: Callable[[], None], done: Callable[[str], None]) -> None:
+        asked.append(journal.position)
+        work()
+        done("")
+
+    outbox = Outbox(
+        journal, at_once, lambda order: sent.append(order.intent.client_order_id), sent.append, print, SystemClock()
+    )
+    for orders in (("o1", "o2"), ("o3",)):
+        position = journal.append("facts", len(orders), b"two intents", 0, 0)
+        for order in orders:
+            outbox.send(approved(order))
+    assert sent == ["o1", "o2", "o3"]
+    assert asked == [position - 1, position]
+    await asyncio.wait_for(outbox.empty(), 1)
+
+
+async def test_a_disk_that_was_slow_holds_up_the_order_and_not_the_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """While the sync takes its time the loop turns; the end waits for the order."""
     journal, sent, turns = FileJournal(tmp_path, MIB, 64 * MIB), list[str](), 0
     loop = asyncio.get_running_loop()
@@ -103,8 +128,9 @@ async def test_a_slow_disk_holds_up_the_order_and_not_the_loop(tmp_path: Path, m
     def durable() -> Callable[[], None]:
         return lambda: asyncio.run_coroutine_threadsafe(released.wait(), loop).result(10) and None
 
-    monkeypatch.setattr(journal, "durable", durable)
     beside = BesideLoop()
+    beside.do(lambda: time.sleep(SLOW_S), print)
+    monkeypatch.setattr(journal, "durable", durable)
     outbox = Outbox(
         journal, beside.do, lambda order: sent.append(order.intent.client_order_id), sent.append, print, SystemClock()
     )
@@ -116,17 +142,4 @@ async def test_a_slow_disk_holds_up_the_order_and_not_the_loop(tmp_path: Path, m
     released.set()
     await asyncio.wait_for(outbox.empty(), 10)
     assert sent == ["o1"]
-    beside.close()
-
-
-async def test_what_the_journal_says_beside_the_loop_is_told_on_it(tmp_path: Path) -> None:
-    """A fault travels as text, and in order."""
-    beside, told = BesideLoop(), asyncio.Queue[str]()
-
-    def fails() -> None:
-        raise JournalError("no space left on device")
-
-    beside.do(fails, told.put_nowait)
-    beside.do(lambda: None, told.put_nowait)
-    assert [await asyncio.wait_for(told.get(), 5) for _ in range(2)] == ["no space left on device", ""]
     beside.close()

@@ -25,7 +25,7 @@ HURT = str(Path(__file__).with_name("hurt.py"))
 UNHURT = ["-m", "traderd"]
 JOURNAL, PIPELINE = "traderd.adapters.journal:FileJournal", "traderd.runtime.pipeline:Pipeline"
 POINTS = [
-    "traderd.adapters.tick_rows:TickRows.trades:before:9",  # the quotes of a flush are journalled, its trades are not
+    "traderd.adapters.tick_rows:TickRows.trade_steps:before:9",  # a flush's quotes are journalled, its trades are not
     "traderd.adapters.tick_store:CopyTickStore.store:after:7",  # committed, and nobody here knows
     f"{PIPELINE}.flush_facts:before:20",  # ticks are journalled, and what the engine made of them isn't
     "traderd.adapters.tick_store:_advance:after:5",  # in the middle of a transaction

@@ -4,7 +4,8 @@ The column lists here and the tables in sql/once must agree; the COPY names its 
 A row with a number that can't be stored is handed back, never rounded.
 """
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from typing import TypeVar
 
 from msgspec import Struct
 
@@ -43,6 +44,10 @@ _TRUE = Choices(["\x01"])
 _PAYLOAD_CHARS_MAX = 4_000
 
 
+T = TypeVar("T")
+Steps = Generator[None, None, T]
+
+
 class _Encoded(Struct):
     columns: list[Column]
     bad: list[int]
@@ -57,23 +62,31 @@ class TickRows:
 
     def quotes(self, quotes: list[Quote], lasts: list[Trade | None]) -> Batch:
         """Rows of tick_data: each quote with the last trade that was known when it came."""
-        encoded = self._quote_columns(quotes, lasts)
+        return _whole(self.quote_steps(quotes, lasts))
+
+    def trades(self, trades: list[Trade]) -> Batch:
+        """Rows of public_trades, at the venue's time unless that is more than a day off."""
+        return _whole(self.trade_steps(trades))
+
+    def quote_steps(self, quotes: list[Quote], lasts: list[Trade | None]) -> Steps[Batch]:
+        """The same as `quotes`, in steps: all at once is a millisecond and more for 400 rows on a busy machine."""
+        encoded = yield from self._quote_columns(quotes, lasts)
         rejects = [_reject(quotes[row].instrument.exchange, "quote", quotes[row]) for row in encoded.bad]
         if rejects:
             bad = set(encoded.bad)
             lasts = [last for row, last in enumerate(lasts) if row not in bad]
             quotes = [quote for row, quote in enumerate(quotes) if row not in bad]
-            encoded = self._quote_columns(quotes, lasts)
+            encoded = yield from self._quote_columns(quotes, lasts)
         return _batch(encoded.columns, [quote.time_received_ns for quote in quotes], rejects)
 
-    def trades(self, trades: list[Trade]) -> Batch:
-        """Rows of public_trades, at the venue's time unless that is more than a day off."""
-        encoded = self._trade_columns(trades)
+    def trade_steps(self, trades: list[Trade]) -> Steps[Batch]:
+        """The same as `trades`, in steps."""
+        encoded = yield from self._trade_columns(trades)
         rejects = [_reject(trades[row].instrument.exchange, "trade", trades[row]) for row in encoded.bad]
         if rejects:
             bad = set(encoded.bad)
             trades = [trade for row, trade in enumerate(trades) if row not in bad]
-            encoded = self._trade_columns(trades)
+            encoded = yield from self._trade_columns(trades)
         return _batch(encoded.columns, [_trade_time(trade) for trade in trades], rejects)
 
     def backfilled(self, trades: list[Trade]) -> Batch:
@@ -97,11 +110,15 @@ class TickRows:
         ]
         return _batch(columns, [reject.time_ns for reject in rejects], [])
 
-    def _quote_columns(self, quotes: list[Quote], lasts: list[Trade | None]) -> _Encoded:
+    def _quote_columns(self, quotes: list[Quote], lasts: list[Trade | None]) -> Steps[_Encoded]:
         codes = [quote.instrument.index for quote in quotes]
+        yield
         numbers = Numerics.parted([quote.text for quote in quotes], 4)
         bid, bid_size, ask, ask_size = numbers
+        yield
         last_price, last_volume = Numerics.parted([last.text if last else "" for last in lasts], 2)
+        numbers += last_price, last_volume
+        yield
         columns: list[Column] = [
             Timestamps([quote.time_received_ns for quote in quotes]),
             Texts(self._symbols, codes),
@@ -116,10 +133,10 @@ class TickRows:
             Timestamps([quote.time_venue_ns for quote in quotes], nullable=True),
             SmallInts([quote.flags for quote in quotes]),
         ]
-        numbers += last_price, last_volume
+        yield
         return _Encoded(columns, sorted({row for number in numbers for row in number.bad}))
 
-    def _trade_columns(self, trades: list[Trade]) -> _Encoded:
+    def _trade_columns(self, trades: list[Trade]) -> Steps[_Encoded]:
         codes = [trade.instrument.index for trade in trades]
         numbers = Numerics.parted([trade.text for trade in trades], 2)
         columns: list[Column] = [
@@ -132,6 +149,7 @@ class TickRows:
             Timestamps([trade.time_received_ns for trade in trades]),
             SmallInts([trade.flags for trade in trades]),
         ]
+        yield
         return _Encoded(columns, sorted({row for number in numbers for row in number.bad}))
 
     def _backfilled_columns(self, trades: list[Trade]) -> _Encoded:
@@ -148,6 +166,15 @@ class TickRows:
             Texts(_TRUE, [0] * len(trades)),
         ]
         return _Encoded(columns, sorted({row for number in numbers for row in number.bad}))
+
+
+def _whole(steps: Steps[T]) -> T:
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            whole: T = end.value
+            return whole
 
 
 def _batch(columns: list[Column], times: list[int], rejects: list[Reject]) -> Batch:

@@ -38,7 +38,7 @@ class RiskSettings(Struct, frozen=True):
 
 
 class _Case(Struct):
-    """One intent and all that judging it needs. From `quote` on it is only there once the rules above have passed."""
+    """One intent and all that judging it needs. From `far_side` on it is only there once it was weighed."""
 
     intent: Intent
     settings: RiskSettings
@@ -52,6 +52,12 @@ class _Case(Struct):
     halted: str
     gap: str = ""
     """Why the symbol's data can't be relied on, if a hole in it is open."""
+    far_side: Decimal = _ZERO
+    worst_price: Decimal = _ZERO
+    exposure: Decimal = _ZERO
+    """Position in the order's direction (negative: the order takes off) if all working orders that way fill."""
+    opening: Decimal = _ZERO
+    """The part of the quantity that doesn't take off an existing position."""
 
     @property
     def quote(self) -> Quote | None:
@@ -63,30 +69,15 @@ class _Case(Struct):
         assert quote is not None, "the rule missing_quote comes first"
         return quote
 
-    @property
-    def far_side(self) -> Decimal:
-        quote = self.known_quote
-        return Decimal(quote.ask_text if self.intent.side == "buy" else quote.bid_text)
-
-    @property
-    def worst_price(self) -> Decimal:
-        return max(self.far_side, self.intent.price or _ZERO)
-
-    @property
-    def towards(self) -> int:
-        return 1 if self.intent.side == "buy" else -1
-
-    @property
-    def exposure(self) -> Decimal:
-        """Position in the order's direction (negative: the order takes off) if all working orders that way fill."""
-        at = self.intent.instrument
+    def weigh(self) -> None:
+        """Once, when the rules above have made sure of quantity, price and quote."""
+        intent, quote = self.intent, self.known_quote
+        at, is_buy = intent.instrument, intent.side == "buy"
         held = self.portfolio.quantity(at.exchange, at.symbol)
-        return held * self.towards + self.blotter.remaining(at.exchange, at.symbol, self.intent.side)
-
-    @property
-    def opening(self) -> Decimal:
-        """The part of the quantity that doesn't take off an existing position."""
-        return min(self.intent.quantity, max(_ZERO, self.exposure + self.intent.quantity))
+        self.far_side = Decimal(quote.ask_text if is_buy else quote.bid_text)
+        self.worst_price = max(self.far_side, intent.price or _ZERO)
+        self.exposure = (held if is_buy else -held) + self.blotter.remaining(at.exchange, at.symbol, intent.side)
+        self.opening = min(intent.quantity, max(_ZERO, self.exposure + intent.quantity))
 
 
 class RiskGate:
@@ -115,6 +106,8 @@ class RiskGate:
         )
         with localcontext(_EXACT):
             for name, rule in RULES.items():
+                if rule is _order_notional_max:  # the first that needs it
+                    case.weigh()
                 reason = rule(case)
                 if reason:
                     return Refused(intent, name, reason)

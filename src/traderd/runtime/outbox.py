@@ -1,7 +1,8 @@
 """Where approved orders wait until their intents are on the disk; then the gateway has them, in the order of approval.
 
-The disk is asked beside the loop: one that answers slowly holds up orders, and nothing else. One answer is good for all
-orders whose intents were written before the question. Refuses to let an order leave whose intent may not be there.
+The disk is asked at once, or beside the loop if it is slow: then it holds up orders, and nothing else. One answer is
+good for all orders whose intents were written before the question. Refuses to let an order leave whose intent may
+not be there.
 """
 
 import asyncio
@@ -20,12 +21,12 @@ class IntentJournal(Protocol):
     def position(self) -> int: ...
 
     def durable(self) -> Callable[[], None]:
-        """What forces all that is appended by now to the disk, for another thread. Both raise JournalError."""
+        """What forces all that is appended by now to the disk, in whatever thread. Both raise JournalError."""
         ...
 
 
 Beside = Callable[[Callable[[], None], Callable[[str], None]], None]
-"""Does the first, which may raise JournalError, and then tells the second what went wrong, or ""."""
+"""Does the first, which may raise JournalError, and then tells the second what went wrong, or ""; perhaps at once."""
 
 
 class Outbox:
@@ -49,12 +50,16 @@ class Outbox:
         self._clock = clock
         self._asked: list[Approved] = []
         self._asked_position = 0
+        self._durable_position = -1
         self._waiting: list[Approved] = []
         self._empty = asyncio.Event()
         self._empty.set()
 
     def send(self, approved: Approved) -> None:
         """Send it as soon as its intent, which is appended, is on the disk."""
+        if self._journal.position == self._durable_position:
+            self._leave(approved)
+            return
         self._empty.clear()
         if self._asked and self._asked_position == self._journal.position:
             self._asked.append(approved)
@@ -83,10 +88,15 @@ class Outbox:
             self._waiting = []
             self._failed(fault)
         else:
+            self._durable_position = self._asked_position
             for approved in orders:
-                self._gateway(approved)
-                self._left((self._clock.time_ns() - approved.intent.time_ns) / 1e9)
+                self._leave(approved)
         if self._waiting:
             self._ask()
         else:
             self._empty.set()
+
+    def _leave(self, approved: Approved) -> None:
+        now_ns = self._clock.time_ns()
+        self._gateway(approved)
+        self._left((now_ns - approved.intent.time_ns) / 1e9)

@@ -7,7 +7,8 @@ bring the journals to the database. An order's intent is on the disk before the 
 Always true: received = pending + journalled + stored + quarantined + lost, of every venue and channel.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from msgspec import Struct
 
@@ -51,6 +52,10 @@ class Stream:
         self.trades: list[Trade] = []
         self.bad: list[Reject] = []
         self.bad_bytes = 0
+        self.flushing: Iterable[None] = ()
+        """What is left to do of a flush that has begun."""
+        self.in_hand = 0
+        """Rows that are being encoded."""
         self.newest_ns = 0
         self.clock_ahead_ns = 0
         """How far the venue's clock is known to be ahead of ours."""
@@ -93,7 +98,7 @@ class Stream:
     @property
     def pending(self) -> int:
         """Rows in memory that no journal holds yet."""
-        return len(self.quotes) + len(self.trades) + len(self.bad)
+        return len(self.quotes) + len(self.trades) + len(self.bad) + self.in_hand
 
 
 class Pipeline:
@@ -131,6 +136,7 @@ class Pipeline:
         self.beaten_ns = 0
         """When the last beat was through."""
         self._facts: list[Fact] = []
+        self._untold: deque[Fact] = deque()
         self._derivatives = DerivativeBoard()
 
     def stream(self, exchange: str, symbols: Sequence[str]) -> Stream:
@@ -151,6 +157,7 @@ class Pipeline:
         now = self._clock.time_ns()
         self.carry_out(self.engine.on_beat(Beat(now)))
         self.matching.on_beat(now)
+        yield
         yield from self._flushing()
         self.beaten_ns = now
 
@@ -181,11 +188,12 @@ class Pipeline:
                 facts.append(effect)
             else:
                 orders.append(effect)
+        self._untold += facts
         if orders and self.flush_facts():
             for approved in orders:
                 self.send(approved)
-        for fact in facts:
-            self._tell(fact)
+        while self._untold:  # an exchange that answers at once has brought more, and told all
+            self._tell(self._untold.popleft())
 
     def record(self, fact: Fact) -> None:
         """Keep one fact, and tell the outside."""
@@ -233,21 +241,34 @@ class Pipeline:
             pass
 
     def _flushing_of(self, stream: Stream) -> Iterator[None]:
+        """What a beat has begun is ended first, whoever goes on with it: rows must not overtake each other."""
+        for steps in (stream.flushing, self._batches(stream)):
+            stream.flushing = steps
+            for _ in steps:
+                yield
+        stream.flushing = ()
+
+    def _batches(self, stream: Stream) -> Iterator[None]:
         if stream.quotes:
             quotes, lasts = stream.quotes, stream.lasts
-            stream.quotes, stream.lasts = [], []
+            stream.quotes, stream.lasts, stream.in_hand = [], [], len(quotes)
+            batch = yield from self._rows.quote_steps(quotes, lasts)
+            yield
+            stream.in_hand = 0
             stream.newest_ns = quotes[-1].time_received_ns
-            self._append(stream, "quote", "tick_data", self._rows.quotes(quotes, lasts))
+            self._append(stream, "quote", "tick_data", batch)
             self.feed.ticks(quotes)
             yield
         if stream.trades:
             trades = stream.trades
-            stream.trades = []
+            stream.trades, stream.in_hand = [], len(trades)
+            batch = yield from self._rows.trade_steps(trades)
+            stream.in_hand = 0
             stream.newest_ns = max(stream.newest_ns, trades[-1].time_received_ns)
             if trades[-1].time_venue_ns:
                 sent_ns = trades[-1].time_venue_ns - stream.clock_ahead_ns
                 self._observer.latency(stream.exchange, (trades[-1].time_received_ns - sent_ns) / 1e9)
-            self._append(stream, "trade", "public_trades", self._rows.trades(trades))
+            self._append(stream, "trade", "public_trades", batch)
             self.feed.ticks(trades)
             yield
         if stream.bad:

@@ -3,7 +3,7 @@
 Only words of `core` cross these lines; a foreign library's fault is translated before it does.
 """
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from typing import Any, Protocol
 
 from msgspec import Struct
@@ -141,13 +141,13 @@ class Batch(Struct, frozen=True):
 
 
 class RowEncoder(Protocol):
-    """Turns events into table rows, many at a time."""
+    """Turns events into table rows, many at a time; those of the streams in steps, between which others have a turn."""
 
-    def quotes(self, quotes: list[Quote], lasts: list[Trade | None]) -> Batch:
+    def quote_steps(self, quotes: list[Quote], lasts: list[Trade | None]) -> Generator[None, None, Batch]:
         """Rows of tick_data."""
         ...
 
-    def trades(self, trades: list[Trade]) -> Batch:
+    def trade_steps(self, trades: list[Trade]) -> Generator[None, None, Batch]:
         """Rows of public_trades."""
         ...
 
