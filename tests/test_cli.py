@@ -297,8 +297,14 @@ def test_status_without_a_daemon_ends_with_3(
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
 def test_the_simulated_exchange_runs_alone_until_it_is_told_to_stop(here: Path, signum: int, code: int) -> None:
     """It prints its address once clients may come; SIGTERM is an orderly end."""
+    ours = (
+        "import signal, os, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.executable, sys.argv[1:])"
+    )
     command = [sys.executable, "-m", "traderd", "sim", written(here), "--seed", "7", "--symbols", "2"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # Where the tests run in a shell's background an interrupt would be ignored, which is inherited.
+    process = subprocess.Popen(
+        [sys.executable, "-c", ours, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     assert process.stdout is not None
     assert process.stdout.readline().startswith("ws://127.0.0.1:")
     process.send_signal(signum)

@@ -122,6 +122,7 @@ class Engine:
         self.candle_check = CandleCheck(instruments, settings.timeframes, grace_ns, self._alerts)
         self.on_venue_candle = self.candle_check.on_venue_candle
         self._snapshots = Snapshots(settings.book_snapshot_interval_s, self.board.books, self._instruments)
+        self._lengths = {each: timeframe_ns(each) for each in settings.timeframes}
         self._told: dict[tuple[int, str], int] = {}
         self._quotes = self.board.quotes
         self._now_ns = 0
@@ -283,8 +284,8 @@ class Engine:
 
     def _marked(self, candle: Candle) -> Candle:
         """A candle says if trades of its time may be missing in it."""
-        timed = candle.timeframe in self._settings.timeframes
-        ends_ns = candle.open_time_ns + timeframe_ns(candle.timeframe) if timed else self._now_ns
+        length_ns = self._lengths.get(candle.timeframe)
+        ends_ns = candle.open_time_ns + length_ns if length_ns else self._now_ns
         if self.gaps.concerns(candle.exchange, candle.symbol, candle.open_time_ns, ends_ns):
             return structs.replace(candle, has_gap=True)
         return candle
@@ -309,7 +310,7 @@ class Engine:
             confidence=opinion.confidence,
             price=float(reference),
             reason=f"{opinion.reason}; no order: {intent}" if isinstance(intent, str) else opinion.reason,
-            expires_ns=now_ns + timeframe_ns(slot.timeframe) if slot.timeframe in self._settings.timeframes else 0,
+            expires_ns=now_ns + self._lengths[slot.timeframe] if slot.timeframe in self._lengths else 0,
         )
         return [signal] if isinstance(intent, str) else [signal, *self._on_intent(intent, now_ns)]
 

@@ -47,6 +47,28 @@ class Candle(Struct, frozen=True, tag="candle"):
     """The venue's own candle of its time has other figures, though none of its trades is known to be missing."""
 
 
+class CandleTexts(Struct, frozen=True, gc=False, tag="candle"):
+    """A Candle as it was written, its figures as texts: who only stores it has no use for numbers."""
+
+    exchange: str
+    symbol: str
+    timeframe: str
+    open_time_ns: int
+    open: str
+    high: str
+    low: str
+    close: str
+    volume: str
+    quote_volume: str
+    trades_count: int
+    bid: str | None = None
+    ask: str | None = None
+    bid_size: str | None = None
+    ask_size: str | None = None
+    has_gap: bool = False
+    differs: bool = False
+
+
 class Indicator(Struct, frozen=True, tag="indicator"):
     """What a strategy measured on one closed candle. Key: exchange, symbol, timeframe, name, time_ns."""
 
@@ -322,26 +344,19 @@ class Liquidated(Struct, frozen=True, tag="liquidation"):
 
 
 Derivative = FundingRate | Mark | OpenContracts | Liquidated
-Fact = (
-    Candle
-    | Indicator
-    | Signal
-    | Order
-    | Execution
-    | Position
-    | Equity
-    | Alert
-    | BreakerEvent
-    | Gap
-    | Derivative
-    | BookLevels
+_Other = (
+    Indicator | Signal | Order | Execution | Position | Equity | Alert | BreakerEvent | Gap | Derivative | BookLevels
 )
+Fact = Candle | _Other
+StoredFact = CandleTexts | _Other
+"""A fact on its way from the journal to the database."""
 
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[Fact] = msgspec.json.Decoder(Fact)
+_stored_decoder: msgspec.json.Decoder[StoredFact] = msgspec.json.Decoder(StoredFact)
 
 
-def encode_fact(fact: Fact) -> bytes:
+def encode_fact(fact: Fact | StoredFact) -> bytes:
     """One JSON object; decimals as exact strings."""
     return _encoder.encode(fact)
 
@@ -351,9 +366,9 @@ def encode_facts(facts: Sequence[Fact]) -> bytes:
     return _encoder.encode_lines(facts)[:-1]
 
 
-def decode_facts(payload: bytes) -> list[Fact]:
-    """The inverse of `encode_facts`. Raises msgspec.DecodeError."""
-    return _decoder.decode_lines(payload)
+def decode_facts(payload: bytes) -> list[StoredFact]:
+    """The lines of `encode_facts`, for who stores them. Raises msgspec.DecodeError."""
+    return _stored_decoder.decode_lines(payload)
 
 
 def decode_fact(payload: bytes) -> Fact:

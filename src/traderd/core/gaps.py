@@ -139,6 +139,8 @@ class GapLedger:
         self, exchange: str, symbol: str, from_ns: int, to_ns: int, channels: tuple[str, ...] = _TRADES
     ) -> bool:
         """Whether trades of this symbol from [from_ns, to_ns) may be missing, as far as this run knows."""
+        if not self._standing and not self._ended:
+            return False
         for at in ((exchange, symbol), (exchange, "")):
             if at not in self._standing and at not in self._ended:
                 continue

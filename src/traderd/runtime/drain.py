@@ -20,7 +20,7 @@ _BYTES_MIN = 16 * 1024
 """A transaction that takes no more than this isn't made smaller."""
 
 _GATHER_S = 0.005
-"""What comes within so long goes along; and an order whose intent was just written has left by then."""
+"""A good part of a flush's rows; and an order whose intent was just written has left by then."""
 
 
 class DrainableJournal(Protocol):
@@ -71,7 +71,9 @@ class Drain:
         uniform: Callable[[], float],
         clock: Clock,
         observer: DrainObserver,
+        gather_s: float = _GATHER_S,
     ) -> None:
+        """Once there is something, what comes within `gather_s` goes along."""
         self._journal = journal
         self._store = store
         self._bytes_max = self._bytes = bytes_max
@@ -79,6 +81,7 @@ class Drain:
         self._uniform = uniform
         self._clock = clock
         self._observer = observer
+        self._gather_s = gather_s
         self._cursor = -1
         self._in_doubt: list[JournalRecord] = []
         self._moved_ns = self._behind_since_ns = clock.monotonic_ns()
@@ -169,7 +172,7 @@ class Drain:
                 self._empty.set()
                 self._behind_since_ns = self._oldest_ns = 0
                 await self._more.wait()
-                await asyncio.sleep(_GATHER_S)
+                await asyncio.sleep(self._gather_s)
                 self._moved_ns = self._clock.monotonic_ns()
                 continue
             self._in_doubt = records
