@@ -205,3 +205,25 @@ async def _columns(dsn: str) -> list[tuple[str, ...]]:
     )
     await connection.close()
     return [tuple(row) for row in rows]
+
+
+async def test_a_file_that_waits_for_a_job_that_waits_for_it_is_begun_anew(plain_database: Database, sql: Path) -> None:
+    """The server ends who notices the deadlock first: here the migration, whose second try has the tables to itself."""
+    (sql / "once" / "9999_locks.sql").write_text(
+        "LOCK TABLE equity_history; SELECT pg_sleep(0.3); LOCK TABLE tick_data; CREATE TABLE proof (id int);"
+    )
+    job = await asyncpg.connect(plain_database.dsn)
+    job_began = job.transaction()
+    await job_began.start()
+    await job.execute("SET LOCAL deadlock_timeout = '60s'; LOCK TABLE tick_data")
+    migrating = asyncio.create_task(migrate(plain_database.dsn, sql))
+    while not await job.fetchval(
+        "SELECT EXISTS (SELECT FROM pg_locks WHERE relation = 'equity_history'::regclass AND granted)"
+    ):
+        await asyncio.sleep(0.01)
+    await job.execute("LOCK TABLE equity_history")  # granted once the migration has been ended
+    await job_began.commit()
+    report = await migrating
+    assert "once/9999_locks.sql" in report.applied
+    assert await job.fetchval("SELECT count(*) FROM proof") == 0
+    await job.close()

@@ -27,6 +27,8 @@ from traderd.core.errors import MigrationError
 
 SERVER_MIN = 15
 _LOCK_WAIT_MS = 60_000
+_DEADLOCKS_MAX = 5
+"""Each takes the server a second to see."""
 _LOCK = "hashtext('traderd'), hashtext('migrate')"
 _REGISTER = """
     CREATE TABLE IF NOT EXISTS schema_migrations (
@@ -204,11 +206,8 @@ async def _migrate(connection: asyncpg.Connection, sql: Path) -> MigrationReport
             await _check_rights(connection)
             await connection.execute(_REGISTER)
             for file in todo:
-                async with _step(connection, file.name):
-                    await connection.execute(file.text)
-                    await connection.execute(_REMEMBER, file.name, file.sha256)
-                    if file is todo[-1]:
-                        await connection.execute(_AFTER)
+                last = [(_AFTER,)] if file is todo[-1] else []
+                await _step(connection, file.name, (file.text,), (_REMEMBER, file.name, file.sha256), *last)
     return MigrationReport(tuple(file.name for file in todo), await _backend(connection), _version(connection), notices)
 
 
@@ -221,8 +220,7 @@ async def _bootstrap(connection: asyncpg.Connection, sql: Path) -> tuple[str, ..
 
     connection.add_log_listener(hear)
     try:
-        async with _step(connection, "bootstrap.sql"):
-            await connection.execute((sql / "bootstrap.sql").read_text(encoding="utf-8"))
+        await _step(connection, "bootstrap.sql", ((sql / "bootstrap.sql").read_text(encoding="utf-8"),))
         await asyncio.sleep(0)  # listeners are called by the loop
     finally:
         connection.remove_log_listener(hear)
@@ -241,16 +239,25 @@ async def _as_owner(connection: asyncpg.Connection) -> AsyncIterator[None]:
             await connection.execute("RESET ROLE")
 
 
-@asynccontextmanager
-async def _step(connection: asyncpg.Connection, name: str) -> AsyncIterator[None]:
-    """One file in one transaction."""
-    try:
-        async with connection.transaction():
-            yield
-    except asyncpg.PostgresError as error:
-        if connection.is_closed():
-            raise
-        raise MigrationError(f"{name} failed and was rolled back: {' '.join(str(error).split())}") from error
+async def _step(connection: asyncpg.Connection, name: str, *statements: tuple[str, *tuple[str, ...]]) -> None:
+    """One file in one transaction; statements with their arguments. Raises MigrationError.
+
+    TimescaleDB's jobs lock the same tables in an order of their own: where one and the file wait for each other, the
+    server ends the one that notices first, and ours begins anew.
+    """
+    for attempt in range(_DEADLOCKS_MAX + 1):
+        try:
+            async with connection.transaction():
+                for statement, *arguments in statements:
+                    await connection.execute(statement, *arguments)
+        except asyncpg.PostgresError as error:
+            if connection.is_closed():
+                raise
+            if isinstance(error, asyncpg.DeadlockDetectedError) and attempt < _DEADLOCKS_MAX:
+                continue
+            raise MigrationError(f"{name} failed and was rolled back: {' '.join(str(error).split())}") from error
+        else:
+            return
 
 
 async def _downgrade(connection: asyncpg.Connection, sql: Path, steps: int | None) -> tuple[str, ...]:
@@ -267,14 +274,16 @@ async def _downgrade(connection: asyncpg.Connection, sql: Path, steps: int | Non
     if await connection.fetchval(_DAEMON_IS_THERE):
         raise MigrationError("a daemon is connected to this database: stop it first")
     async with _as_owner(connection):
-        async with _step(connection, "down/always.sql"):
-            await connection.execute("SELECT set_config('traderd.made_once', $1, true)", ",".join(_made_by(once)))
-            await connection.execute((sql / "down/always.sql").read_text(encoding="utf-8"))
-            await connection.execute("DELETE FROM schema_migrations WHERE name LIKE 'always/%'")
+        await _step(
+            connection,
+            "down/always.sql",
+            ("SELECT set_config('traderd.made_once', $1, true)", ",".join(_made_by(once))),
+            ((sql / "down/always.sql").read_text(encoding="utf-8"),),
+            ("DELETE FROM schema_migrations WHERE name LIKE 'always/%'",),
+        )
         for name, text in downs:
-            async with _step(connection, name.replace("once/", "down/")):
-                await connection.execute(text)
-                await connection.execute("DELETE FROM schema_migrations WHERE name = $1", name)
+            forget = ("DELETE FROM schema_migrations WHERE name = $1", name)
+            await _step(connection, name.replace("once/", "down/"), (text,), forget)
         if len(undone) == len(once):
             await connection.execute("DROP TABLE schema_migrations")
     return tuple(name for name, _ in downs)
