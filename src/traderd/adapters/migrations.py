@@ -27,8 +27,9 @@ from traderd.core.errors import MigrationError
 
 SERVER_MIN = 15
 _LOCK_WAIT_MS = 60_000
-_DEADLOCKS_MAX = 5
-"""Each takes the server a second to see."""
+_TRIES_MORE = 5
+_PAUSE_S = 1.0
+"""A job takes about as long."""
 _LOCK = "hashtext('traderd'), hashtext('migrate')"
 _REGISTER = """
     CREATE TABLE IF NOT EXISTS schema_migrations (
@@ -242,10 +243,9 @@ async def _as_owner(connection: asyncpg.Connection) -> AsyncIterator[None]:
 async def _step(connection: asyncpg.Connection, name: str, *statements: tuple[str, *tuple[str, ...]]) -> None:
     """One file in one transaction; statements with their arguments. Raises MigrationError.
 
-    TimescaleDB's jobs lock the same tables in an order of their own: where one and the file wait for each other, the
-    server ends the one that notices first, and ours begins anew.
+    Where a job of TimescaleDB's is in the way it begins anew.
     """
-    for attempt in range(_DEADLOCKS_MAX + 1):
+    for attempt in range(_TRIES_MORE + 1):
         try:
             async with connection.transaction():
                 for statement, *arguments in statements:
@@ -253,11 +253,22 @@ async def _step(connection: asyncpg.Connection, name: str, *statements: tuple[st
         except asyncpg.PostgresError as error:
             if connection.is_closed():
                 raise
-            if isinstance(error, asyncpg.DeadlockDetectedError) and attempt < _DEADLOCKS_MAX:
+            if _passes(error) and attempt < _TRIES_MORE:
+                await asyncio.sleep(_PAUSE_S)
                 continue
             raise MigrationError(f"{name} failed and was rolled back: {' '.join(str(error).split())}") from error
         else:
             return
+
+
+def _passes(error: asyncpg.PostgresError) -> bool:
+    """A job locks the same tables in an order of its own, and the server ended us; or it runs while we change it.
+
+    Changing a job ends it if it runs, and another role's may not be ended, such as those of an earlier owner.
+    """
+    if isinstance(error, asyncpg.InsufficientPrivilegeError):
+        return "cancel query" in str(error)
+    return isinstance(error, asyncpg.DeadlockDetectedError)
 
 
 async def _downgrade(connection: asyncpg.Connection, sql: Path, steps: int | None) -> tuple[str, ...]:
