@@ -141,7 +141,8 @@ async def _next_life(daemon: DaemonProcess, sim: SimulatedExchange, dsn: str) ->
 async def _caught_in_the_middle(dsn: str) -> AsyncIterator[None]:
     """Both drains wait for a lock in the middle of their transactions."""
     connection = await asyncpg.connect(dsn)
-    await connection.execute("BEGIN; LOCK TABLE tick_data, public_trades, equity_history, ohlcv")
+    # In the order in which the daemon takes them: it and we would else wait for each other.
+    await connection.execute("BEGIN; LOCK TABLE tick_data, public_trades, ohlcv, equity_history")
     await asyncio.sleep(1.5)  # an equity row a second
     try:
         yield
