@@ -6,6 +6,7 @@
 symbol, Redis on); measured from the first frame sent to the last row committed, with the daemon's own CPU time.
 (a) then: the very rows that it stored are read out as binary COPY, the tables emptied, and the bytes written back by
 binary COPY over one connection, in transactions of the daemon's size. The ratio is (b) / (a).
+Then (b) in another database without strategies, Redis and candles, for the CPU time that storing alone takes.
 (c) last: (b) once more in another database, with the daemon sampled (`sampled.py`): the share of its CPU time that each
 step takes. What bounds (b) is told by how much of a core each of the three took meanwhile: it can't be more than one.
 Without --dsn a private TimescaleDB is used, as in the tests.
@@ -38,7 +39,7 @@ CHUNK_BYTES = 4 * 1024 * 1024
 CONFIG = """
 state_dir: {state}
 database: {dsn}
-redis: embedded
+redis: {redis}
 http: {{port: 0}}
 log: {{level: warning, format: json}}
 venues:
@@ -46,8 +47,7 @@ venues:
     endpoint: {websocket}
     symbols: [{symbols}]
     channels: [quote, trade]
-strategies:
-{strategies}
+strategies: {strategies}
 """
 STRATEGY = "  - {{type: ema_cross, name: ema{n}, exchange: binance, symbol: {symbol}, timeframe: 1s}}\n"
 
@@ -69,6 +69,8 @@ async def main() -> None:
         dsn = server.dsn
     try:
         figures = await measure(await fresh_database(dsn), chosen.frames, chosen.symbols)
+        bare = await fresh_database(dsn, "ingest_bare")
+        figures["storage_us"] = await storage_alone(bare, chosen.frames, chosen.symbols)
         shares = {} if chosen.no_steps else await steps(await fresh_database(dsn, "ingest_steps"), chosen)
     finally:
         if server is not None:
@@ -84,6 +86,7 @@ def told(figures: dict[str, float]) -> str:
         f"(b) daemon, frame to committed row:   {figures['daemon_rows_s']:>12,.0f} rows/s\n"
         f"ratio (b)/(a):                        {figures['ratio']:>12.2f}\n"
         f"daemon CPU per tick:                  {figures['daemon_us']:>12.2f} µs\n"
+        f"     without strategies and Redis:    {figures['storage_us']:>12.2f} µs\n"
         f"generator CPU per frame:              {figures['generator_us']:>12.2f} µs\n"
         f"rows {figures['rows']:,.0f}, daemon RSS {figures['rss_mib']:.0f} MiB\n"
         f"of a core each: daemon {figures['daemon_cores']:.2f}, its COPY in the database"
@@ -114,6 +117,12 @@ async def measure(dsn: str, frames: int, symbols: int) -> dict[str, float]:
     return figures
 
 
+async def storage_alone(dsn: str, frames: int, symbols: int) -> float:
+    """The daemon's CPU per tick, µs, where nothing is done but storing: no strategies, no Redis, a bar a day."""
+    with tempfile.TemporaryDirectory(prefix="traderd-bench-") as folder:
+        return (await daemon(Path(folder), dsn, frames, symbols, bare=True))["daemon_us"]
+
+
 async def steps(dsn: str, chosen: argparse.Namespace) -> dict[str, float]:
     """(c): each step's share of the daemon's CPU time, its start and its end included."""
     with tempfile.TemporaryDirectory(prefix="traderd-bench-") as folder:
@@ -126,7 +135,12 @@ async def steps(dsn: str, chosen: argparse.Namespace) -> dict[str, float]:
 
 
 async def daemon(
-    folder: Path, dsn: str, frames: int, symbols: int, program: Sequence[str] = ("-m", "traderd")
+    folder: Path,
+    dsn: str,
+    frames: int,
+    symbols: int,
+    program: Sequence[str] = ("-m", "traderd"),
+    bare: bool = False,
 ) -> dict[str, float]:
     """(b): generator and daemon as processes of their own; `program` is what Python runs as the daemon."""
     generator = subprocess.Popen(
@@ -141,7 +155,8 @@ async def daemon(
     assert generator.stdout is not None
     hello = json.loads(generator.stdout.readline())
     config = folder / "config.yaml"
-    config.write_text(configuration(folder, dsn, hello["url"], [listing.symbol for listing in listings(symbols)]))
+    names = [listing.symbol for listing in listings(symbols)]
+    config.write_text(configuration(folder, dsn, hello["url"], names, bare))
     process = subprocess.Popen([sys.executable, *program, "run", str(config)])
     try:
         await until_counting(folder, process)
@@ -176,12 +191,18 @@ async def daemon(
     }
 
 
-def configuration(folder: Path, dsn: str, websocket: str, symbols: list[str]) -> str:
-    """A daemon with engine, one strategy a symbol and Redis."""
+def configuration(folder: Path, dsn: str, websocket: str, symbols: list[str], bare: bool = False) -> str:
+    """A daemon with engine, one strategy a symbol and Redis; `bare`: without the last two, and hardly a candle."""
     strategies = "".join(STRATEGY.format(n=n, symbol=symbol) for n, symbol in enumerate(symbols))
-    return CONFIG.format(
-        state=folder / "state", dsn=dsn, websocket=websocket, symbols=", ".join(symbols), strategies=strategies
+    config = CONFIG.format(
+        state=folder / "state",
+        dsn=dsn,
+        websocket=websocket,
+        symbols=", ".join(symbols),
+        redis="off" if bare else "embedded",
+        strategies="[]" if bare else f"\n{strategies}",
     )
+    return config + "engine: {timeframes: [1d]}\n" if bare else config
 
 
 async def until_counting(folder: Path, process: subprocess.Popen[bytes]) -> None:

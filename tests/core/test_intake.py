@@ -93,5 +93,5 @@ def test_trades_that_wait_become_the_same_candles_in_the_same_order(seed: int, b
             told += [(0, candle) for candle in at_once.on_trade(replace(tick))]
             assert not waiting.on_trade(tick)
     found += [(index, each) for index, candles in waiting.closed() for each in candles]
-    assert found == told
+    assert found == told and told
     assert waiting.late == at_once.late

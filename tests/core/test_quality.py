@@ -57,8 +57,8 @@ def test_the_deviation_is_the_weighted_one_of_the_log_returns() -> None:
     variance = float(np.mean(squares[:first]))
     for square in squares[first:]:
         variance += alpha * (float(square) - variance)
-    assert watch.sigma == pytest.approx(sqrt(variance), rel=1e-9)
-    assert watch.sigma == pytest.approx(0.001, rel=0.1)
+    assert sqrt(watch.variance) == pytest.approx(sqrt(variance), rel=1e-9)
+    assert sqrt(watch.variance) == pytest.approx(0.001, rel=0.1)
 
 
 @given(st.integers(0, 10_000), st.floats(0.02, 0.5), st.booleans())
@@ -67,9 +67,9 @@ def test_a_lone_jump_is_found_and_leaves_no_trace(seed: int, size: float, up: bo
     prices, watch = walk(200, seed, 0.0002), PriceWatch(SETTINGS)
     for number, price in enumerate(prices):
         assert watch.believes(price, START + number * STEP)
-    now, sigma = START + 200 * STEP, watch.sigma
+    now, sigma = START + 200 * STEP, sqrt(watch.variance)
     assert not watch.believes(prices[-1] * (1 + size if up else 1 - size), now)
-    assert watch.sigma == sigma
+    assert sqrt(watch.variance) == sigma
     assert watch.believes(prices[-1], now + 1)
 
 
@@ -80,7 +80,7 @@ def test_what_is_doubted_is_what_the_formula_says(seed: int) -> None:
     price, since = 100.0, 0
     for number in range(300):
         told = price * (1 + chance.choice([0.0, 0.0, 0.0, 0.02, -0.01]) * chance.random())
-        reference, sigma, samples = watch.reference, watch.sigma, watch.samples
+        reference, sigma, samples = watch.reference, sqrt(watch.variance), watch.samples
         limit = max(1e-4, SETTINGS.jump_sigmas * sigma) * sqrt(max(1, number - since))
         believed = watch.believes(told, START + number * STEP)
         if samples >= SETTINGS.warmup:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from made_up import BTC, START
-from traderd.adapters.beside import BesideLoop
 from traderd.adapters.clock import SystemClock
+from traderd.adapters.intent_sync import IntentSync
 from traderd.adapters.journal import FileJournal
 from traderd.core.errors import JournalError
 from traderd.core.orders import Approved, Intent
@@ -128,7 +128,7 @@ async def test_a_disk_that_was_slow_holds_up_the_order_and_not_the_loop(
     def durable() -> Callable[[], None]:
         return lambda: asyncio.run_coroutine_threadsafe(released.wait(), loop).result(10) and None
 
-    beside = BesideLoop()
+    beside = IntentSync()
     beside.do(lambda: time.sleep(SLOW_S), print)
     monkeypatch.setattr(journal, "durable", durable)
     outbox = Outbox(

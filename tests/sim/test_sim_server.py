@@ -4,7 +4,6 @@ import asyncio
 import json
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator
 from itertools import pairwise
 from typing import Any
 
@@ -16,15 +15,6 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from traderd.config import Sim
 from traderd.sim.server import SimulatedExchange, serve_forever
-
-
-@pytest.fixture
-async def exchange() -> AsyncIterator[SimulatedExchange]:
-    """Three symbols, 400 ticks a second."""
-    running = SimulatedExchange(Sim(symbols=3, ticks_per_second=400.0))
-    await running.start()
-    yield running
-    await running.stop()
 
 
 async def _hear(url: str, count: int) -> list[Any]:

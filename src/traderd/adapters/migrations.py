@@ -253,7 +253,7 @@ async def _step(connection: asyncpg.Connection, name: str, *statements: tuple[st
         except asyncpg.PostgresError as error:
             if connection.is_closed():
                 raise
-            if _passes(error) and attempt < _TRIES_MORE:
+            if _is_in_the_way(error) and attempt < _TRIES_MORE:
                 await asyncio.sleep(_PAUSE_S)
                 continue
             raise MigrationError(f"{name} failed and was rolled back: {' '.join(str(error).split())}") from error
@@ -261,10 +261,10 @@ async def _step(connection: asyncpg.Connection, name: str, *statements: tuple[st
             return
 
 
-def _passes(error: asyncpg.PostgresError) -> bool:
+def _is_in_the_way(error: asyncpg.PostgresError) -> bool:
     """A job locks the same tables in an order of its own, and the server ended us; or it runs while we change it.
 
-    Changing a job ends it if it runs, and another role's may not be ended, such as those of an earlier owner.
+    That would end it, and another role's may not be ended, such as those of an earlier owner.
     """
     if isinstance(error, asyncpg.InsufficientPrivilegeError):
         return "cancel query" in str(error)

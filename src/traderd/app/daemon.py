@@ -20,12 +20,12 @@ from typing import Any, TypeVar
 
 import uvloop
 
-from traderd.adapters.beside import BesideLoop
 from traderd.adapters.books import Books
 from traderd.adapters.clock import SystemClock
 from traderd.adapters.embedded import StateLock
 from traderd.adapters.fact_store import PostgresFactStore
 from traderd.adapters.http_api import Announcement, HttpApi, announce, withdraw
+from traderd.adapters.intent_sync import IntentSync
 from traderd.adapters.logs import configure_logs, logger
 from traderd.adapters.metrics import Metrics, watch_loop_lag
 from traderd.adapters.migrations import migrate
@@ -207,11 +207,11 @@ class Daemon:
         )
         exchange.report = self._pipeline.on_report
         gateway = Gateway(exchange, self._pipeline.on_report, self._clock, _ORDER_TIMEOUT_S, group.create_task)
-        beside = BesideLoop()
-        self._closing.callback(beside.close)
+        intents = IntentSync()
+        self._closing.callback(intents.close)
         self._outbox = Outbox(
             self._journals.facts,
-            beside.do,
+            intents.do,
             gateway.send,
             self._pipeline.stop_trading,
             self._telemetry.tick_to_order,

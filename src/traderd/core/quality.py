@@ -6,10 +6,10 @@ enters the candles only once the next prints confirm it, and never if they don't
 
 * jump: the price moved further than `jump_sigmas` recent standard deviations, and further than the floor. The variance
   is an exponentially weighted one of log returns between samples (RiskMetrics' form), sampled at most once in
-  `sample_ms` and, where no price comes within an eighth of that once one is due, once in two seconds or with each
-  tick; a return over many sample lengths counts for as many. The band is grown with the square root of silence, and
-  the variance never fed with more than the band itself. A new level that
-  stands for `confirmations` further prints is taken for the truth. Nothing is a jump before `warmup` samples.
+  `sample_ms`, and of a price that comes seldom (no tick within an eighth of that once a sample is due) once in two
+  seconds or with each tick; a return over many sample lengths counts for as many. The band is grown with the square
+  root of silence, and the variance never fed with more than the band itself. A new level that stands for
+  `confirmations` further prints is taken for the truth. Nothing is a jump before `warmup` samples.
 * crossed: bid at or above ask for longer than `crossed_ms_max`. (One that is crossed for less can't be ordered either:
   the risk gate refuses it.)
 * repeated: the same message again.
@@ -115,11 +115,6 @@ class PriceWatch:
         self.variance = 0.0
         """Of the log return of one sample."""
         self.samples = 0
-
-    @property
-    def sigma(self) -> float:
-        """Standard deviation of the log return of one sample."""
-        return sqrt(self.variance)
 
     def believes(self, price: float, now_ns: int) -> bool:
         """Whether the price is as it was, or has confirmed itself."""

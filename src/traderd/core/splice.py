@@ -19,7 +19,6 @@ class Splice:
     """What both connections of an overlap have brought."""
 
     def __init__(self) -> None:
-        self.doubled = 0
         self._known: set[Hashable] = set()
         self._order: deque[Hashable] = deque()
 
@@ -30,7 +29,6 @@ class Splice:
     def _is_new(self, event: VenueEvent) -> bool:
         key = _key(event)
         if key in self._known:
-            self.doubled += 1
             return False
         self._known.add(key)
         self._order.append(key)

@@ -25,7 +25,7 @@ class IntentJournal(Protocol):
         ...
 
 
-Beside = Callable[[Callable[[], None], Callable[[str], None]], None]
+Sync = Callable[[Callable[[], None], Callable[[str], None]], None]
 """Does the first, which may raise JournalError, and then tells the second what went wrong, or ""; perhaps at once."""
 
 
@@ -35,7 +35,7 @@ class Outbox:
     def __init__(
         self,
         journal: IntentJournal,
-        beside: Beside,
+        sync: Sync,
         send: Callable[[Approved], None],
         failed: Callable[[str], None],
         left: Callable[[float], None],
@@ -43,7 +43,7 @@ class Outbox:
     ) -> None:
         """`failed` stops trading; `left` is told the seconds from an order's cause to its leaving."""
         self._journal = journal
-        self._beside = beside
+        self._sync = sync
         self._gateway = send
         self._failed = failed
         self._left = left
@@ -80,7 +80,7 @@ class Outbox:
         except JournalError as error:
             self._answered(str(error))
         else:
-            self._beside(force, self._answered)
+            self._sync(force, self._answered)
 
     def _answered(self, fault: str) -> None:
         orders, self._asked = self._asked, []

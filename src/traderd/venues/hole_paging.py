@@ -33,7 +33,6 @@ class HolePaging:
         self._paged: Paged = paged
         self._last: frozenset[str] = frozenset()  # ids of the page before
         self._oldest_ns = 0
-        self.pages = 0
         self.why_not = ""
         """Why something stays missing; "" while asking, and when it is whole."""
         self.whole = self._count() == 0
@@ -41,7 +40,6 @@ class HolePaging:
 
     def take(self, page: Sequence[Trade]) -> list[Trade]:
         """The trades of the answer, given oldest first, that lie in the hole and weren't in an answer before."""
-        self.pages += 1
         if page:
             self._oldest_ns = page[0].time_venue_ns
         missing = self._count()

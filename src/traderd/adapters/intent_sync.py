@@ -28,7 +28,7 @@ _BESIDE_MAX = 1_023
 _Work = tuple[Callable[[], None], Callable[[str], None]]
 
 
-class BesideLoop:
+class IntentSync:
     """Made, and asked, by the running loop's thread."""
 
     def __init__(self) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from traderd.adapters.beside import BesideLoop
+from traderd.adapters.intent_sync import IntentSync
 from traderd.core.errors import JournalError
 
 SLOW_S = 0.01
@@ -39,7 +39,7 @@ async def test_a_slow_disk_is_asked_at_once_ever_more_rarely_and_a_quick_one_alw
     took_s: float, runs: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At once, once beside, at once, three times beside, and so on: every other stretch is the thread's."""
-    disk, beside, told = Disk(took_s), BesideLoop(), asyncio.Queue[str]()
+    disk, beside, told = Disk(took_s), IntentSync(), asyncio.Queue[str]()
     monkeypatch.setattr(time, "perf_counter", lambda: disk.now_s)
     for _ in range(QUESTIONS):
         beside.do(disk.work, told.put_nowait)
@@ -57,7 +57,7 @@ async def test_a_slow_disk_is_asked_at_once_ever_more_rarely_and_a_quick_one_alw
 
 async def test_a_disk_that_is_quick_again_is_asked_at_once_again() -> None:
     """One slow answer costs one question beside the loop."""
-    beside, told, threads = BesideLoop(), asyncio.Queue[str](), list[int]()
+    beside, told, threads = IntentSync(), asyncio.Queue[str](), list[int]()
     slow: Callable[[], None] = lambda: time.sleep(SLOW_S)  # noqa: E731
     for work in (slow, *3 * (lambda: threads.append(threading.get_ident()),)):
         beside.do(work, told.put_nowait)
@@ -69,7 +69,7 @@ async def test_a_disk_that_is_quick_again_is_asked_at_once_again() -> None:
 
 async def test_what_the_journal_says_is_told_on_the_loop_and_in_order() -> None:
     """A fault travels as text, from the thread as at once; nothing overtakes what the thread still has."""
-    beside, told = BesideLoop(), list[str]()
+    beside, told = IntentSync(), list[str]()
     beside.do(fails, told.append)
     assert told == ["no space left on device"]
     beside.do(lambda: time.sleep(SLOW_S), told.append)
