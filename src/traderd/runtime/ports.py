@@ -45,10 +45,11 @@ class Connector(Protocol):
     """Opens websockets."""
 
     async def connect(
-        self, url: str, on_frame: Callable[[bytes, int], None], timeout_s: float, frame_bytes_max: int
+        self, url: str, on_frames: Callable[[list[bytes], int], None], timeout_s: float, frame_bytes_max: int
     ) -> Link:
-        """Connect; from then on `on_frame(frame, received_ns)` is called for each frame, times strictly rising.
+        """Connect; from then on `on_frames(frames, received_ns)` is called with the text frames that one read brought.
 
+        The first of them was received then and each other a nanosecond after the one before; all times rise strictly.
         Raises ConnectionError with one line that says what went wrong; VenueRefusalError where the venue won't have us.
         """
         ...
