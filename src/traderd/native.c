@@ -180,6 +180,7 @@ static PyObject *whole_texts(PyObject *module, PyObject *args)
 #define WHOLE_DIGITS_MAX 28 /* as in adapters/copy_columns.py */
 #define PLACES_MAX 20
 #define NUMERICS_MAX 8 /* decimals in one text */
+#define COLUMNS_MAX 64
 
 typedef struct {
     char *bytes;
@@ -188,7 +189,7 @@ typedef struct {
 
 static int make_room(Buffer *out, Py_ssize_t more)
 {
-    if (out->size + more <= out->room)
+    if (more <= out->room - out->size)
         return 0;
     Py_ssize_t room = (out->size + more) * 2;
     char *bytes = PyMem_Realloc(out->bytes, room);
@@ -316,114 +317,151 @@ static int read_places(PyObject *told, long *places)
     return -1;
 }
 
-/* One column's value in one row: 1 if written, 0 if it can't be stored, -1 with an exception set. */
-static int put_field(Buffer *out, PyObject *column, Py_ssize_t row, int *fields)
+typedef struct {
+    char kind;
+    PyObject *values; /* a list, as long as there are rows */
+    PyObject *choices; /* of a choice: a list of bytes */
+    long places[NUMERICS_MAX];
+    int fields;
+} Column;
+
+/* One of Python's (kind, values, what the kind needs). All references are borrowed from it. */
+static int read_column(PyObject *told, Py_ssize_t count, Column *column)
 {
-    const char *kind = PyUnicode_AsUTF8(PyTuple_GET_ITEM(column, 0));
-    PyObject *value = PyList_GetItem(PyTuple_GET_ITEM(column, 1), row); /* borrowed; checks the bounds */
-    if (kind == NULL || value == NULL)
+    if (!PyTuple_Check(told) || PyTuple_GET_SIZE(told) != 3 || !PyUnicode_Check(PyTuple_GET_ITEM(told, 0))
+        || !PyList_Check(PyTuple_GET_ITEM(told, 1)) || PyUnicode_GET_LENGTH(PyTuple_GET_ITEM(told, 0)) != 1) {
+        PyErr_SetString(PyExc_TypeError, "a column is (kind, list of values, what the kind needs)");
         return -1;
-    *fields = 1;
-    if (kind[0] == 'n') {
-        long places[NUMERICS_MAX];
-        *fields = read_places(PyTuple_GET_ITEM(column, 2), places);
-        return *fields < 0 ? -1 : put_numerics(out, value, places, *fields);
     }
-    if (kind[0] == 't') { /* text */
-        Py_ssize_t size;
-        const char *text = PyUnicode_AsUTF8AndSize(value, &size);
+    column->kind = (char)PyUnicode_READ_CHAR(PyTuple_GET_ITEM(told, 0), 0);
+    column->values = PyTuple_GET_ITEM(told, 1);
+    column->choices = PyTuple_GET_ITEM(told, 2);
+    column->fields = 1;
+    if (PyList_GET_SIZE(column->values) != count) {
+        PyErr_SetString(PyExc_ValueError, "each column needs a value for each row");
+        return -1;
+    }
+    if (column->kind == 'n' && (column->fields = read_places(column->choices, column->places)) < 0)
+        return -1;
+    if (column->kind == 'c' && !PyList_Check(column->choices)) {
+        PyErr_SetString(PyExc_TypeError, "a choice needs a list of bytes");
+        return -1;
+    }
+    return 0;
+}
+
+static int put_number(Buffer *out, char kind, long long number)
+{
+    switch (kind) {
+    case 'z': /* a moment that may be unknown */
+        if (!number) {
+            put32(out, (uint32_t)-1);
+            return 1;
+        }
+        /* fall through */
+    case 'm': /* a moment; what lies below a microsecond is cut off, towards the past */
+        put32(out, 8);
+        put64(out, (uint64_t)((number - (number % 1000 + 1000) % 1000) / 1000 - EPOCH_US));
+        return 1;
+    case 'b': /* bigint */
+        put32(out, 8);
+        put64(out, (uint64_t)number);
+        return 1;
+    case 's': /* smallint */
+        if (number < INT16_MIN || number > INT16_MAX)
+            break;
+        put32(out, 2);
+        put16(out, (uint16_t)number);
+        return 1;
+    }
+    PyErr_SetString(PyExc_ValueError, "no kind of column, or a number that it can't hold");
+    return -1;
+}
+
+/* One column's value in one row: 1 if written, 0 if it can't be stored, -1 with an exception set. */
+static int put_field(Buffer *out, const Column *column, PyObject *value)
+{
+    char *text;
+    Py_ssize_t size;
+
+    switch (column->kind) {
+    case 'n':
+        return put_numerics(out, value, column->places, column->fields);
+    case 't':
+        text = (char *)PyUnicode_AsUTF8AndSize(value, &size);
         return text == NULL || put_text(out, text, size) < 0 ? -1 : 1;
-    }
-    if (kind[0] == 'c') { /* choice */
+    case 'c': {
         Py_ssize_t code = PyLong_AsSsize_t(value);
-        if (code == -1 && PyErr_Occurred())
-            return -1;
-        PyObject *choice = PyList_GetItem(PyTuple_GET_ITEM(column, 2), code);
-        char *text;
-        Py_ssize_t size;
+        PyObject *choice = code == -1 && PyErr_Occurred() ? NULL : PyList_GetItem(column->choices, code);
         if (choice == NULL || PyBytes_AsStringAndSize(choice, &text, &size) < 0)
             return -1;
         return put_text(out, text, size) < 0 ? -1 : 1;
     }
-    long long number = PyLong_AsLongLong(value);
-    if ((number == -1 && PyErr_Occurred()) || make_room(out, FIELD_MAX) < 0)
-        return -1;
-    if (kind[0] == 'm' || (kind[0] == 'z' && number)) { /* moment, or one that may be unknown */
-        put32(out, 8);
-        put64(out, (uint64_t)((number - (number % 1000 + 1000) % 1000) / 1000 - EPOCH_US));
+    default: {
+        long long number = PyLong_AsLongLong(value);
+        if ((number == -1 && PyErr_Occurred()) || make_room(out, FIELD_MAX) < 0)
+            return -1;
+        return put_number(out, column->kind, number);
     }
-    else if (kind[0] == 'z')
-        put32(out, (uint32_t)-1);
-    else if (kind[0] == 'b') { /* bigint */
-        put32(out, 8);
-        put64(out, (uint64_t)number);
     }
-    else if (kind[0] == 's' && number >= INT16_MIN && number <= INT16_MAX) { /* smallint */
-        put32(out, 2);
-        put16(out, (uint16_t)number);
-    }
-    else {
-        PyErr_SetString(PyExc_ValueError, "no kind of column, or a number that it can't hold");
-        return -1;
-    }
-    return 1;
 }
 
-static int check_columns(PyObject *columns)
+/* As put_field, for all columns; what a row that can't be stored has written so far is taken back. */
+static int put_row(Buffer *out, const Column *columns, Py_ssize_t width, int fields, Py_ssize_t row)
 {
-    if (PyList_Check(columns))
-        for (Py_ssize_t n = 0; n < PyList_GET_SIZE(columns); n++) {
-            PyObject *column = PyList_GET_ITEM(columns, n);
-            if (!PyTuple_Check(column) || PyTuple_GET_SIZE(column) != 3
-                || !PyUnicode_Check(PyTuple_GET_ITEM(column, 0)) || !PyList_Check(PyTuple_GET_ITEM(column, 1)))
-                goto wrong;
+    Py_ssize_t begin = out->size;
+    int written = make_room(out, 2) < 0 ? -1 : 1;
+
+    if (written > 0)
+        put16(out, (uint16_t)fields);
+    for (Py_ssize_t n = 0; written > 0 && n < width; n++) {
+        if (row >= PyList_GET_SIZE(columns[n].values)) { /* somebody's code ran meanwhile, and took some away */
+            PyErr_SetString(PyExc_RuntimeError, "a column became shorter");
+            return -1;
         }
-    else
-        goto wrong;
-    return 0;
-wrong:
-    PyErr_SetString(PyExc_TypeError, "columns are a list of (kind, list of values, what the kind needs)");
-    return -1;
+        written = put_field(out, &columns[n], PyList_GET_ITEM(columns[n].values, row));
+    }
+    if (written <= 0)
+        out->size = begin;
+    return written;
 }
 
 static PyObject *copy_rows(PyObject *module, PyObject *args)
 {
-    PyObject *columns;
-    Py_ssize_t count;
-
-    if (!PyArg_ParseTuple(args, "On", &columns, &count) || check_columns(columns) < 0)
-        return NULL;
+    PyObject *told, *rows = NULL;
+    Py_ssize_t count, width;
+    Column columns[COLUMNS_MAX];
     Buffer out = {NULL, 0, 0};
+    int fields = 0;
+
+    if (!PyArg_ParseTuple(args, "O!n", &PyList_Type, &told, &count))
+        return NULL;
+    width = PyList_GET_SIZE(told);
+    if (width > COLUMNS_MAX) {
+        PyErr_SetString(PyExc_ValueError, "too many columns");
+        return NULL;
+    }
+    for (Py_ssize_t n = 0; n < width; n++) {
+        if (read_column(PyList_GET_ITEM(told, n), count, &columns[n]) < 0)
+            return NULL;
+        fields += columns[n].fields;
+    }
     PyObject *bad = PyList_New(0);
     if (bad == NULL)
         return NULL;
     for (Py_ssize_t row = 0; row < count; row++) {
-        Py_ssize_t begin = out.size;
-        int fields = 0, written = make_room(&out, 2) < 0 ? -1 : 1;
-        out.size += written > 0 ? 2 : 0;
-        for (Py_ssize_t n = 0; written > 0 && n < PyList_GET_SIZE(columns); n++) {
-            int more = 0;
-            written = put_field(&out, PyList_GET_ITEM(columns, n), row, &more);
-            fields += more;
-        }
-        if (written > 0) {
-            Py_ssize_t end = out.size;
-            out.size = begin;
-            put16(&out, (uint16_t)fields);
-            out.size = end;
+        int written = put_row(&out, columns, width, fields, row);
+        if (written > 0)
             continue;
-        }
-        out.size = begin;
         PyObject *number = written < 0 ? NULL : PyLong_FromSsize_t(row);
         if (number == NULL || PyList_Append(bad, number) < 0) {
             Py_XDECREF(number);
-            Py_DECREF(bad);
-            PyMem_Free(out.bytes);
-            return NULL;
+            goto failed;
         }
         Py_DECREF(number);
     }
-    PyObject *rows = PyBytes_FromStringAndSize(out.bytes, out.size);
+    rows = PyBytes_FromStringAndSize(out.bytes, out.size);
+failed:
     PyMem_Free(out.bytes);
     if (rows == NULL) {
         Py_DECREF(bad);

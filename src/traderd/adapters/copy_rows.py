@@ -33,8 +33,9 @@ def copy_rows_slowly(columns: list[Column], count: int) -> tuple[bytes, list[int
     if not bad:
         return encode_rows(encoders, count), []
     left_out = set(bad)
-    kept = [(kind, [each for row, each in enumerate(values) if row not in left_out], more) for kind, values, more in columns]
-    return copy_rows_slowly(kept, count - len(bad))[0], bad
+    rows = [row for row in range(count) if row not in left_out]
+    kept = [(kind, [values[row] for row in rows], more) for kind, values, more in columns]
+    return copy_rows_slowly(kept, len(rows))[0], bad
 
 
 def _encoders(column: Column) -> Sequence[Encoder]:
@@ -57,6 +58,8 @@ def _encoders(column: Column) -> Sequence[Encoder]:
 
 
 try:
-    from traderd.native import copy_rows
+    from traderd import native
+
+    copy_rows = native.copy_rows
 except ImportError:  # installed where no C compiler was at hand
     copy_rows = copy_rows_slowly

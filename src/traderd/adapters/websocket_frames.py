@@ -45,6 +45,8 @@ def frame_bytes(data: bytes, at: int) -> int:
 
 
 try:
-    from traderd.native import whole_texts
+    from traderd import native
+
+    whole_texts = native.whole_texts
 except ImportError:  # installed where no C compiler was at hand
     whole_texts = whole_texts_slowly

@@ -67,8 +67,7 @@ class Stream:
         engine, matching, newest = pipeline.engine, pipeline.matching, pipeline.feed.newest
         on_quote, last_trades, working = engine.on_quote, pipeline.last_trades, matching.working
         for event in events:
-            kind = type(event)
-            if kind is Quote:
+            if type(event) is Quote:
                 index = event.instrument.index
                 quotes.append(event)
                 lasts.append(last_trades[index])
@@ -78,14 +77,14 @@ class Stream:
                 newest[index] = event
                 if index in working:
                     matching.on_quote(event)
-            elif kind is Trade:
+            elif type(event) is Trade:
                 self.trades.append(event)
                 effects = engine.on_trade(event)
                 if effects:
                     pipeline.carry_out(effects)
             elif isinstance(event, DerivativeEvent):
                 pipeline.on_derivative(event)
-            elif kind is VenueCandle:
+            elif type(event) is VenueCandle:
                 pipeline.engine.on_venue_candle(event)
         if len(self.quotes) + len(self.trades) >= pipeline.flush_rows_max:
             pipeline.flush_stream(self)

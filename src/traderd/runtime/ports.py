@@ -256,7 +256,7 @@ class Feed(Protocol):
     """The outward feed (Redis). Best effort: nothing here waits or raises."""
 
     newest: dict[int, Quote]
-    """Newest wins: each believed quote is put here, by its instrument's index; a call for every tick would cost more."""
+    """Newest wins: each believed quote is put here, by its instrument's index: a call a tick would cost more."""
 
     def ticks(self, ticks: Sequence[Quote] | Sequence[Trade]) -> None:
         """A batch of one venue's, for those who want every one."""

@@ -49,7 +49,9 @@ def trade_told_slowly(price: str, quantity: str) -> tuple[str, float] | None:
 
 
 try:
-    from traderd.native import quote_told, trade_told
+    from traderd import native
+
+    quote_told, trade_told = native.quote_told, native.trade_told
 except ImportError:  # installed where no C compiler was at hand
     quote_told, trade_told = quote_told_slowly, trade_told_slowly
 
