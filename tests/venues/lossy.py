@@ -427,7 +427,7 @@ class Reader:
         if future is not None and not future.done():
             future.set_result(token)
         elif future is None:
-            self._hear[self._session_of[symbol][0]._name](token, self.clock.now_ns)
+            self._hear[self._session_of[symbol][0]._name]([token], self.clock.now_ns)
         return True
 
     def book(self, symbol: str) -> Book:
