@@ -25,8 +25,12 @@ _SLOTS = 16_384
 
 
 def show(feed: RedisFeed, quote: Quote) -> None:
-    """As the pipeline does with each quote that is believed."""
-    feed.newest[quote.instrument.index] = quote
+    """As the engine does with each quote that is believed, on the ticker board that the feed looks at."""
+    board, index = feed._quotes, quote.instrument.index
+    if not isinstance(board, list):
+        board = feed._quotes = list(board)
+    board += [None] * (index + 1 - len(board))
+    board[index] = quote
 
 
 class RedisServer:

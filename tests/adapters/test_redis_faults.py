@@ -95,7 +95,7 @@ async def test_a_frozen_redis_delays_nobody_and_costs_no_memory(server: RedisSer
         await until(lambda: counted(metrics, "up") == 0)
         assert slowest < 0.25  # less than one time-out
         lane = feed._home
-        assert len(feed.newest) + len(lane.tickers) <= 2
+        assert len(feed._shown) + len(lane.tickers) <= 2
         assert len(lane.facts) <= 100
         assert len(lane.ticks) <= 100
         assert counted(metrics, "drops_total") > 0

@@ -77,7 +77,7 @@ def _count(metrics: Metrics, name: str) -> float:
 async def test_the_newest_quote_is_cached_and_published(server: RedisServer, heard: list[Any]) -> None:
     """A thousand quotes in one interval are one message, the last, to the last digit; without quotes the key goes."""
     trade = Trade(BTC, "1", "buy", 150000.5, "150000.50,1.0", T, T)
-    feed = RedisFeed(server.url, Metrics(), [trade, None])
+    feed = RedisFeed(server.url, Metrics(), [], [trade, None])
     for n in range(1_000):
         show(feed, quote(BTC, f"{100_000 + n}.10"))
     show(feed, quote(ETH, "2683.80", venue_ns=0))

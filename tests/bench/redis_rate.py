@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import uvloop
+from msgspec import structs
 from redis.asyncio import Redis
 
 from traderd.adapters.embedded import EmbeddedRedis
@@ -23,7 +24,6 @@ from traderd.core.market import Instrument, Quote
 
 T = 1_769_904_000_123_456_789
 ROUNDS = 30
-TICKS_A_ROUND = 100_000
 
 
 class Cost(NamedTuple):
@@ -59,13 +59,13 @@ async def print_table(url: str) -> None:
 async def measured(url: str, symbols: int) -> dict[str, Cost]:
     """What each way costs for each ticker."""
     quotes = [quote(n) for n in range(symbols)]
-    found = {"feed, a tick": tick_cost(url, quotes)}
+    found = {}
     for name, tickers in (("feed, a ticker", "each"), ("feed, a ticker in batches", "batch")):
-        feed = RedisFeed(url, Metrics(), tickers=tickers)  # type: ignore[arg-type]
+        board: list[Quote | None] = []
+        feed = RedisFeed(url, Metrics(), board, tickers=tickers)  # type: ignore[arg-type]
 
-        async def hand_over(feed: RedisFeed = feed) -> None:
-            for one in quotes:
-                feed.newest[one.instrument.index] = one
+        async def hand_over(feed: RedisFeed = feed, board: list[Quote | None] = board) -> None:
+            board[:] = [structs.replace(one) for one in quotes]
             assert await feed.flush()
 
         found[name] = await best(hand_over, symbols)
@@ -95,19 +95,6 @@ async def measured(url: str, symbols: int) -> dict[str, Cost]:
         found["redis-py, pipeline"] = await best(pipeline, symbols)
         found["redis-py, awaited publish alone"] = await best(awaited, symbols)
     return found
-
-
-def tick_cost(url: str, quotes: list[Quote]) -> Cost:
-    """Conflation: what the hot path pays."""
-    feed = RedisFeed(url, Metrics())
-    ticks = quotes * (TICKS_A_ROUND // len(quotes))
-    costs = []
-    for _ in range(5):
-        started, cpu = time.perf_counter(), time.process_time()
-        for one in ticks:
-            feed.newest[one.instrument.index] = one
-        costs.append(Cost(time.process_time() - cpu, time.perf_counter() - started))
-    return least(costs, len(ticks))
 
 
 async def best(way: Callable[[], Awaitable[None]], messages: int) -> Cost:

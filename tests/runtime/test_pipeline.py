@@ -63,24 +63,10 @@ class HandClock:
         return self.now_ns
 
 
-class Newest(dict[int, Quote]):
-    """What is shown of the quotes, each."""
-
-    def __init__(self, shown: list[Quote]) -> None:
-        super().__init__()
-        self._shown = shown
-
-    def __setitem__(self, index: int, quote: Quote) -> None:
-        assert index == quote.instrument.index
-        self._shown.append(quote)
-
-
 class Told:
     """Feed and observer that remember."""
 
     def __init__(self) -> None:
-        self.quotes: list[Quote] = []
-        self.newest: dict[int, Quote] = Newest(self.quotes)
         self.ticked: list[Quote | Trade] = []
         self.fed: list[Fact] = []
         self.facts: list[Fact] = []
@@ -384,7 +370,6 @@ def test_whatever_arrives_and_whatever_fails_every_row_is_in_exactly_one_place(
     assert sum(record.rows for record in rig.ticks.refused) == sum(counts.lost for counts in every)
     assert rig.observer.lost_rows == sum(counts.lost for counts in every)
     assert rig.observer.gathered_rows["journalled"] == sum(counts.journalled for counts in every)
-    assert len(rig.feed.quotes) == arrived["quote"]
     for kind, name in ((Quote, "quote"), (Trade, "trade")):
         assert sum(type(tick) is kind for tick in rig.feed.ticked) == arrived[name]
     gaps = rig.journalled_gaps()

@@ -1,7 +1,7 @@
 """The outward feed: the newest ticker of every symbol in a Redis cache, and channels for whoever listens.
 
-What is said there, word for word, is in `redis_messages`. A tick costs one assignment; once in each interval what
-gathered is handed over. Best effort: nothing here waits for Redis, and what Redis can't take is dropped, the oldest
+What is said there, word for word, is in `redis_messages`. A tick costs nothing: once in each interval the ticker board
+is looked through for what is new, and that is handed over with what else gathered. Best effort: nothing here waits for Redis, and what Redis can't take is dropped, the oldest
 first, and counted.
 """
 
@@ -20,6 +20,7 @@ from traderd.adapters.redis_messages import CACHE_KEY, CHANNELS, channel_of, str
 from traderd.config import Config
 from traderd.core.facts import Fact
 from traderd.core.market import Quote, Trade
+from traderd.core.ticker import TickerBoard
 
 _FACTS_MAX: Final = 10_000
 _TICKS_MAX: Final = 50_000
@@ -27,14 +28,15 @@ _CLOCK_STEP_NS: Final = 1_000_000_000
 """A quote this much older than the one before isn't late: our clock was set back."""
 
 
-def feed_of(config: Config, url: str, metrics: Metrics, last_trades: Sequence[Trade | None]) -> "RedisFeed | NoFeed":
+def feed_of(config: Config, url: str, metrics: Metrics, board: TickerBoard) -> "RedisFeed | NoFeed":
     """What the configuration asks for, into the Redis at `url`."""
     if config.redis == "off":
         return NoFeed()
     return RedisFeed(
         url,
         metrics,
-        last_trades,
+        board.quotes,
+        board.trades,
         interval_s=config.feed.interval_ms / 1000,
         timeout_s=config.feed.timeout_s,
         tickers=config.feed.tickers,
@@ -44,10 +46,6 @@ def feed_of(config: Config, url: str, metrics: Metrics, last_trades: Sequence[Tr
 
 class NoFeed:
     """runtime.ports.Feed where Redis is switched off."""
-
-    def __init__(self) -> None:
-        self.newest: dict[int, Quote] = {}
-        """Nobody reads them."""
 
     def ticks(self, ticks: Sequence[Quote] | Sequence[Trade]) -> None:
         """Nobody is told."""
@@ -59,7 +57,8 @@ class NoFeed:
 class RedisFeed:
     """runtime.ports.Feed into Redis. `run` must run beside it; nothing is sent before and after that.
 
-    `last_trades` is asked for the last trade of an instrument by its index; where there is none, `last` is null.
+    `quotes` and `last_trades` have the newest of each instrument, by its index, at any moment; where there is no trade,
+    `last` is null.
     `tickers`: `each` symbol's in a message of its own, a `batch` of them in one, or both. `stream_entries_max`: about
     how many ticks each symbol's streams keep; 0 for no streams.
     """
@@ -68,6 +67,7 @@ class RedisFeed:
         self,
         url: str,
         metrics: Metrics,
+        quotes: Sequence[Quote | None] = (),
         last_trades: Sequence[Trade | None] = (),
         *,
         interval_s: float = 0.1,
@@ -88,8 +88,8 @@ class RedisFeed:
             metrics, log, last_trades, self._numbers.__next__, tickers, stream_entries_max, facts_max, ticks_max,
             interval_s, timeout_s,
         )  # fmt: skip
-        self.newest: dict[int, Quote] = {}
-        """By instrument, since the last interval: a tick costs one assignment."""
+        self._quotes = quotes
+        self._shown: list[Quote | None] = []
         self._newest_ns: dict[str, int] = {}
         plain, clustered = parts(url)
         self._map = ClusterMap(plain, timeout_s) if clustered else None
@@ -196,11 +196,13 @@ class RedisFeed:
 
     def _deal(self) -> None:
         """The newest quotes to the servers that they are for."""
-        quotes = list(self.newest.values())
-        self.newest.clear()
-        for quote in quotes:
-            if self._is_newest(quote):
-                self._lane(CACHE_KEY + quote.instrument.symbol).show(quote)
+        quotes, shown = list(self._quotes), self._shown
+        shown += [None] * (len(quotes) - len(shown))
+        for index, quote in enumerate(quotes):
+            if quote is not None and quote is not shown[index]:
+                shown[index] = quote
+                if self._is_newest(quote):
+                    self._lane(CACHE_KEY + quote.instrument.symbol).show(quote)
 
     def _is_newest(self, quote: Quote) -> bool:
         """Where two venues quote one symbol the other's may have been newer, now or a moment ago."""

@@ -189,7 +189,7 @@ class Daemon:
         self._instruments = [instrument for seat in self._seats for instrument in seat.instruments]
         self._instruments += self._ccxt.instruments
         self._engine = Engine(engine_settings(config, self._run), self._instruments)
-        self._feed = feed_of(config, self._servers.redis_url, self._metrics, self._engine.board.trades)
+        self._feed = feed_of(config, self._servers.redis_url, self._metrics, self._engine.board)
         self._gaps = GapLedger(self._run)
         self._exchange = exchange = PaperExchange(paper_settings(config), self._engine.board, self._clock)
         self._pipeline = Pipeline(

@@ -6,7 +6,7 @@ enters the candles only once the next prints confirm it, and never if they don't
 
 * jump: the price moved further than `jump_sigmas` recent standard deviations, and further than the floor. The variance
   is an exponentially weighted one of log returns between samples (RiskMetrics' form), sampled at most once in
-  `sample_ms`, and of a price that comes seldom (no tick within an eighth of that once a sample is due) once in two
+  `sample_ms`, and of a price that comes seldom (no tick within an eighth of that once a sample is due) once in four
   seconds or with each tick; a return over many sample lengths counts for as many. The band is grown with the square
   root of silence, and the variance never fed with more than the band itself. A new level that stands for
   `confirmations` further prints is taken for the truth. Nothing is a jump before `warmup` samples.
@@ -34,7 +34,7 @@ CLOCK_BEHIND_NS_MAX = 86_400 * 10**9
 """A venue's time further back than this is none."""
 _EAGER = 8
 """A price of which no tick comes within a sample's length by this, when a sample is due, comes seldom …"""
-_LENGTHS_MAX = 20
+_LENGTHS_MAX = 40
 """… and is sampled once in so many samples' lengths: else a good part of its ticks would be samples."""
 
 

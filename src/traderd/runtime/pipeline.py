@@ -64,7 +64,7 @@ class Stream:
     def on_events(self, events: Sequence[VenueEvent]) -> None:
         """Some frames' events, in the venue's order. The hot path."""
         pipeline, quotes, lasts = self._pipeline, self.quotes, self.lasts  # a flush takes them from us, never meanwhile
-        engine, matching, newest = pipeline.engine, pipeline.matching, pipeline.feed.newest
+        engine, matching = pipeline.engine, pipeline.matching
         on_quote, last_trades, working = engine.on_quote, pipeline.last_trades, matching.working
         for event in events:
             if type(event) is Quote:
@@ -72,10 +72,7 @@ class Stream:
                 quotes.append(event)
                 lasts.append(last_trades[index])
                 on_quote(event)
-                if event.flags:  # stored, and nobody acts on it
-                    continue
-                newest[index] = event
-                if index in working:
+                if index in working and not event.flags:  # a doubtful one is stored, and nobody acts on it
                     matching.on_quote(event)
             elif type(event) is Trade:
                 self.trades.append(event)

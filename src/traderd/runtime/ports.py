@@ -253,10 +253,7 @@ class FactStore(Protocol):
 
 
 class Feed(Protocol):
-    """The outward feed (Redis). Best effort: nothing here waits or raises."""
-
-    newest: dict[int, Quote]
-    """Newest wins: each believed quote is put here, by its instrument's index: a call a tick would cost more."""
+    """The outward feed (Redis). Best effort: nothing here waits or raises. Quotes it looks up on the ticker board."""
 
     def ticks(self, ticks: Sequence[Quote] | Sequence[Trade]) -> None:
         """A batch of one venue's, for those who want every one."""
