@@ -6,7 +6,8 @@
 symbol, Redis on); measured from the first frame sent to the last row committed, with the daemon's own CPU time.
 (a) then: the very rows that it stored are read out as binary COPY, the tables emptied, and the bytes written back by
 binary COPY over one connection, in transactions of the daemon's size. The ratio is (b) / (a).
-Then (b) in another database without strategies, Redis and candles, for the CPU time that storing alone takes.
+Then (b) in another database without strategies, Redis and candles: what storing alone takes. The schema is there before
+anything is measured.
 (c) last: (b) once more in another database, with the daemon sampled (`sampled.py`): the share of its CPU time that each
 step takes. What bounds (b) is told by how much of a core each of the three took meanwhile: it can't be more than one.
 Without --dsn a private TimescaleDB is used, as in the tests.
@@ -70,7 +71,9 @@ async def main() -> None:
     try:
         figures = await measure(await fresh_database(dsn), chosen.frames, chosen.symbols)
         bare = await fresh_database(dsn, "ingest_bare")
-        figures["storage_us"] = await storage_alone(bare, chosen.frames, chosen.symbols)
+        alone = await storage_alone(bare, chosen.frames, chosen.symbols)
+        figures |= {"storage_us": alone["daemon_us"], "storage_rows_s": alone["daemon_rows_s"]}
+        figures["storage_ratio"] = figures["storage_rows_s"] / figures["ceiling_rows_s"]
         shares = {} if chosen.no_steps else await steps(await fresh_database(dsn, "ingest_steps"), chosen)
     finally:
         if server is not None:
@@ -86,7 +89,8 @@ def told(figures: dict[str, float]) -> str:
         f"(b) daemon, frame to committed row:   {figures['daemon_rows_s']:>12,.0f} rows/s\n"
         f"ratio (b)/(a):                        {figures['ratio']:>12.2f}\n"
         f"daemon CPU per tick:                  {figures['daemon_us']:>12.2f} µs\n"
-        f"     without strategies and Redis:    {figures['storage_us']:>12.2f} µs\n"
+        f"storing alone, no strategies or Redis:{figures['storage_rows_s']:>12,.0f} rows/s, ratio"
+        f" {figures['storage_ratio']:.2f}, {figures['storage_us']:.2f} µs\n"
         f"generator CPU per frame:              {figures['generator_us']:>12.2f} µs\n"
         f"rows {figures['rows']:,.0f}, daemon RSS {figures['rss_mib']:.0f} MiB\n"
         f"of a core each: daemon {figures['daemon_cores']:.2f}, its COPY in the database"
@@ -117,10 +121,10 @@ async def measure(dsn: str, frames: int, symbols: int) -> dict[str, float]:
     return figures
 
 
-async def storage_alone(dsn: str, frames: int, symbols: int) -> float:
-    """The daemon's CPU per tick, µs, where nothing is done but storing: no strategies, no Redis, a bar a day."""
+async def storage_alone(dsn: str, frames: int, symbols: int) -> dict[str, float]:
+    """(b) where nothing is done but storing: no strategies, no Redis, a bar a day."""
     with tempfile.TemporaryDirectory(prefix="traderd-bench-") as folder:
-        return (await daemon(Path(folder), dsn, frames, symbols, bare=True))["daemon_us"]
+        return await daemon(Path(folder), dsn, frames, symbols, bare=True)
 
 
 async def steps(dsn: str, chosen: argparse.Namespace) -> dict[str, float]:

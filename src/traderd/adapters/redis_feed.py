@@ -1,8 +1,8 @@
 """The outward feed: the newest ticker of every symbol in a Redis cache, and channels for whoever listens.
 
 What is said there, word for word, is in `redis_messages`. A tick costs nothing: once in each interval the ticker board
-is looked through for what is new, and that is handed over with what else gathered. Best effort: nothing here waits for Redis, and what Redis can't take is dropped, the oldest
-first, and counted.
+is looked through for what is new, and that is handed over with what else gathered. Best effort: nothing here waits for
+Redis, and what Redis can't take is dropped, the oldest first, and counted.
 """
 
 import asyncio
