@@ -1,6 +1,8 @@
 """Websockets over real sockets: whole messages, rising times, bounds, and every end with its reason."""
 
 import asyncio
+import itertools
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from http import HTTPStatus
@@ -8,8 +10,11 @@ from itertools import count, pairwise
 
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.frames import Frame, Opcode
+from websockets.utils import accept_key
 
 from traderd.adapters.websocket import WebsocketConnector
+from traderd.core.errors import VenueRefusalError
 
 MIB = 1024 * 1024
 LARGEST = 8 * MIB
@@ -227,3 +232,83 @@ async def test_a_link_that_is_cut_before_its_handshake_is_no_link() -> None:
         url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/stream"
         with pytest.raises(ConnectionError, match=r"before the handshake|reset|lost"):
             await WebsocketConnector().connect(url, lambda read, _: None, 5.0, LARGEST)
+
+
+async def test_whatever_the_reads_are_the_messages_are_those_that_were_sent() -> None:
+    """Bytes come one by one or by thousands: headers of every length are cut through, and pings lie between."""
+    sent = [b"x" * size for size in (0, 1, 125, 126, 300, 65_535, 65_536, 70_000, 2)]
+    body = b"".join(Frame(Opcode.TEXT, each).serialize(mask=False) + b"\x89\x02hi" for each in sent)
+    pongs: list[float] = []
+
+    async def converse(connection: ServerConnection) -> None:
+        at = 0
+        for step in itertools.cycle((1, 1, 1, 2, 3, 1_000, 40_000)):
+            connection.transport.write(body[at : at + step])
+            await asyncio.sleep(0.001)
+            at += step
+            if at >= len(body):
+                break
+        pongs.append(await asyncio.wait_for(await connection.ping(b"last"), 5))
+        await connection.close(1000, "")
+
+    frames, _ = await heard(converse)
+    assert [frame for frame, _ in frames] == sent
+    assert len(pongs) == 1
+
+
+async def _answer_slowly(writer: asyncio.StreamWriter, parts: list[bytes]) -> None:
+    for part in parts:
+        writer.write(part)
+        await writer.drain()
+        await asyncio.sleep(0.02)
+    writer.close()
+
+
+@pytest.mark.parametrize("length", [b"Content-Length: 9\r\n", b""])
+async def test_a_refusal_is_told_with_its_status_and_how_long_to_wait(length: bytes) -> None:
+    """Also where its text comes late, or says nowhere how long it is."""
+    head = b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 7\r\n" + length
+    parts = [head[:20], head[20:] + b"\r\n", b"slow ", b"down"]
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        await _answer_slowly(writer, parts)
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+        url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        with pytest.raises(VenueRefusalError) as refused:
+            await WebsocketConnector().connect(url, lambda read, at_ns: None, 5.0, LARGEST)
+    assert (refused.value.status, refused.value.retry_after_s) == (429, 7.0)
+
+
+async def test_what_follows_the_handshake_in_one_read_is_heard() -> None:
+    """A venue may speak at once."""
+
+    async def welcome(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        request = await reader.readuntil(b"\r\n\r\n")
+        key = re.search(rb"(?i)sec-websocket-key: (\S+)", request)
+        assert key is not None
+        accept = accept_key(key[1].decode()).encode()
+        head = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        writer.write(head + b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n\x81\x05hello\x88\x00")
+
+    frames: list[bytes] = []
+    async with await asyncio.start_server(welcome, "127.0.0.1", 0) as server:
+        url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        link = await WebsocketConnector().connect(url, lambda read, _: frames.extend(read), 5.0, LARGEST)
+        async with asyncio.timeout(5):
+            await link.wait_closed()
+    assert frames == [b"hello"]
+
+
+@pytest.mark.parametrize("garbage", [b"\x81\x85....hello", b"\xc1\x01a", b"\x83\x00", b"HTTP/1.1 500\r\n\r\n"])
+async def test_bytes_that_are_no_websockets_end_the_link_and_what_came_before_is_kept(garbage: bytes) -> None:
+    """Masked, compressed though nobody asked for it, of an unknown kind, or of another protocol."""
+
+    async def converse(connection: ServerConnection) -> None:
+        connection.transport.write(b"\x81\x01a" + garbage + b"\x81\x01b")
+        await asyncio.sleep(5)
+
+    frames, reason = await heard(converse)
+    assert [frame for frame, _ in frames] == [b"a"]
+    assert reason not in ("", "connection lost")

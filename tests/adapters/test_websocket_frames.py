@@ -73,8 +73,9 @@ def test_a_frame_says_how_long_it_is_as_soon_as_it_can(data: bytes, size: int) -
     assert frame_bytes(data, 0) == size
 
 
-def test_a_masked_frame_has_no_length() -> None:
-    """No server may send one."""
+def test_a_masked_or_compressed_frame_has_no_length() -> None:
+    """No server may send one, nor one that is compressed: nobody asked for that."""
+    assert frame_bytes(b"\xc1", 0) == frame_bytes(b"\xc1\x01a", 0) == -1
     assert frame_bytes(b"\x81\x85....hello", 0) == -1
     assert frame_bytes(b"\x81\x7f" + (2**40).to_bytes(8, "big"), 0) == 2**40 + 10
 

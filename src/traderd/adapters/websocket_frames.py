@@ -7,6 +7,8 @@ or longer than 64 KiB is cut out here; what anything else means is the protocol'
 WHOLE_TEXT = 0x81
 """The final part, which is the only one, of a text."""
 
+_RESERVED = 0x70
+
 
 def whole_texts_slowly(data: bytes, at: int, most: int) -> tuple[list[bytes], int]:
     """Cut whole texts of at most so many bytes from a place on, until something else begins; that place too."""
@@ -30,9 +32,11 @@ def whole_texts_slowly(data: bytes, at: int, most: int) -> tuple[list[bytes], in
 def frame_bytes(data: bytes, at: int) -> int:
     """How many bytes the frame has that begins here; as far as can be told, which is at least one more than are there.
 
-    -1 for a masked one, as no server may send.
+    -1 for one that no server may send us: masked, or with bits set that were agreed upon with nobody.
     """
     there = len(data) - at
+    if there and data[at] & _RESERVED:
+        return -1
     if there < 2:
         return 2
     size = data[at + 1]
