@@ -208,12 +208,16 @@ class _Line(asyncio.Protocol):
             if not there:
                 break
             size = frame_bytes(data, at)
-            if 0 < there < size <= most + _HEADER_BYTES_MAX:
+            if size < 0:
+                self._fail(CloseCode.PROTOCOL_ERROR, "a frame that no server may send")
+            elif size > most + _HEADER_BYTES_MAX:
+                self._fail(CloseCode.MESSAGE_TOO_BIG, f"a message larger than {most} bytes")
+            elif size > there:
                 self._keep(data[at:], size)
                 break
-            after = at + size if 0 < size <= there else len(data)
-            self._seldom(data[at:after], messages)
-            at = after
+            else:
+                self._seldom(data[at : at + size], messages)
+                at += size
         return messages
 
     def _keep(self, rest: bytes, wanted_bytes: int) -> None:
@@ -236,6 +240,11 @@ class _Line(asyncio.Protocol):
         elif self._protocol.close_rcvd is not None:
             told = self._protocol.close_rcvd
             self._end(f"closed by the venue: {int(told.code)} {told.reason}".strip())
+
+    def _fail(self, code: CloseCode, reason: str) -> None:
+        self._protocol.fail(code, reason)
+        self._write()
+        self._end(reason)
 
     def _end(self, reason: str) -> None:
         """The protocol is over: nothing behind it is read, what came before it is handed over."""
