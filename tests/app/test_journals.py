@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+import shutil
 from decimal import Decimal
 from pathlib import Path
 
@@ -150,3 +151,35 @@ async def test_damage_in_what_an_earlier_run_left_is_a_gap_of_its_venue(tmp_path
     figures = account(again.pipeline, again.telemetry)
     assert figures.received == figures.lost == 0, "they are not of this run's account"
     await again.stop()
+
+
+async def test_whatever_turns_in_a_record_of_this_run_its_rows_are_lost_and_no_others(tmp_path: Path) -> None:
+    """Also in its head, and where several records are gone at once: received = journalled + lost, and so the ledger."""
+    rig = Rig(tmp_path, segment_bytes_max=65_536, disk_bytes_max=262_144)
+    await asyncio.sleep(0.01)
+    marks = []
+    for number in range(5):
+        marks.append(rig.journals.ticks.size)
+        rig.tick(number)
+    segment = next(file for file in (tmp_path / "ticks").glob("*.seg") if file.stat().st_size)
+    body = segment.read_bytes()
+    for lost, spoilt in (
+        *((10, body[:at] + bytes([body[at] ^ 4]) + body[at + 1 :]) for at in range(marks[2], marks[2] + 90)),
+        (20, body[: marks[1]] + bytes(marks[3] - marks[1]) + body[marks[3] :]),
+        (30, body[: marks[2] + 9]),
+    ):
+        segment.write_bytes(spoilt)
+        again = Rig(tmp_path / f"{lost}", segment_bytes_max=65_536, disk_bytes_max=262_144)
+        await asyncio.sleep(0)
+        for number in range(5):
+            again.tick(number)
+        ours = next(file for file in (tmp_path / f"{lost}" / "ticks").glob("*.seg") if file.stat().st_size)
+        ours.write_bytes(spoilt)
+        left = sum(record.rows for record in again.journals.ticks.read(0, 10**6))
+        figures = account(again.pipeline, again.telemetry)
+        assert (left, figures.journalled, figures.lost, figures.received) == (50 - lost, 50 - lost, lost, 50)
+        assert sum(fact.rows_lost for fact in again.facts() if isinstance(fact, Gap)) == lost
+        await again.stop()
+        again.journals.close()
+        shutil.rmtree(tmp_path / f"{lost}")
+    await rig.stop()
