@@ -11,7 +11,7 @@ import socket
 import time
 from collections.abc import Callable
 
-from traderd.adapters.websocket import PicowsConnector, PicowsLink
+from traderd.adapters.websocket import WebsocketConnector, WebsocketLink
 
 
 class _Selector(selectors.DefaultSelector):
@@ -84,13 +84,15 @@ class DrivenConnector:
 
     def __init__(self, clock: DrivenClock) -> None:
         self._clock = clock
-        self._connector = PicowsConnector()
+        self._connector = WebsocketConnector()
 
     async def connect(
-        self, url: str, on_frame: Callable[[bytes, int], None], timeout_s: float, frame_bytes_max: int
-    ) -> PicowsLink:
+        self, url: str, on_frames: Callable[[list[bytes], int], None], timeout_s: float, frame_bytes_max: int
+    ) -> WebsocketLink:
         """See Connector."""
-        stamp_ns = self._clock.stamp_ns
-        return await self._connector.connect(
-            url, lambda frame, _: on_frame(frame, stamp_ns()), timeout_s, frame_bytes_max
-        )
+
+        def each(frames: list[bytes], _: int) -> None:
+            for frame in frames:
+                on_frames([frame], self._clock.stamp_ns())
+
+        return await self._connector.connect(url, each, timeout_s, frame_bytes_max)

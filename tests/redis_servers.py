@@ -18,8 +18,15 @@ from redis.asyncio import Redis
 from redis.exceptions import BusyLoadingError, ConnectionError
 
 from traderd.adapters.embedded import EmbeddedRedis
+from traderd.adapters.redis_feed import RedisFeed
+from traderd.core.market import Quote
 
 _SLOTS = 16_384
+
+
+def show(feed: RedisFeed, quote: Quote) -> None:
+    """As the pipeline does with each quote that is believed."""
+    feed.newest[quote.instrument.index] = quote
 
 
 class RedisServer:

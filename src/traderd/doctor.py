@@ -4,6 +4,7 @@ Every look has a time-out of its own and none hinders another. Embedded servers 
 """
 
 import asyncio
+import importlib.util
 import os
 import resource
 import shutil
@@ -74,6 +75,7 @@ async def examine(config: Config, config_path: Path) -> list[Finding]:
     state_dir = state_path(config, config_path)
     looks: dict[str, Awaitable[Finding]] = {
         "config file": _config_file(config, config_path),
+        "compiled": _compiled(),
         "state folder": _state_folder(state_dir),
         "disk": _disk(config, state_dir),
         "database": _database(config, state_dir),
@@ -122,6 +124,12 @@ async def _config_file(config: Config, path: Path) -> Finding:
             check, "problem", f"others may read {path} (mode {mode & 0o777:o}), and a password is in it", advice
         )
     return Finding(check, "ok", f"{path} is valid" + (", and only you may read its password" if has_password else ""))
+
+
+async def _compiled() -> Finding:
+    if importlib.util.find_spec("traderd.native"):
+        return Finding("compiled", "ok", "what every tick takes is compiled")
+    return Finding("compiled", "skipped", "not: ticks cost half as much again. With a C compiler, install traderd anew")
 
 
 async def _state_folder(state_dir: Path) -> Finding:

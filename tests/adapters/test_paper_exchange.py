@@ -36,10 +36,10 @@ async def test_an_order_is_sent_at_clock_time_and_filled_by_the_live_quotes() ->
     exchange, reports, _ = paper()
     port: Exchange = exchange
     assert port.send(order()) is None
-    assert exchange.working(0)
+    assert 0 in exchange.working
     exchange.on_quote(quote("999", "1000", START + 20 * MS))
     assert [(each.kind, each.time_ns) for each in reports] == [("new", START), ("trade", START + 20 * MS)]
-    assert not exchange.working(0)
+    assert 0 not in exchange.working
 
 
 async def test_a_beat_fills_at_the_boards_newest_quote() -> None:
@@ -57,7 +57,7 @@ async def test_what_still_rests_expires_when_the_venue_closes() -> None:
     exchange.send(order(1))
     exchange.close()
     assert [(each.kind, each.client_order_id) for each in reports] == [("new", "r-o1"), ("expired", "r-o1")]
-    assert not exchange.working(0)
+    assert 0 not in exchange.working
     exchange.close()
     assert len(reports) == 2
 

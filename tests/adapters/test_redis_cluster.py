@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from redis.crc import key_slot
 
 from made_up import BTC
-from redis_servers import RedisCluster, redis_cluster
+from redis_servers import RedisCluster, redis_cluster, show
 from traderd.adapters.metrics import Metrics
 from traderd.adapters.redis_feed import RedisFeed
 from traderd.core.facts import Alert
@@ -55,7 +55,7 @@ async def feed_others(feed: RedisFeed, cluster: RedisCluster, bids: tuple[str, .
     """New bids for all; these servers have them as soon as ever."""
     for bid in bids:
         for symbol in SYMBOLS:
-            feed.quote(quote(symbol, bid))
+            show(feed, quote(symbol, bid))
         started = asyncio.get_running_loop().time()
         await until_cached(cluster, bid, ports)
         assert asyncio.get_running_loop().time() - started < 2
@@ -82,7 +82,7 @@ async def test_a_cluster_is_fed_and_followed(cluster: RedisCluster) -> None:
         f"redis+cluster://127.0.0.1:{second}", metrics, interval_s=0.02, timeout_s=3.0, stream_entries_max=9
     )
     for symbol in SYMBOLS:
-        feed.quote(quote(symbol, "1"))
+        show(feed, quote(symbol, "1"))
     feed.fact(Alert("a", T, "breaker_tripped", "critical", "halted", "drawdown 11 %"))
     feed.ticks([quote(symbol, "1") for symbol in SYMBOLS])
     running = asyncio.create_task(feed.run())
@@ -101,7 +101,7 @@ async def test_a_cluster_is_fed_and_followed(cluster: RedisCluster) -> None:
     await cluster.ask(first, "DEL", f"cache:ticker:{moving}")
     await cluster.move(key_slot(f"cache:ticker:{moving}".encode()), second)
     for symbol in SYMBOLS:
-        feed.quote(quote(symbol, "2"))
+        show(feed, quote(symbol, "2"))
     found = await until_cached(cluster, "2", cluster.ports)
     assert moving in found[second]
     assert counted(metrics, "refused_total", reason="MOVED") >= 1
@@ -132,7 +132,7 @@ async def test_a_cluster_that_nobody_tells_of_costs_only_counts() -> None:
     feed = RedisFeed("redis+cluster://127.0.0.1:1", metrics, interval_s=0.01, timeout_s=0.5, facts_max=5)
     running = asyncio.create_task(feed.run())
     for n in range(20):
-        feed.quote(quote(SYMBOLS[0], f"{n + 1}"))
+        show(feed, quote(SYMBOLS[0], f"{n + 1}"))
         feed.fact(Alert(f"a{n}", T, "breaker_tripped", "critical", "halted", "drawdown 11 %"))
         await asyncio.sleep(0.005)
     assert counted(metrics, "drops_total") == 15

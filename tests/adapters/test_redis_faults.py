@@ -20,7 +20,7 @@ from redis.exceptions import RedisError
 from certificates import make_certificate
 from made_up import BTC
 from proxy import Proxy
-from redis_servers import RedisServer, password, redis_server
+from redis_servers import RedisServer, password, redis_server, show
 from traderd.adapters.logs import configure_logs
 from traderd.adapters.metrics import Metrics
 from traderd.adapters.redis_feed import RedisFeed
@@ -86,7 +86,7 @@ async def test_a_frozen_redis_delays_nobody_and_costs_no_memory(server: RedisSer
         for n in range(60):
             started = time.perf_counter()
             for _ in range(20):
-                feed.quote(quote(BTC, f"{n + 1}"))
+                show(feed, quote(BTC, f"{n + 1}"))
                 feed.fact(signal_of(n))
                 feed.ticks([quote(BTC, f"{n + 1}")] * 10)
             await asyncio.sleep(0)
@@ -95,7 +95,7 @@ async def test_a_frozen_redis_delays_nobody_and_costs_no_memory(server: RedisSer
         await until(lambda: counted(metrics, "up") == 0)
         assert slowest < 0.25  # less than one time-out
         lane = feed._home
-        assert len(feed._quotes) + len(lane.tickers) <= 2
+        assert len(feed.newest) + len(lane.tickers) <= 2
         assert len(lane.facts) <= 100
         assert len(lane.ticks) <= 100
         assert counted(metrics, "drops_total") > 0
@@ -109,7 +109,7 @@ async def test_a_frozen_redis_does_not_hold_up_the_end(server: RedisServer) -> N
     feed = RedisFeed(server.url, metrics, timeout_s=0.3)
     assert await feed.flush()
     server.send(signal.SIGSTOP)
-    feed.quote(quote(BTC, "1"))
+    show(feed, quote(BTC, "1"))
     feed.fact(signal_of(1))
     async with asyncio.timeout(3):
         await feed.close()
@@ -126,7 +126,7 @@ async def test_fifty_ends_leave_nothing_behind(server: RedisServer) -> None:
             while not await feed.flush():
                 pass
             await asyncio.to_thread(proxy.cut)
-            feed.quote(quote(BTC, f"{n + 1}"))
+            show(feed, quote(BTC, f"{n + 1}"))
             await feed.flush()
         assert proxy.connections >= 60
         assert psutil.Process().num_fds() <= descriptors + 4
@@ -183,7 +183,7 @@ async def test_a_slow_way_thins_the_tickers_out_and_loses_no_symbol(server: Redi
         async with running(f"redis://127.0.0.1:{proxy.port}", metrics, timeout_s=1.0) as feed:
             for n in range(1, 26):
                 for instrument in instruments:
-                    feed.quote(quote(instrument, f"{n}"))
+                    show(feed, quote(instrument, f"{n}"))
                 await asyncio.sleep(0.02)
             async with asyncio.timeout(10), Redis.from_url(server.url) as redis:
                 keys = [f"cache:ticker:{instrument.symbol}" for instrument in instruments]
@@ -201,12 +201,12 @@ async def test_a_full_redis_is_counted_and_messages_go_on(server: RedisServer) -
     await server.ask("CONFIG", "SET", "maxmemory", "1")
     with Proxy(server.path) as proxy:
         async with running(f"redis://127.0.0.1:{proxy.port}", metrics) as feed:
-            feed.quote(quote(BTC, "1"))
+            show(feed, quote(BTC, "1"))
             await until(lambda: counted(metrics, "refused_total", reason="OOM") == 1)
             assert counted(metrics, "published_total") == 1
             assert counted(metrics, "up") == 1
             await server.ask("CONFIG", "SET", "maxmemory", "0")
-            feed.quote(quote(BTC, "2"))
+            show(feed, quote(BTC, "2"))
             await until_cached(server, "2")
             assert proxy.connections == 1
 
@@ -218,7 +218,7 @@ async def test_a_replica_is_left_for_the_master(server: RedisServer) -> None:
         async with running(f"redis://127.0.0.1:{proxy.port}", metrics) as feed:
             await until(lambda: counted(metrics, "up") == 1)
             await server.ask("REPLICAOF", "127.0.0.1", "1")
-            feed.quote(quote(BTC, "1"))
+            show(feed, quote(BTC, "1"))
             await until(lambda: counted(metrics, "refused_total", reason="READONLY") >= 2)
             assert proxy.connections >= 2
             await server.ask("REPLICAOF", "NO", "ONE")
@@ -233,7 +233,7 @@ async def test_a_wrong_password_is_one_line_and_no_storm(server: RedisServer, tm
     with Proxy(server.path) as proxy, (tmp_path / "log").open("w") as log:
         configure_logs("info", "json", log)
         async with running(f"redis://someone:{secret}-not@127.0.0.1:{proxy.port}", metrics) as feed:
-            feed.quote(quote(BTC, "1"))
+            show(feed, quote(BTC, "1"))
             await until(lambda: proxy.connections >= 1)
             await asyncio.sleep(1.0)
             assert proxy.connections <= 6
@@ -253,13 +253,13 @@ async def test_a_user_with_no_more_than_the_readmes_rights_is_enough(server: Red
     await server.ask("ACL", "SETUSER", user, *rights)
     url = f"unix://{user}:{secret}@{server.path}"
     async with running(url, metrics, stream_entries_max=10) as feed:
-        feed.quote(quote(BTC, "1"))
+        show(feed, quote(BTC, "1"))
         feed.fact(signal_of(1))
         feed.ticks([quote(BTC, "1")])
         await until_cached(server, "1")
         await until(lambda: counted(metrics, "published_total") == 3)
         await server.ask("ACL", "SETUSER", user, "-set")
-        feed.quote(quote(BTC, "2"))
+        show(feed, quote(BTC, "2"))
         await until(lambda: counted(metrics, "refused_total", reason="NOPERM") == 1)
         await until(lambda: counted(metrics, "published_total") == 4)
         assert counted(metrics, "up") == 1
@@ -289,7 +289,7 @@ async def test_tls_is_spoken_and_a_stranger_is_not_believed(server: RedisServer,
             assert "certificate" in stranger._home.told.lower()
             await stranger.close()
         async with running(f"{url}?ssl_ca_certs={certificate}", metrics) as feed:
-            feed.quote(quote(BTC, "1"))
+            show(feed, quote(BTC, "1"))
             await until_cached(server, "1")
 
 
@@ -320,7 +320,7 @@ async def test_the_documented_rule_leaves_a_consumer_with_the_newest(server: Red
         consumer = asyncio.create_task(consume(f"redis://127.0.0.1:{far.port}"))
         async with running(f"redis://127.0.0.1:{near.port}", metrics) as feed:
             for n in range(1, 101):
-                feed.quote(quote(BTC, f"{n}"))
+                show(feed, quote(BTC, f"{n}"))
                 await asyncio.sleep(0.01)
                 if n % 10 == 0:
                     await asyncio.to_thread((near if n % 20 else far).cut)

@@ -16,7 +16,7 @@ import pytest
 from msgspec import structs
 from redis.asyncio import Redis
 
-from redis_servers import RedisServer, redis_server
+from redis_servers import RedisServer, redis_server, show
 from traderd.adapters.metrics import Metrics
 from traderd.adapters.redis_feed import RedisFeed
 from traderd.adapters.redis_messages import CHANNELS, UNPUBLISHED, StreamedQuote, StreamedTrade, Ticker, iso, message_of
@@ -79,8 +79,8 @@ async def test_the_newest_quote_is_cached_and_published(server: RedisServer, hea
     trade = Trade(BTC, "1", "buy", 150000.5, "150000.50,1.0", T, T)
     feed = RedisFeed(server.url, Metrics(), [trade, None])
     for n in range(1_000):
-        feed.quote(quote(BTC, f"{100_000 + n}.10"))
-    feed.quote(quote(ETH, "2683.80", venue_ns=0))
+        show(feed, quote(BTC, f"{100_000 + n}.10"))
+    show(feed, quote(ETH, "2683.80", venue_ns=0))
     assert await feed.flush()
     async with Redis.from_url(server.url) as redis:
         cached = orjson.loads(await redis.get("cache:ticker:BTC/USDT"))
@@ -110,11 +110,11 @@ async def test_of_two_venues_the_newer_quote_wins(server: RedisServer) -> None:
     feed = RedisFeed(server.url, Metrics())
     async with Redis.from_url(server.url) as redis:
         for n, (first, second, winner) in enumerate(((10, 50, "kraken"), (50, 10, "binance"))):
-            feed.quote(quote(BTC, "1.5", T + 100 * n + first))
-            feed.quote(quote(BTC_ON_KRAKEN, "1.6", T + 100 * n + second))
+            show(feed, quote(BTC, "1.5", T + 100 * n + first))
+            show(feed, quote(BTC_ON_KRAKEN, "1.6", T + 100 * n + second))
             await feed.flush()
             assert orjson.loads(await redis.get("cache:ticker:BTC/USDT"))["exchange"] == winner
-        feed.quote(quote(BTC_ON_KRAKEN, "1.7", T + 20))
+        show(feed, quote(BTC_ON_KRAKEN, "1.7", T + 20))
         await feed.flush()
         assert orjson.loads(await redis.get("cache:ticker:BTC/USDT"))["bid"] == "1.5"
     await feed.close()
@@ -123,10 +123,10 @@ async def test_of_two_venues_the_newer_quote_wins(server: RedisServer) -> None:
 async def test_a_clock_set_back_mutes_nobody(server: RedisServer) -> None:
     """A quote an hour older than the one before is no late one; and its number is higher all the same."""
     feed = RedisFeed(server.url, Metrics())
-    feed.quote(quote(BTC, "1.5", T))
+    show(feed, quote(BTC, "1.5", T))
     assert await feed.flush()
     before = orjson.loads(await server.ask("GET", "cache:ticker:BTC/USDT"))
-    feed.quote(quote(BTC, "1.6", T - 3_600_000_000_000))
+    show(feed, quote(BTC, "1.6", T - 3_600_000_000_000))
     assert await feed.flush()
     after = orjson.loads(await server.ask("GET", "cache:ticker:BTC/USDT"))
     assert after["bid"] == "1.6"
@@ -140,8 +140,8 @@ async def test_numbers_rise_by_one_and_go_on_above_in_the_next_life(server: Redi
         feed = RedisFeed(server.url, Metrics())
         for n in range(3):
             feed.fact(signal_of(n))
-            feed.quote(quote(BTC, f"{n + 1}", T + n))
-            feed.quote(quote(ETH, f"{n + 1}", T + n))
+            show(feed, quote(BTC, f"{n + 1}", T + n))
+            show(feed, quote(ETH, f"{n + 1}", T + n))
             assert await feed.flush()
         await feed.close()
     await _until(lambda: len(heard) >= 18)
@@ -158,7 +158,7 @@ async def test_many_symbols_in_one_message(
     """At most 256 tickers each, on a channel that the symbols' patterns don't hear; the cache is the same."""
     feed = RedisFeed(server.url, Metrics(), tickers=tickers)
     for n in range(300):
-        feed.quote(quote(structs.replace(BTC, index=n, symbol=f"S{n}/USDT"), f"{n + 1}"))
+        show(feed, quote(structs.replace(BTC, index=n, symbol=f"S{n}/USDT"), f"{n + 1}"))
     assert await feed.flush()
     await _until(lambda: len(heard) >= messages)
     batches = [message for channel, message in heard if channel == "traderd:ticks"]
@@ -249,7 +249,7 @@ async def test_a_tick_costs_the_feed_next_to_nothing() -> None:
     for _ in range(5):
         started = time.perf_counter()
         for _ in range(20_000):
-            feed.quote(newest)
+            show(feed, newest)
         best = min(best, (time.perf_counter() - started) / 20_000)
     assert best < 0.5e-6
     await feed.close()
@@ -297,7 +297,7 @@ async def test_the_readmes_eight_line_subscriber_hears_the_feed(server: RedisSer
             async with asyncio.timeout(10):
                 while not await redis.pubsub_numpat():
                     await asyncio.sleep(0.02)
-        feed.quote(quote(BTC, "67250.10"))
+        show(feed, quote(BTC, "67250.10"))
         await feed.flush()
         assert listener.stdout is not None
         line = await asyncio.wait_for(asyncio.to_thread(listener.stdout.readline), 5)

@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from http import HTTPStatus
-from itertools import pairwise
+from itertools import count, pairwise
 
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
-from traderd.adapters.websocket import PicowsConnector
+from traderd.adapters.websocket import WebsocketConnector
 
 MIB = 1024 * 1024
 LARGEST = 8 * MIB
@@ -27,7 +27,9 @@ async def heard(converse: Conversation) -> tuple[list[tuple[bytes, int]], str]:
     """All frames of one conversation with their times, and why it ended."""
     frames: list[tuple[bytes, int]] = []
     async with serving(converse) as url:
-        link = await PicowsConnector().connect(url, lambda frame, at_ns: frames.append((frame, at_ns)), 5.0, LARGEST)
+        link = await WebsocketConnector().connect(
+            url, lambda read, at_ns: frames.extend(zip(read, count(at_ns), strict=False)), 5.0, LARGEST
+        )
         async with asyncio.timeout(20):
             return frames, await link.wait_closed()
 
@@ -76,7 +78,7 @@ async def test_a_flood_leaves_the_rest_of_the_loop_its_turns() -> None:
             await asyncio.sleep(0)
 
     async with serving(converse) as url:
-        link = await PicowsConnector().connect(url, lambda frame, at_ns: frames.append(frame), 5.0, LARGEST)
+        link = await WebsocketConnector().connect(url, lambda read, at_ns: frames.extend(read), 5.0, LARGEST)
         async with asyncio.timeout(20):
             await others()
         link.close()
@@ -154,7 +156,7 @@ async def test_what_is_sent_arrives_and_our_own_close_ends_the_wait() -> None:
 
     replies: list[bytes] = []
     async with serving(converse) as url, asyncio.timeout(10):
-        link = await PicowsConnector().connect(url, lambda frame, _: replies.append(frame), 5.0, LARGEST)
+        link = await WebsocketConnector().connect(url, lambda read, _: replies.extend(read), 5.0, LARGEST)
         link.send('{"method":"ping"}')
         while not replies:
             await asyncio.sleep(0.005)
@@ -167,21 +169,22 @@ async def test_what_is_sent_arrives_and_our_own_close_ends_the_wait() -> None:
 
 async def test_a_mistake_in_the_callback_surfaces_where_the_link_is_waited_for() -> None:
     """It ends the link; nothing after it is handed on as if all were well."""
-    seen: list[bytes] = []
+    seen: list[list[bytes]] = []
 
-    def stumble(frame: bytes, at_ns: int) -> None:
-        seen.append(frame)
+    def stumble(read: list[bytes], at_ns: int) -> None:
+        seen.append(read)
         raise ZeroDivisionError("ours")
 
     async def converse(connection: ServerConnection) -> None:
-        connection.transport.write(b"\x81\x011\x81\x012")  # two frames in one read
+        for number in range(1_000):  # more than are handed over at once
+            connection.transport.write(b"\x81\x04%04d" % number)
         await connection.wait_closed()
 
     async with serving(converse) as url, asyncio.timeout(10):
-        link = await PicowsConnector().connect(url, stumble, 5.0, LARGEST)
+        link = await WebsocketConnector().connect(url, stumble, 5.0, LARGEST)
         with pytest.raises(ZeroDivisionError, match="ours"):
             await link.wait_closed()
-    assert seen == [b"1"]
+    assert len(seen) == 1 and seen[0][0] == b"0000"
 
 
 async def _mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -208,7 +211,7 @@ async def test_a_connection_that_is_not_made_is_told_in_one_line(kind: str) -> N
             "mute": f"ws://127.0.0.1:{mute.sockets[0].getsockname()[1]}",
         }[kind]
         with pytest.raises(ConnectionError) as refused:
-            await PicowsConnector().connect(f"{url}/stream?streams=a/b", lambda frame, at_ns: None, 0.5, LARGEST)
+            await WebsocketConnector().connect(f"{url}/stream?streams=a/b", lambda read, at_ns: None, 0.5, LARGEST)
     text = str(refused.value)
     assert text.startswith(f"{url}/stream: ") and len(text) > len(f"{url}/stream: ")
     assert "\n" not in text and "streams=" not in text
@@ -223,4 +226,4 @@ async def test_a_link_that_is_cut_before_its_handshake_is_no_link() -> None:
     async with await asyncio.start_server(cut, "127.0.0.1", 0) as server:
         url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/stream"
         with pytest.raises(ConnectionError, match=r"before the handshake|reset|lost"):
-            await PicowsConnector().connect(url, lambda frame, _: None, 5.0, LARGEST)
+            await WebsocketConnector().connect(url, lambda read, _: None, 5.0, LARGEST)

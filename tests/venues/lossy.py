@@ -374,9 +374,9 @@ class Reader:
             else:
                 self.found.setdefault(key, []).append(self.clock.now_ns // FRAME_NS)
 
-    async def connect(self, url: str, on_frame: Callable[[bytes, int], None], *limits: object) -> _Link:
+    async def connect(self, url: str, on_frames: Callable[[list[bytes], int], None], *limits: object) -> _Link:
         """See Connector."""
-        self._hear[url] = on_frame
+        self._hear[url] = on_frames
         return _Link(lambda symbol: self._ask(symbol, None))
 
     async def get(self, url: str, timeout_s: float) -> bytes:
@@ -390,7 +390,7 @@ class Reader:
         self.clock.now_ns = frame.at * FRAME_NS
         keys = frame.keys
         if frame.recorded:
-            self._hear[frame.connection](frame.token, self.clock.now_ns)
+            self._hear[frame.connection]([frame.token], self.clock.now_ns)
         else:
             keys = frozenset((symbol, "book") for symbol, _ in keys if self._answer_with(frame.token, symbol))
         for key in keys:
@@ -427,7 +427,7 @@ class Reader:
         if future is not None and not future.done():
             future.set_result(token)
         elif future is None:
-            self._hear[self._session_of[symbol][0]._name](token, self.clock.now_ns)
+            self._hear[self._session_of[symbol][0]._name]([token], self.clock.now_ns)
         return True
 
     def book(self, symbol: str) -> Book:

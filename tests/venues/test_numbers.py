@@ -8,7 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from traderd.core.errors import BadFrameError
-from traderd.venues.numbers import Rfc3339, check_levels, is_quote, is_trade, without_exponent
+from traderd.venues.numbers import (
+    Rfc3339,
+    check_levels,
+    is_quote,
+    is_trade,
+    quote_told,
+    quote_told_slowly,
+    trade_told,
+    trade_told_slowly,
+    without_exponent,
+)
 
 NOT_PLAIN = [
     "",
@@ -97,3 +107,36 @@ def test_the_remembered_minute_is_not_taken_for_another() -> None:
     )
     assert second - first == 86_400 * 10**9
     assert second - third == 3_600 * 10**9
+
+
+TOLD = st.one_of(
+    st.from_regex(r"[0-9]{1,33}(\.[0-9]{1,33})?", fullmatch=True),
+    st.from_regex(r"0{1,4}(\.0{1,8})?[0-9]?", fullmatch=True),
+    st.from_regex(r"[0-9]{1,6}\.[0-9]{1,9}", fullmatch=True),
+    st.sampled_from(
+        ["", ".", "1.", ".5", "1..2", "-1", "+1", "1e5", "1E5", "nan", "inf", " 1", "1 ", "1_0", "٣", "1,2"]
+    ),
+    st.text(max_size=4),
+)
+
+
+@given(st.lists(TOLD, min_size=4, max_size=4))
+def test_c_and_python_believe_the_same_numbers_and_read_the_same_prices(told: list[str]) -> None:
+    """To the last bit of a float. (Where nothing was compiled Python is held against itself.)"""
+    assert quote_told(*told) == quote_told_slowly(*told)
+    assert trade_told(*told[:2]) == trade_told_slowly(*told[:2])
+
+
+@given(st.integers(1, 10**17), st.integers(1, 24))
+def test_a_price_is_the_float_that_python_reads(units: int, places: int) -> None:
+    """Where digits and places are few it is a quotient of two exact doubles, else what the interpreter makes of it."""
+    digits = str(units).rjust(places + 1, "0")
+    text = f"{digits[:-places]}.{digits[-places:]}"
+    assert trade_told(text, "1") == (f"{text},1", float(text))
+
+
+@pytest.mark.parametrize("told", [(), ("1",), ("1", "2", "3"), ("1", "2", "3", "4", "5")])
+def test_too_few_and_too_many_numbers_are_a_mistake_of_ours(told: tuple[str, ...]) -> None:
+    """C believes nobody."""
+    with pytest.raises(TypeError):
+        quote_told(*told)

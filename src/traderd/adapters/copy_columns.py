@@ -163,7 +163,16 @@ class Choices:
     """Texts that many rows choose from, encoded once."""
 
     def __init__(self, texts: Sequence[str]) -> None:
-        encoded = [text.encode() for text in texts]
+        self._take([text.encode() for text in texts])
+
+    @classmethod
+    def encoded(cls, texts: Sequence[bytes]) -> "Choices":
+        """Of texts that are UTF-8 already."""
+        choices = cls.__new__(cls)
+        choices._take(texts)
+        return choices
+
+    def _take(self, encoded: Sequence[bytes]) -> None:
         self.lengths = np.array([len(text) for text in encoded], np.int64)
         self.values = np.array(encoded, dtype=f"S{max(1, int(self.lengths.max(initial=1)))}")
 

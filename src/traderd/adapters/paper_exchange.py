@@ -20,7 +20,7 @@ class PaperExchange:
         self._clock = clock
         self._board = board
         self._book = PaperBook(settings)
-        self.working = self._book.working  # asked once a tick: no call in between
+        self.working = self._book.working
 
     def send(self, approved: Approved) -> None:
         """Submit one order, now: there is no line to wait for."""

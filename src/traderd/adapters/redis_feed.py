@@ -45,8 +45,9 @@ def feed_of(config: Config, url: str, metrics: Metrics, last_trades: Sequence[Tr
 class NoFeed:
     """runtime.ports.Feed where Redis is switched off."""
 
-    def quote(self, quote: Quote) -> None:
-        """Nobody is told."""
+    def __init__(self) -> None:
+        self.newest: dict[int, Quote] = {}
+        """Nobody reads them."""
 
     def ticks(self, ticks: Sequence[Quote] | Sequence[Trade]) -> None:
         """Nobody is told."""
@@ -87,17 +88,14 @@ class RedisFeed:
             metrics, log, last_trades, self._numbers.__next__, tickers, stream_entries_max, facts_max, ticks_max,
             interval_s, timeout_s,
         )  # fmt: skip
-        self._quotes: dict[int, Quote] = {}
+        self.newest: dict[int, Quote] = {}
+        """By instrument, since the last interval: a tick costs one assignment."""
         self._newest_ns: dict[str, int] = {}
         plain, clustered = parts(url)
         self._map = ClusterMap(plain, timeout_s) if clustered else None
         self._home = Lane(plain, self._terms)
         """The only server's; of a cluster, where things wait while no server has their slot."""
         self._lanes = {} if clustered else {plain: self._home}
-
-    def quote(self, quote: Quote) -> None:
-        """Newest wins. Called for every tick: one assignment, nothing else."""
-        self._quotes[quote.instrument.index] = quote
 
     def ticks(self, ticks: Sequence[Quote] | Sequence[Trade]) -> None:
         """A batch of one venue's, for the streams; with too many waiting the oldest are dropped and counted."""
@@ -198,8 +196,9 @@ class RedisFeed:
 
     def _deal(self) -> None:
         """The newest quotes to the servers that they are for."""
-        quotes, self._quotes = self._quotes, {}
-        for quote in quotes.values():
+        quotes = list(self.newest.values())
+        self.newest.clear()
+        for quote in quotes:
             if self._is_newest(quote):
                 self._lane(CACHE_KEY + quote.instrument.symbol).show(quote)
 

@@ -10,7 +10,7 @@ from traderd.adapters.capture import Header, Recorder
 from traderd.adapters.clock import SystemClock
 from traderd.adapters.rest import HttpRest
 from traderd.adapters.telemetry import Telemetry
-from traderd.adapters.websocket import PicowsConnector
+from traderd.adapters.websocket import WebsocketConnector
 from traderd.config.schema import Venue
 from traderd.core.backoff import Backoff
 from traderd.core.market import Instrument
@@ -109,7 +109,7 @@ class Feeds:
         self.unlisted(missing)
         admission = self._admissions.setdefault(seat.exchange, Admission(seat.dialect.limits, self._clock))
         tape, uniform = self._recordings.tape(seat), random.random
-        world = Surroundings(PicowsConnector(), self._rest, self._clock, uniform, self._telemetry, admission, tape)
+        world = Surroundings(WebsocketConnector(), self._rest, self._clock, uniform, self._telemetry, admission, tape)
         settings = self._settings[seat.exchange]
         sessions = VenueSessions(
             seat.name,

@@ -116,7 +116,7 @@ class Engine:
         self.counts = Counts(flagged=self._intake.flagged)
         self.late_by_timeframe = self._intake.late
         """Late trades by the timeframes for which they were too late."""
-        self.on_quote: Callable[[Quote], Sequence[Effect]] = self._intake.on_quote
+        self.on_quote: Callable[[Quote], None] = self._intake.on_quote
         """The board alone, if the quote is to be believed. Bound, not wrapped: it is the hottest path there is."""
         self.set_clock_offset = self._intake.set_clock_offset
         self.candle_check = CandleCheck(instruments, settings.timeframes, grace_ns, self._alerts)

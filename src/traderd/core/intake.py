@@ -56,7 +56,7 @@ class Intake:
         """Trades that came after their bar's grace."""
         return sum(builder.late_trades for builder in self._builders)
 
-    def on_quote(self, quote: Quote) -> tuple[()]:
+    def on_quote(self, quote: Quote) -> None:
         """The board alone, if the quote is to be believed."""
         index = quote.instrument.index
         gate = self._quote_gates[index]
@@ -76,7 +76,6 @@ class Intake:
         else:
             self._board.doubts[index] = 0
             self._quotes[index] = quote
-        return ()
 
     def on_trade(self, trade: Trade) -> Sequence[Candle]:
         """The board and the candles, if the trade is to be believed; the candles and bars that it closes, if heeded."""

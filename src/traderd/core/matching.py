@@ -8,7 +8,7 @@ Slippage, rounding and fees are always against us. Nobody else sees our orders, 
 Refuses to execute a client order id twice.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_UP, Decimal
 
 from msgspec import Struct
@@ -44,9 +44,10 @@ class PaperBook:
         self._seen: dict[str, None] = {}
         self._accepted = 0
 
-    def working(self, index: int) -> bool:
-        """Whether an order of this instrument waits for a quote."""
-        return index in self._resting
+    @property
+    def working(self) -> Container[int]:
+        """The instruments, by index, of which an order waits for a quote."""
+        return self._resting
 
     def submit(self, approved: Approved, now_ns: int) -> list[Report]:
         """Accept or reject one order. An id seen before (the newest 16,384 are remembered) is a duplicate."""

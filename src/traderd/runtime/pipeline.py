@@ -62,24 +62,24 @@ class Stream:
         self._pipeline = pipeline
 
     def on_events(self, events: Sequence[VenueEvent]) -> None:
-        """One frame's events, in the venue's order. The hot path."""
-        pipeline = self._pipeline
+        """Some frames' events, in the venue's order. The hot path."""
+        pipeline, quotes, lasts = self._pipeline, self.quotes, self.lasts  # a flush takes them from us, never meanwhile
+        engine, matching, newest = pipeline.engine, pipeline.matching, pipeline.feed.newest
+        on_quote, last_trades, working = engine.on_quote, pipeline.last_trades, matching.working
         for event in events:
             if type(event) is Quote:
                 index = event.instrument.index
-                self.quotes.append(event)
-                self.lasts.append(pipeline.last_trades[index])
-                effects = pipeline.engine.on_quote(event)
-                if effects:
-                    pipeline.carry_out(effects)
+                quotes.append(event)
+                lasts.append(last_trades[index])
+                on_quote(event)
                 if event.flags:  # stored, and nobody acts on it
                     continue
-                pipeline.feed.quote(event)
-                if pipeline.matching.working(index):
-                    pipeline.matching.on_quote(event)
+                newest[index] = event
+                if index in working:
+                    matching.on_quote(event)
             elif type(event) is Trade:
                 self.trades.append(event)
-                effects = pipeline.engine.on_trade(event)
+                effects = engine.on_trade(event)
                 if effects:
                     pipeline.carry_out(effects)
             elif isinstance(event, DerivativeEvent):

@@ -3,7 +3,7 @@
 Only words of `core` cross these lines; a foreign library's fault is translated before it does.
 """
 
-from collections.abc import Callable, Coroutine, Generator, Sequence
+from collections.abc import Callable, Container, Coroutine, Generator, Sequence
 from typing import Any, Protocol
 
 from msgspec import Struct
@@ -45,10 +45,11 @@ class Connector(Protocol):
     """Opens websockets."""
 
     async def connect(
-        self, url: str, on_frame: Callable[[bytes, int], None], timeout_s: float, frame_bytes_max: int
+        self, url: str, on_frames: Callable[[list[bytes], int], None], timeout_s: float, frame_bytes_max: int
     ) -> Link:
-        """Connect; from then on `on_frame(frame, received_ns)` is called for each frame, times strictly rising.
+        """Connect; from then on `on_frames(frames, received_ns)` is called with the text frames that one read brought.
 
+        The first of them was received then and each other a nanosecond after the one before; all times rise strictly.
         Raises ConnectionError with one line that says what went wrong; VenueRefusalError where the venue won't have us.
         """
         ...
@@ -259,9 +260,8 @@ class FactStore(Protocol):
 class Feed(Protocol):
     """The outward feed (Redis). Best effort: nothing here waits or raises."""
 
-    def quote(self, quote: Quote) -> None:
-        """Newest wins."""
-        ...
+    newest: dict[int, Quote]
+    """Newest wins: each believed quote is put here, by its instrument's index: a call a tick would cost more."""
 
     def ticks(self, ticks: Sequence[Quote] | Sequence[Trade]) -> None:
         """A batch of one venue's, for those who want every one."""
@@ -309,9 +309,8 @@ class Observer(Protocol):
 class Matching(Protocol):
     """A simulated venue that fills against the live quotes (paper mode)."""
 
-    def working(self, index: int) -> bool:
-        """Whether an order of this instrument is waiting for a quote."""
-        ...
+    working: Container[int]
+    """The instruments, by index, of which an order is waiting for a quote."""
 
     def on_quote(self, quote: Quote) -> None:
         """Fill what this quote fills; reports come back through the report sink."""

@@ -46,8 +46,8 @@ from traderd.venues.binance_frames import (
 )
 from traderd.venues.bindings import Bound
 from traderd.venues.dialect import AnyChannel, Limits
-from traderd.venues.numbers import check_levels
-from traderd.venues.told import candle_of, has_empty_side, liquidation_of, price_of, quote_of, rate_of, trade_of
+from traderd.venues.numbers import check_levels, quote_told
+from traderd.venues.told import candle_of, has_empty_side, liquidation_of, price_of, rate_of, trade_of
 
 TIMEFRAMES = {
     **{"1s": 1_000, "1m": 60_000, "3m": 180_000, "5m": 300_000, "15m": 900_000, "30m": 1_800_000, "1h": 3_600_000},
@@ -152,15 +152,18 @@ class BinanceStreams(Bound):
         return json.dumps(request, separators=(",", ":"), ensure_ascii=False)
 
     def _quote(self, ticker: BookTicker, received_ns: int) -> Sequence[Quote]:
-        """A market with an empty side has no quote."""
-        instrument, update_id, time_ns = self._bound[ticker.symbol], ticker.update_id, ticker.time_ms * 1_000_000
-        bid, bid_size, ask, ask_size = ticker.bid, ticker.bid_size, ticker.ask, ticker.ask_size
-        try:
-            return (quote_of(instrument, bid, bid_size, ask, ask_size, update_id, time_ns, received_ns),)
-        except BadFrameError:
+        """A market with an empty side has no quote. What told.quote_of does, in place: nothing comes more often."""
+        instrument, bid, bid_size, ask, ask_size = (
+            self._bound[ticker.symbol], ticker.bid, ticker.bid_size, ticker.ask, ticker.ask_size,
+        )  # fmt: skip
+        told = quote_told(bid, bid_size, ask, ask_size)
+        if told is None:
             if has_empty_side(bid, bid_size, ask, ask_size):
                 return ()
-            raise
+            raise BadFrameError("bad_number")
+        text, bid_price, ask_price = told
+        time_ns = ticker.time_ms * 1_000_000
+        return (Quote(instrument, bid_price, ask_price, text, ticker.update_id, time_ns, received_ns),)
 
     def _book(self, payload: Tagged, stream: bytes, received_ns: int) -> Sequence[VenueEvent]:
         """`depth20@100ms` tells twenty levels, which the futures number as if they were changes: not the book."""

@@ -36,6 +36,26 @@ _RFC3339 = re.compile(
 ).fullmatch
 
 
+def quote_told_slowly(bid: str, bid_size: str, ask: str, ask_size: str) -> tuple[str, float, float] | None:
+    """The four in one text, parted by commas, and both prices; None if they aren't two prices and two quantities."""
+    text = f"{bid},{bid_size},{ask},{ask_size}"
+    return (text, float(bid), float(ask)) if is_quote(text) else None
+
+
+def trade_told_slowly(price: str, quantity: str) -> tuple[str, float] | None:
+    """Both in one text, parted by a comma, and the price; None if they aren't a price and a quantity."""
+    text = f"{price},{quantity}"
+    return (text, float(price)) if is_trade(text) else None
+
+
+try:
+    from traderd import native
+
+    quote_told, trade_told = native.quote_told, native.trade_told
+except ImportError:  # installed where no C compiler was at hand
+    quote_told, trade_told = quote_told_slowly, trade_told_slowly
+
+
 def check_levels(levels: Sequence[Level]) -> None:
     """Raise BadFrameError unless every level is a price and a quantity. One match for all is the cheapest."""
     text = ",".join(chain.from_iterable(levels))

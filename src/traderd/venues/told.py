@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from traderd.core.errors import BadFrameError
 from traderd.core.market import Instrument, Liquidation, Quote, Side, Trade, VenueCandle
-from traderd.venues.numbers import is_candle, is_quote, is_rate, is_trade
+from traderd.venues.numbers import is_candle, is_rate, is_trade, quote_told, trade_told
 
 
 def quote_of(
@@ -23,11 +23,12 @@ def quote_of(
     received_ns: int,
 ) -> Quote:
     """A negative sequence is none: what the receive time has below a microsecond tells neighbours apart."""
-    text = f"{bid},{bid_size},{ask},{ask_size}"
-    if not is_quote(text):
+    told = quote_told(bid, bid_size, ask, ask_size)
+    if told is None:
         raise BadFrameError("bad_number")
+    text, bid_price, ask_price = told
     number = sequence if sequence >= 0 else received_ns % 1000
-    return Quote(instrument, float(bid), float(ask), text, number, time_ns, received_ns)
+    return Quote(instrument, bid_price, ask_price, text, number, time_ns, received_ns)
 
 
 def has_empty_side(bid: str, bid_size: str, ask: str, ask_size: str) -> bool:
@@ -39,10 +40,10 @@ def trade_of(
     instrument: Instrument, trade_id: str, side: Side, price: str, quantity: str, time_ns: int, received_ns: int
 ) -> Trade:
     """`side` is the taker's."""
-    text = f"{price},{quantity}"
-    if not is_trade(text):
+    told = trade_told(price, quantity)
+    if told is None:
         raise BadFrameError("bad_number")
-    return Trade(instrument, trade_id, side, float(price), text, time_ns, received_ns)
+    return Trade(instrument, trade_id, side, told[1], told[0], time_ns, received_ns)
 
 
 def candle_of(

@@ -1,0 +1,15 @@
+"""What native.c has: the same as its twins in Python, faster. Absent where no C compiler was at hand."""
+
+from typing import Any
+
+def whole_texts(data: bytes, at: int, most: int, /) -> tuple[list[bytes], int]:
+    """See adapters.websocket_frames."""
+
+def quote_told(bid: str, bid_size: str, ask: str, ask_size: str, /) -> tuple[str, float, float] | None:
+    """See venues.numbers."""
+
+def trade_told(price: str, quantity: str, /) -> tuple[str, float] | None:
+    """See venues.numbers."""
+
+def copy_rows(columns: list[tuple[str, list[Any], Any]], count: int, /) -> tuple[bytes, list[int]]:
+    """See adapters.copy_rows."""
