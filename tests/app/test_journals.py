@@ -22,6 +22,7 @@ from traderd.app.journals import Journals
 from traderd.config import Journal
 from traderd.core.engine import Engine
 from traderd.core.engine_settings import EngineSettings
+from traderd.core.errors import JournalError
 from traderd.core.facts import Alert, Fact, Gap, decode_fact
 from traderd.core.gaps import GapLedger
 from traderd.core.matching import PaperSettings
@@ -94,6 +95,36 @@ async def test_ticks_that_had_to_be_dropped_are_lost_once_and_each_loss_is_a_gap
     left = [record for record in rig.journals.ticks.read(0, 10**6) if record.label.startswith("tick_data")]
     assert sum(record.rows for record in left) == figures.journalled
     await rig.stop()
+
+
+async def test_what_two_markets_of_a_venue_lose_is_counted_once_and_told_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their streams share the venue's channels: a loss of one's rows is no loss of the other's, nor ends with those."""
+    rig = Rig(tmp_path, ticks_when_full="drop_oldest", disk_bytes_max=16_384)
+    other = rig.pipeline.stream("binance", ["BTC/USDT:USDT"])
+    await asyncio.sleep(0.01)
+    for number in range(30):
+        rig.tick(number)
+    with monkeypatch.context() as patch:
+        patch.setattr(rig.journals.ticks, "append", refused)
+        rig.tick(30)
+    other.on_events([quote("100", "101", START + 31 * MS)])
+    rig.pipeline.flush()
+    rig.tick(32)
+    figures = account(rig.pipeline, rig.telemetry)
+    assert figures.received == 30 * 10 + 10 + 1 + 10
+    assert figures.balanced and figures.lost > 10
+    left = [record for record in rig.journals.ticks.read(0, 10**6) if record.label.startswith("tick_data")]
+    assert sum(record.rows for record in left) == figures.journalled == figures.received - figures.lost
+    gaps = {fact.gap_id: fact for fact in rig.facts() if isinstance(fact, Gap)}
+    assert sum(gap.rows_lost for gap in gaps.values()) == figures.lost
+    assert {gap.status for gap in gaps.values()} == {"closed"}
+    await rig.stop()
+
+
+def refused(*record: object) -> int:
+    raise JournalError("the disk is full")
 
 
 @pytest.mark.parametrize("journal", ["ticks", "facts"])
