@@ -89,26 +89,12 @@ BEGIN
                            || set_policy(t.table_name, 'policy_retention', 'drop_after', t.keep_for);
     END LOOP;
     IF backend_kind() = 'timescaledb-community' THEN
-        changes := changes || set_rollup_policy('ohlcv_1h', '1 hour', '10 minutes')
+        changes := changes || leave_out_bloom_filters('public_trades') || compress_in_batches_of(4000)
+                           || set_rollup_policy('ohlcv_1h', '1 hour', '10 minutes')
                            || set_rollup_policy('ohlcv_1d', '1 day', '1 hour');
         PERFORM schedule_retention();
     END IF;
     RETURN changes;
-END
-$$;
-
--- How the rows of a chunk are laid out when it is compressed from now on.
-CREATE OR REPLACE FUNCTION compress_by(relation regclass, enabled boolean, segment_by text, order_by text) RETURNS text[]
-LANGUAGE plpgsql AS $$
-BEGIN
-    IF enabled AND EXISTS (SELECT FROM timescaledb_information.hypertable_compression_settings s
-                           WHERE s.hypertable = relation AND coalesce(s.segmentby, '') = segment_by
-                             AND replace(s.orderby, '"', '') = order_by) THEN
-        RETURN '{}';
-    END IF;
-    EXECUTE format('ALTER TABLE %s SET (timescaledb.compress, timescaledb.compress_segmentby = %L, '
-                   'timescaledb.compress_orderby = %L)', relation, segment_by, order_by);
-    RETURN ARRAY[format('%s: compressed by (%s) in the order of %s', relation, segment_by, order_by)];
 END
 $$;
 

@@ -38,3 +38,16 @@ BEGIN
     END LOOP;
 END
 $$;
+
+-- What compress_in_batches_of() has set.
+DO $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_db_role_setting, unnest(setconfig) configured
+               WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())
+                 AND setrole = current_user::regrole
+                 AND starts_with(configured, 'timescaledb.compression_batch_size_limit=')) THEN
+        EXECUTE format('ALTER ROLE CURRENT_USER IN DATABASE %I RESET timescaledb.compression_batch_size_limit',
+                       current_database());
+    END IF;
+END
+$$;

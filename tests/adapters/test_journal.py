@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from traderd.adapters.journal import Damage, FileJournal
+from traderd.adapters.journal_survey import survey
 from traderd.core.errors import ForeignJournalError, JournalError
 
 MIB = 1024 * 1024
@@ -230,6 +231,27 @@ def test_a_journal_that_lost_its_name_is_not_given_another(tmp_path: Path, troub
         (tmp_path / "id").touch()
     with pytest.raises(JournalError, match=r"write its journal_id from the database"):
         opened(tmp_path)
+
+
+def test_a_bit_that_turned_in_a_journals_name_makes_no_other_name_of_it(tmp_path: Path) -> None:
+    """Whichever it is: refused in one line, by the survey too. What an operator or an older version wrote is taken."""
+    journal = filled(tmp_path, [b"a"])
+    journal.close()
+    file = tmp_path / "id"
+    whole = file.read_bytes()
+    for at in range(len(whole)):
+        for bit in range(8):
+            file.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << bit]) + whole[at + 1 :])
+            for look in (opened, survey):
+                try:
+                    found = look(tmp_path)
+                except JournalError as error:
+                    assert "its file id is damaged: write its journal_id from the database's table" in str(error)
+                else:
+                    assert found.journal_id == journal.journal_id, (at, bit)
+    file.write_text(f"{journal.journal_id}\n")
+    assert opened(tmp_path).journal_id == survey(tmp_path).journal_id == journal.journal_id
+    assert file.read_bytes() == whole, "it has a checksum again"
 
 
 def test_a_reader_goes_back_to_where_it_read_without_reading_all_again(

@@ -61,7 +61,11 @@ def storage(**tables: Chunked | Listed) -> Storage:
 async def test_the_schema_comes_with_the_settings_that_the_configuration_has_by_default(
     connection: asyncpg.Connection,
 ) -> None:
-    """So a first start changes nothing; each table that is partitioned, and each that has a term, is a setting."""
+    """So a first start changes nothing; each table that is partitioned, and each that has a term, is a setting.
+
+    But for what is a setting of the owner's in its database, which a copy of a database, such as the tests', has not.
+    """
+    assert set(await apply_settings(connection, Storage())) <= {"compressed in batches of 4000 rows"}
     assert await apply_settings(connection, Storage()) == ()
     tables = structs.asdict(Tables())
     chunked = {name for name, table in tables.items() if isinstance(table, Chunked)}
@@ -391,6 +395,41 @@ async def test_what_is_compressed_is_read_and_written_as_before(connection: asyn
     assert await connection.fetchrow("SELECT count(*), sum(high) FROM ohlcv") == (240, 300)
     await refresh_rollups(connection)
     assert await connection.fetchrow("SELECT count(*), sum(candle_count) FROM ohlcv_1h") == (4, 240)
+
+
+@pytest.mark.parametrize("backend", [pytest.param("timescaledb-community", marks=pytest.mark.community)], indirect=True)
+async def test_trades_are_compressed_four_thousand_at_a_time_and_without_bloom_filters(
+    connection: asyncpg.Connection,
+) -> None:
+    """What the server's job makes of them, in a session with its owner's settings; a second start changes nothing."""
+    await apply_settings(connection, Storage())
+    assert await apply_settings(connection, Storage()) == ()
+    settings = await connection.fetch(
+        "SELECT split_part(each, '=', 1), split_part(each, '=', 2) FROM pg_db_role_setting s JOIN pg_database d"
+        " ON d.oid = setdatabase AND datname = current_database(), unnest(setconfig) each"
+        " WHERE setrole = (SELECT relowner FROM pg_class WHERE oid = 'public_trades'::regclass)"
+    )
+    assert [tuple(row) for row in settings] == [("timescaledb.compression_batch_size_limit", "4000")]
+    await connection.execute(
+        "INSERT INTO public_trades (time, symbol, exchange, trade_id, side, price, quantity, time_received)"
+        " SELECT at, 'BTC/USDT', 'binance', n::text, 'buy', 1, 1, at FROM generate_series(1, 5000) n,"
+        " LATERAL (SELECT $1::timestamptz + n * interval '1 second' AS at) moment",
+        (NOW - 10 * DAY).replace(hour=0, minute=0),
+    )
+    await connection.execute("SELECT set_config($1, $2, false)", *settings[0])
+    await run_jobs(connection, "policy_compression", "public_trades")
+    ((compressed,),) = await connection.fetch(
+        "SELECT format('%I.%I', p.schema_name, p.table_name) FROM _timescaledb_catalog.chunk c"
+        " JOIN _timescaledb_catalog.hypertable h ON h.id = c.hypertable_id"
+        " JOIN _timescaledb_catalog.chunk p ON p.id = c.compressed_chunk_id WHERE h.table_name = 'public_trades'"
+    )
+    batches = await connection.fetch(f"SELECT _ts_meta_count AS rows FROM {compressed} ORDER BY 1")
+    assert [row["rows"] for row in batches] == [1000, 4000]
+    columns = await connection.fetch(
+        "SELECT attname FROM pg_attribute WHERE attrelid = $1::text::regclass AND attname LIKE '%bloom%'", compressed
+    )
+    assert columns == []
+    assert await connection.fetchval("SELECT count(*) FROM public_trades WHERE trade_id = '17'") == 1
 
 
 async def ticks(connection: asyncpg.Connection, days: object) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+from asyncpg.transaction import Transaction
 
 from conftest import Database
 from traderd.adapters import tick_store
@@ -102,6 +103,45 @@ async def test_a_trade_that_is_there_already_does_not_disturb_its_batch(database
     assert store.duplicates == 1
     rows = await fetch(database, "SELECT trade_id FROM public_trades ORDER BY time")
     assert [row[0] for row in rows] == ["1", "2", "3"]
+    await store.close()
+
+
+@pytest.mark.parametrize("commits", [True, False])
+async def test_what_was_there_or_refused_is_counted_once_the_commit_is_known(
+    database: Database, monkeypatch: pytest.MonkeyPatch, commits: bool
+) -> None:
+    """The connection goes with the commit under way: the cursor tells whether it arrived."""
+    told: list[int] = []
+    store = CopyTickStore(database.dsn, 10, on_duplicates=told.append)
+    await store.cursor("j")
+    await store.store("j", [record(1, "public_trades", ROWS.trades([trade(1), trade(2)]))])
+    batch = ROWS.trades([trade(2), trade(3), trade(4)])
+    spoiled = batch.payload.replace(b"\x00\x00\x00\x03buy", b"\x00\x00\x00\x03bye", 1)
+    bad = JournalRecord(3, "public_trades:binance:trade", 3, batch.first_ns, batch.last_ns, spoiled)
+    known = record(2, "public_trades", ROWS.trades([trade(1)]))
+    end = Transaction.__aexit__
+
+    async def cut(self: Transaction, kind: Any, error: Any, traceback: Any) -> None:
+        if kind is not None or self._nested:
+            await end(self, kind, error, traceback)
+            return
+        if commits:
+            await end(self, kind, error, traceback)
+        raise ConnectionResetError("cut")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Transaction, "__aexit__", cut)
+        with pytest.raises(StoreUnavailableError):
+            await store.store("j", [known, bad])
+    assert told == []
+    assert await store.cursor("j") == (3 if commits else 1)
+    assert store.refused_in_doubt == 1
+    assert told == ([1] if commits else [])
+    if not commits:
+        assert await store.store("j", [known, bad]) == 1
+        assert told == [1]
+    assert store.duplicates == 1
+    assert (await fetch(database, "SELECT count(*) FROM public_trades"))[0][0] == 4
     await store.close()
 
 

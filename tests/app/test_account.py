@@ -71,7 +71,7 @@ def test_every_row_is_in_exactly_one_place(
 
 def test_an_account_that_does_not_add_up_shows_it() -> None:
     """In the line that a person reads."""
-    sound = Account(10, 1, 2, 4, 2, 1, {})  # type: ignore[arg-type]  # no streams
+    sound = Account(10, 1, 2, 4, 2, 1, 0, {})  # type: ignore[arg-type]  # no streams
     assert sound.balanced and balance(sound) == "10 = stored 4 + journalled 3 + quarantined 2 + lost 1"
-    broken = Account(11, 1, 2, 4, 2, 1, {})  # type: ignore[arg-type]  # no streams
+    broken = Account(11, 1, 2, 4, 2, 1, 0, {})  # type: ignore[arg-type]  # no streams
     assert not broken.balanced and balance(broken).startswith("11 ≠ stored")

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+import shutil
 from decimal import Decimal
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from traderd.app.journals import Journals
 from traderd.config import Journal
 from traderd.core.engine import Engine
 from traderd.core.engine_settings import EngineSettings
+from traderd.core.errors import JournalError
 from traderd.core.facts import Alert, Fact, Gap, decode_fact
 from traderd.core.gaps import GapLedger
 from traderd.core.matching import PaperSettings
@@ -95,6 +97,36 @@ async def test_ticks_that_had_to_be_dropped_are_lost_once_and_each_loss_is_a_gap
     await rig.stop()
 
 
+async def test_what_two_markets_of_a_venue_lose_is_counted_once_and_told_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their streams share the venue's channels: a loss of one's rows is no loss of the other's, nor ends with those."""
+    rig = Rig(tmp_path, ticks_when_full="drop_oldest", disk_bytes_max=16_384)
+    other = rig.pipeline.stream("binance", ["BTC/USDT:USDT"])
+    await asyncio.sleep(0.01)
+    for number in range(30):
+        rig.tick(number)
+    with monkeypatch.context() as patch:
+        patch.setattr(rig.journals.ticks, "append", refused)
+        rig.tick(30)
+    other.on_events([quote("100", "101", START + 31 * MS)])
+    rig.pipeline.flush()
+    rig.tick(32)
+    figures = account(rig.pipeline, rig.telemetry)
+    assert figures.received == 30 * 10 + 10 + 1 + 10
+    assert figures.balanced and figures.lost > 10
+    left = [record for record in rig.journals.ticks.read(0, 10**6) if record.label.startswith("tick_data")]
+    assert sum(record.rows for record in left) == figures.journalled == figures.received - figures.lost
+    gaps = {fact.gap_id: fact for fact in rig.facts() if isinstance(fact, Gap)}
+    assert sum(gap.rows_lost for gap in gaps.values()) == figures.lost
+    assert {gap.status for gap in gaps.values()} == {"closed"}
+    await rig.stop()
+
+
+def refused(*record: object) -> int:
+    raise JournalError("the disk is full")
+
+
 @pytest.mark.parametrize("journal", ["ticks", "facts"])
 async def test_a_disk_that_fails_a_journal_is_told_and_stops_trading_only_for_the_facts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, journal: str
@@ -150,3 +182,35 @@ async def test_damage_in_what_an_earlier_run_left_is_a_gap_of_its_venue(tmp_path
     figures = account(again.pipeline, again.telemetry)
     assert figures.received == figures.lost == 0, "they are not of this run's account"
     await again.stop()
+
+
+async def test_whatever_turns_in_a_record_of_this_run_its_rows_are_lost_and_no_others(tmp_path: Path) -> None:
+    """Also in its head, and where several records are gone at once: received = journalled + lost, and so the ledger."""
+    rig = Rig(tmp_path, segment_bytes_max=65_536, disk_bytes_max=262_144)
+    await asyncio.sleep(0.01)
+    marks = []
+    for number in range(5):
+        marks.append(rig.journals.ticks.size)
+        rig.tick(number)
+    segment = next(file for file in (tmp_path / "ticks").glob("*.seg") if file.stat().st_size)
+    body = segment.read_bytes()
+    for lost, spoilt in (
+        *((10, body[:at] + bytes([body[at] ^ 4]) + body[at + 1 :]) for at in range(marks[2], marks[2] + 90)),
+        (20, body[: marks[1]] + bytes(marks[3] - marks[1]) + body[marks[3] :]),
+        (30, body[: marks[2] + 9]),
+    ):
+        segment.write_bytes(spoilt)
+        again = Rig(tmp_path / f"{lost}", segment_bytes_max=65_536, disk_bytes_max=262_144)
+        await asyncio.sleep(0)
+        for number in range(5):
+            again.tick(number)
+        ours = next(file for file in (tmp_path / f"{lost}" / "ticks").glob("*.seg") if file.stat().st_size)
+        ours.write_bytes(spoilt)
+        left = sum(record.rows for record in again.journals.ticks.read(0, 10**6))
+        figures = account(again.pipeline, again.telemetry)
+        assert (left, figures.journalled, figures.lost, figures.received) == (50 - lost, 50 - lost, lost, 50)
+        assert sum(fact.rows_lost for fact in again.facts() if isinstance(fact, Gap)) == lost
+        await again.stop()
+        again.journals.close()
+        shutil.rmtree(tmp_path / f"{lost}")
+    await rig.stop()

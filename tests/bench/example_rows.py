@@ -62,7 +62,7 @@ _AROUND = """
            'USDT',
            at, at, 0, at, user_id
     FROM seat, generate_series(1, 12) i,
-    LATERAL (SELECT now() - i * interval '5 hours' - n * interval '1 second' AS at);
+    LATERAL (SELECT now() - i * interval '5 hours' - n * interval '1 second' AS at) AS moment;
     INSERT INTO executions (id, execution_key, order_id, client_order_id, portfolio_id, exchange, symbol, side,
     quantity,
                             price, commission, commission_asset, environment, time, exchange_trade_id, user_id)
@@ -84,7 +84,8 @@ _AROUND = """
     SELECT gen_random_uuid(), 'a' || n || '-' || i, at, 'order_filled', 'info', 'filled', 'filled', 'order',
            'o' || n, user_id,
            at, CASE WHEN i = 1 AND n % 50 = 0 THEN 'active' ELSE 'resolved' END
-    FROM seat, generate_series(1, 4) i, LATERAL (SELECT now() - i * interval '1 day' - n * interval '1 second' AS at);
+    FROM seat, generate_series(1, 4) i,
+    LATERAL (SELECT now() - i * interval '1 day' - n * interval '1 second' AS at) AS moment;
     INSERT INTO backtests (strategy_id, user_id, start_date, end_date, strategy_snapshot, status, sharpe_ratio,
                            total_return_pct, created_at)
     SELECT strategy_id, user_id, now() - interval '2 years', now(), '{{}}', 'completed', n % 40 / 10.0, n % 70,

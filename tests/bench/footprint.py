@@ -53,6 +53,12 @@ _COMPRESSED = """
     SELECT sum(after_compression_table_bytes + after_compression_toast_bytes) AS rows,
            sum(after_compression_index_bytes) AS indexes, sum(after_compression_total_bytes) AS all
     FROM chunk_compression_stats($1::text::regclass)"""
+_AS_THE_JOB = """
+    SELECT set_config(split_part(each, '=', 1), split_part(each, '=', 2), false)
+    FROM pg_db_role_setting, unnest(setconfig) each
+    WHERE setrole = (SELECT relowner FROM pg_class WHERE oid = $1::text::regclass)
+      AND setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())"""
+"""The server's own job compresses in a session of the table's owner."""
 
 
 class Size(NamedTuple):
@@ -143,7 +149,8 @@ def recorded(file: Path) -> Iterator[Quote | Trade]:
 def repeated(ticks: list[Quote | Trade], times: int) -> Iterator[Quote | Trade]:
     """As if it were now, and again and again: what a table takes by itself is shared by as many ticks as a day has.
 
-    Rows are compressed by the thousand, so that repeating them saves nothing. What is old would be dropped as expired.
+    Rows are compressed by the thousand, fewer at a time than a recording has: repeating them saves nothing. What is old
+    would be dropped as expired.
     """
     first, last = ticks[0].time_received_ns, ticks[-1].time_received_ns
     ids = [int(tick.trade_id) for tick in ticks if isinstance(tick, Trade)]
@@ -201,6 +208,7 @@ async def compressed(connection: asyncpg.Connection, table: str) -> Size | None:
     """What the table takes when all of it is compressed; None where it can't be."""
     if await connection.fetchval("SELECT backend_kind()") != "timescaledb-community":
         return None
+    await connection.fetch(_AS_THE_JOB, table)
     await connection.fetch("SELECT compress_chunk(c) FROM show_chunks($1::text::regclass) c", table)
     return Size(*map(int, await connection.fetchrow(_COMPRESSED, table)))
 

@@ -22,6 +22,7 @@ class TreacherousStore:
         self.random = Random(seed)
         self.position = 0
         self.stored: list[bytes] = []
+        self.refused_in_doubt = 0
 
     async def cursor(self, journal_id: str) -> int:
         await asyncio.sleep(0)
@@ -46,11 +47,13 @@ class TreacherousStore:
 class Heard:
     def __init__(self) -> None:
         self.rows = 0
+        self.refused = 0
         self.faults = 0
         self.told = ""
 
     def stored(self, records: Sequence[JournalRecord], seconds: float, refused: int) -> None:
         self.rows += sum(record.rows for record in records)
+        self.refused += refused
 
     def unavailable(self, reason: str) -> None:
         self.faults += 1
@@ -99,6 +102,27 @@ async def test_the_cursor_in_the_database_decides_where_a_new_process_goes_on(tm
         await drain.wait_caught_up()
     running.cancel()
     assert store.stored == [b"6", b"7", b"8", b"9"]
+
+
+async def test_what_was_refused_counts_also_where_the_commit_was_not_confirmed(tmp_path: Path) -> None:
+    """The cursor tells that it is there, the store how many went to quarantine."""
+    journal, heard = FileJournal(tmp_path, 10**6, 10**9), Heard()
+
+    class Unconfirmed(TreacherousStore):
+        async def cursor(self, journal_id: str) -> int:
+            return self.position
+
+        async def store(self, journal_id: str, records: Sequence[JournalRecord]) -> int:
+            self.position, self.refused_in_doubt = records[-1].position, 2
+            raise StoreUnavailableError("after the commit, nobody knows")
+
+    journal.append("tick_data:v:quote", 7, b"1", 0, 0)
+    drain = Drain(journal, Unconfirmed(1), 10**6, Backoff(1e-4, 1e-3, 1.0), Random(1).random, SystemClock(), heard)
+    running = asyncio.create_task(drain.run())
+    async with asyncio.timeout(10):
+        await drain.wait_caught_up()
+    assert (heard.rows, heard.refused) == (7, 2)
+    running.cancel()
 
 
 async def test_a_database_that_takes_nothing_is_noticed_and_an_idle_journal_is_not(tmp_path: Path) -> None:

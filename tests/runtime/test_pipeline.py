@@ -373,7 +373,7 @@ def test_whatever_arrives_and_whatever_fails_every_row_is_in_exactly_one_place(
     for kind, name in ((Quote, "quote"), (Trade, "trade")):
         assert sum(type(tick) is kind for tick in rig.feed.ticked) == arrived[name]
     gaps = rig.journalled_gaps()
-    still_open = sum(counts.lost_in_gap for counts in every)
+    still_open = rig.pipeline.lost_in_gaps.total()
     assert sum(gap.rows_lost for gap in gaps) + still_open == sum(counts.lost for counts in every)
     assert bool(still_open) == bool(rig.gaps.open_gaps())
 

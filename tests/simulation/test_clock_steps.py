@@ -38,6 +38,7 @@ async def test_a_clock_that_is_set_forth_and_back_costs_no_tick_and_soon_is_beli
                 await asyncio.sleep(1.0)
                 found = await settle(daemon, sim, plain_database.dsn, cut=True)
                 print(f"{off_s:+.0f} s: {found}")
+                assert found.stored == found.sent
                 newest = (
                     "SELECT sequence, extract(epoch FROM time)::float8 FROM tick_data ORDER BY sequence DESC LIMIT 1"
                 )

@@ -9,6 +9,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from accounts import Tick, last_connection, sent_ticks, settle
 from books import Identity, expect_sound_books, journalled, rows, stored
 from daemons import LONG, DaemonProcess, configuration, exchange
 
@@ -23,23 +24,25 @@ async def test_no_journalled_tick_is_missing_or_doubled_after_many_kills(tmp_pat
     """Killed at any moment: while a fresh database is made, in recovery, in full flight. READY within 5 s, always.
 
     After each kill a copy of the journal tells what is owed. In the end the database has each of these ticks, has no
-    tick twice, and has a closed gap for every hole that a kill made.
+    tick twice, and has a closed gap for every hole that a kill made: the exchange's ledger, tick by tick, says so too.
     """
     random = Random(20)
     owed: Counter[Identity] = Counter()
     killed_at: list[float] = []
     ready_s: list[float] = []
+    sent: dict[Tick, float] = {}
 
     def kill() -> None:
         daemon.kill9()
         killed_at.append(time.time())
+        sent.update(sent_ticks(sim))
         owed.update(journalled(daemon.state / "ticks", tmp_path / "copy").keys() - owed.keys())
 
     async def live() -> float:
         daemon.start()
         return await daemon.ready()
 
-    async with exchange() as sim:
+    async with exchange(remember=True) as sim:
         # Small segments, so that the journal lets go of what is stored, and a kill may meet it at that.
         config = configuration(tmp_path, sim.url, journal={"segment_bytes_max": 262_144}, redis="embedded")
         with DaemonProcess(config) as daemon:
@@ -55,9 +58,12 @@ async def test_no_journalled_tick_is_missing_or_doubled_after_many_kills(tmp_pat
                     daemon.start()
                     await asyncio.sleep(random.uniform(0.3, 0.6))
                     kill()
+                connections = last_connection(sim)
                 ready_s.append(await live())
             # Trading may begin before the last stream flows, and until then its hole is open.
-            await daemon.until(lambda status: status["engine"]["trading"] and not status["gaps_open"])
+            status = await daemon.until(lambda status: status["engine"]["trading"] and not status["gaps_open"])
+            dsn = status["database"]
+            print(await settle(daemon, sim, dsn, earlier=sent, after_connection=connections))
             end_s = await daemon.terminate()
             owed.update(journalled(daemon.state / "ticks", tmp_path / "copy").keys() - owed.keys())
             async with _database(daemon.state) as dsn:

@@ -84,8 +84,9 @@ async def test_whenever_it_is_killed_only_what_was_younger_than_the_journals_int
             print(
                 f"of {total} cut off {young} were younger than {INTERVAL_S} s; the oldest of the worst lives: {worst} s"
             )
-            # The others lay in the socket of a daemon that two busy cores or a slow disk kept from reading.
-            assert young >= total / 2
+            # The others lay in the socket of a daemon that two busy cores or a slow disk kept from reading: when long,
+            # as the promise is measured, there is nobody else.
+            assert young >= total * (0.99 if LONG else 0.5)
             assert reached >= KILLS / 4
 
 

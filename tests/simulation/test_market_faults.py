@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import pytest
+from accounts import settle_spoilt
 from books import rows
 from daemons import LONG, DaemonProcess
 from faulty import (
@@ -130,12 +131,13 @@ TROUBLES: list[Trouble] = [
 async def test_whatever_an_exchange_does_is_found_in_seconds_and_no_trade_is_missing_after(
     troubles: Sequence[Trouble], plain_database: Database, tmp_path: Path
 ) -> None:
-    """Each trade is stored once; at most thirty connections are tried in any minute."""
+    """Each trade is stored once, the three accounts agree; at most thirty connections are tried in any minute."""
     async with remembering() as exchange:
         with listening(tmp_path, exchange, plain_database.dsn) as daemon:
             await warm(daemon, 6.0 if LONG else 1.5)
             for trouble in troubles:
                 await trouble(exchange, daemon, plain_database.dsn)
+            assert await settle_spoilt(daemon, exchange, plain_database.dsn) > 500
             assert (await daemon.status())["ticks"]["lost"] == 0
             assert await expect_every_trade(exchange, plain_database.dsn, HEALED_S_MAX) > 500
             knocks = connects(exchange, 0.0)

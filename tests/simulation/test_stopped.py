@@ -31,6 +31,7 @@ async def test_a_daemon_that_stood_still_reads_what_waited_and_tells_of_what_was
                 await asyncio.sleep(1.5)
             found = await settle(daemon, sim, plain_database.dsn, cut=True)
             print(f"for 1.5 s: {found}")
+            assert found.stored == found.sent
             with frozen([psutil.Process(daemon.pid)]):
                 await asyncio.sleep(STOPPED_S)
                 sim.inflict(structs.replace(sim.broadcast.faults, cut=True))

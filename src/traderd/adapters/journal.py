@@ -22,11 +22,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from traderd.adapters.journal_reader import Hole, JournalReader, whole
+from traderd.adapters.journal_reader import Hole, JournalReader, tallies_of, whole
 from traderd.adapters.journal_records import encode
 from traderd.adapters.journal_segments import (
     Segment,
-    Tally,
     begin_segment,
     free_bytes,
     identity,
@@ -124,8 +123,7 @@ class FileJournal:
         active = self._active
         self._write(parts, size)
         active.last += 1
-        tally = active.tallies.get(label) or active.tallies.setdefault(label, Tally())
-        tally.add(rows, first_ns, last_ns)
+        active.notes.add(label, rows, first_ns, last_ns)
         return active.last
 
     def sync(self) -> None:
@@ -294,9 +292,7 @@ class FileJournal:
         untouched = max(self._reader.handed, self._passed)
         for segment in self._segments[:-1]:
             if segment.size and segment.first > untouched and (segment.own or self._passed >= 0):
-                for label, rows in (segment.tallies if segment.own else _tallies(segment)).items():
-                    reason = f"the oldest were dropped: {why}"
-                    self._on_loss(Loss(label, rows.rows, rows.first_ns, rows.last_ns, segment.own, reason))
+                self._tell_lost(segment, segment.first, segment.last, f"the oldest were dropped: {why}")
                 size, segment.size, segment.last = segment.size, 0, segment.first - 1  # told as lost: not read any more
                 with self._translated():
                     os.truncate(segment.path, 0)
@@ -374,11 +370,21 @@ class FileJournal:
         self._on_damage(Damage(segment.path.name, hole.offset, hole.size, hole.records))
         if hole.records:
             reason = f"{segment.path.name} is damaged at byte {hole.offset}: {hole.records} records"
-            self._on_loss(Loss(*hole.claim, segment.own, reason))
+            if segment.own:  # whatever the bytes say: we know what we wrote
+                after = self._reader.position
+                self._tell_lost(segment, max(hole.position, after + 1), hole.position + hole.records - 1, reason)
+            else:
+                self._on_loss(Loss(*hole.claim, False, reason))
         with suppress(OSError):  # a full disk: then it is only told
             damaged.mkdir(exist_ok=True)
             if hole.size and sum(file.stat().st_size for file in damaged.iterdir()) < self._segment_bytes_max:
                 aside.write_bytes(hole.body)
+
+    def _tell_lost(self, segment: Segment, first: int, last: int, reason: str) -> None:
+        """These records of a segment, by label; what an earlier process wrote is known as a whole, by reading it."""
+        start, stop = first - segment.first, last + 1 - segment.first
+        for label, lost in (segment.notes.lost(start, stop) if segment.own else tallies_of(segment)).items():
+            self._on_loss(Loss(label, lost.rows, lost.first_ns, lost.last_ns, segment.own, reason))
 
     def _fault(self, error: OSError) -> JournalError:
         return JournalError(f"journal {self._folder}: {error.strerror or error}")
@@ -389,12 +395,3 @@ class FileJournal:
             yield
         except OSError as error:
             raise self._fault(error) from error
-
-
-def _tallies(segment: Segment) -> dict[str, Tally]:
-    """Rows by label of a segment that an earlier process wrote."""
-    tallies: dict[str, Tally] = {}
-    for found in whole(segment):
-        if isinstance(found, JournalRecord):
-            tallies.setdefault(found.label, Tally()).add(found.rows, found.first_ns, found.last_ns)
-    return tallies

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from traderd.adapters.journal_records import HEAD, Claim, claimed, found_at, next_sound
-from traderd.adapters.journal_segments import Segment
+from traderd.adapters.journal_segments import Segment, Tally
 from traderd.runtime.ports import JournalRecord
 
 _SCAN_BYTES = 4 * 1024 * 1024
@@ -31,6 +31,8 @@ class Hole(NamedTuple):
     claim: Claim
     """What it says of itself."""
     body: bytes
+    position: int = 0
+    """The first of those that are missing."""
 
 
 class SegmentReader:
@@ -73,11 +75,11 @@ class SegmentReader:
             if record.position < self.expected:  # written again elsewhere: see FileJournal
                 continue
             if record.position > self.expected:
-                yield Hole(self.offset - size, 0, self._skip_to(record.position), Claim(), b"")
+                yield self._missing(self.offset - size, record.position)
             self.expected = record.position + 1
             yield record
         if self.offset >= end and self.expected <= self.segment.last:
-            yield Hole(end, 0, self._skip_to(self.segment.last + 1), Claim(), b"")
+            yield self._missing(end, self.segment.last + 1)
 
     def _hole(self, end: int) -> Hole:
         """From here to the next sound record or the end; what is behind the last record of ours is nobody's loss."""
@@ -92,7 +94,12 @@ class SegmentReader:
             assert following is not None
             body = body[:found]
             self.offset, missing = start + found, self._skip_to(following.position)
-        return Hole(start, len(body), missing, claimed(body, expected), body)
+        return Hole(start, len(body), missing, claimed(body, expected), body, expected)
+
+    def _missing(self, offset: int, upto: int) -> Hole:
+        """Records that have left no trace."""
+        expected = self.expected
+        return Hole(offset, 0, self._skip_to(upto), Claim(), b"", expected)
 
     def _skip_to(self, position: int) -> int:
         missing = max(0, position - self.expected)
@@ -110,6 +117,15 @@ def whole(segment: Segment) -> Iterator[JournalRecord | Hole]:
             yield from reader.read(_SCAN_BYTES)
     finally:
         reader.close()
+
+
+def tallies_of(segment: Segment) -> dict[str, Tally]:
+    """Rows by label of a segment that an earlier process wrote. Raises OSError."""
+    tallies: dict[str, Tally] = {}
+    for found in whole(segment):
+        if isinstance(found, JournalRecord):
+            tallies.setdefault(found.label, Tally()).add(found.rows, found.first_ns, found.last_ns)
+    return tallies
 
 
 class JournalReader:
@@ -194,12 +210,13 @@ class JournalReader:
             self._at = SegmentReader(segment)
         except (FileNotFoundError, PermissionError):
             # Somebody took the file away under us: all of it is missing, and the next one is read.
-            missing = segment.last - max(self.position, segment.first - 1)
+            before = max(self.position, segment.first - 1)
+            missing = segment.last - before
             segment.size, segment.last = 0, segment.first - 1
             segment.path.touch()
             self._at = SegmentReader(segment)
             if missing > 0:
-                self._on_hole(segment, Hole(0, 0, missing, Claim(), b""))
+                self._on_hole(segment, Hole(0, 0, missing, Claim(), b"", before + 1))
 
     def _seek(self, after: int) -> None:
         """Place the reader behind `after`: where a read began lately, else where its segment begins."""

@@ -18,6 +18,8 @@ _PAYLOAD_BYTES_MAX = 64 * 1024 * 1024
 _LABEL_BYTES_MAX = 100
 _POSITION_HIGH = 10
 """The position field's upper six bytes begin here."""
+_MENDED_BYTES_MAX = 1024 * 1024
+"""In a longer stretch nobody looks for the bit: some hundred checksums of it would take too long."""
 _POSITIONS_AHEAD = 0xFFFF
 """A damaged stretch hides at most so many records from the search for the next sound one."""
 
@@ -84,14 +86,47 @@ def next_sound(body: bytes, offset: int, expected: int) -> int | None:
 
 
 def claimed(body: bytes, expected: int) -> Claim:
-    """What `body`, a stretch that is one damaged record, says of itself: only if it has its length and its position."""
-    if len(body) < HEAD.size:
+    """What `body`, a stretch that is one damaged record, says of itself: only if it has its length and its position.
+
+    Where a single bit turned in the head, the checksum tells which one. Otherwise the head is whole, as far as anybody
+    knows.
+    """
+    head = _head(body, expected)
+    if head is None:
         return Claim()
-    _, length, position, rows, first_ns, last_ns, name = HEAD.unpack_from(body)
-    label = body[HEAD.size : HEAD.size + name]
-    if position != expected or HEAD.size + name + length != len(body) or not label.isascii():
-        return Claim()
-    return Claim(label.decode(), rows, first_ns, last_ns)
+    _, _, _, rows, first_ns, last_ns, name = HEAD.unpack_from(head)
+    return Claim(head[HEAD.size : HEAD.size + name].decode("ascii", "replace"), rows, first_ns, last_ns)
+
+
+def _head(body: bytes, expected: int) -> bytes | None:
+    """Head and label as they were written."""
+    reach = min(len(body), HEAD.size + _LABEL_BYTES_MAX)
+    if reach < HEAD.size:
+        return None
+    if len(body) <= _MENDED_BYTES_MAX:
+        head = bytearray(body[:reach])
+        for at in range(reach):
+            for bit in range(8):
+                head[at] ^= 1 << bit
+                if _fits(head, body, expected) and _crc(head, body) == int.from_bytes(head[:_CRC_SIZE], "little"):
+                    return bytes(head)
+                head[at] ^= 1 << bit
+    return body[:reach] if _fits(body, body, expected) and body[HEAD.size : _stop(body)].isascii() else None
+
+
+def _fits(head: bytes | bytearray, body: bytes, expected: int) -> bool:
+    """Whether this head could be that of a record which is `body`, at this position."""
+    _, length, position, _, _, _, name = HEAD.unpack_from(head)
+    return bool(position == expected and name <= _LABEL_BYTES_MAX and HEAD.size + name + length == len(body))
+
+
+def _stop(head: bytes) -> int:
+    return HEAD.size + int(HEAD.unpack_from(head)[-1])
+
+
+def _crc(head: bytes | bytearray, body: bytes) -> int:
+    """Of the record with this head in place of its own."""
+    return int(google_crc32c.extend(google_crc32c.value(bytes(head[_CRC_SIZE:])), body[len(head) :]))
 
 
 def _plausible(body: bytes, offset: int, expected: int) -> bool:

@@ -1,6 +1,6 @@
 """A journal's folder and its segments: names, sizes, and the operations on the disk, in the order that survives a fall.
 
-    folder/id                           the journal's name, made once
+    folder/id                           the journal's name, made once, and its checksum
     folder/<first>.seg                  records from this position on; 20 digits
     folder/<first>-<follows>.seg        the same, where the record before has another position than first - 1
     folder/damaged/<segment>-<offset>.bin   bytes whose checksum failed, kept for a person to look at
@@ -10,17 +10,21 @@ A segment that had to be dropped stays as an empty file: it keeps its place in t
 """
 
 import os
+import re
 import uuid
+from array import array
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
-from msgspec import Struct
+import google_crc32c
+from msgspec import Struct, field
 
 from traderd.core.errors import JournalError
 
 _FILE_MODE = 0o640
 _WRITE_ID = "write its journal_id from the database's table journal_cursors into it, or move the folder away"
+_NAME = re.compile(r".+-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class Tally(Struct):
@@ -39,6 +43,36 @@ class Tally(Struct):
         self.rows += rows
 
 
+class Notes(Struct):
+    """What was appended to a segment by this process: 22 bytes a record, so that whatever the file loses is known."""
+
+    labels: dict[str, int] = field(default_factory=dict)
+    codes: "array[int]" = field(default_factory=lambda: array("H"))
+    rows: "array[int]" = field(default_factory=lambda: array("I"))
+    first_ns: "array[int]" = field(default_factory=lambda: array("q"))
+    last_ns: "array[int]" = field(default_factory=lambda: array("q"))
+    gone: set[int] = field(default_factory=set)
+    """Of which it is known already that they are lost."""
+
+    def add(self, label: str, rows: int, first_ns: int, last_ns: int) -> None:
+        """One more record."""
+        self.codes.append(self.labels.setdefault(label, len(self.labels)))
+        self.rows.append(rows)
+        self.first_ns.append(first_ns)
+        self.last_ns.append(last_ns)
+
+    def lost(self, start: int, stop: int) -> dict[str, Tally]:
+        """By label the rows of the records with these numbers, from 0 on; those that weren't known to be lost."""
+        tallies: dict[str, Tally] = {}
+        labels = list(self.labels)
+        for n in range(start, min(stop, len(self.rows))):
+            if n not in self.gone:
+                self.gone.add(n)
+                tally = tallies.setdefault(labels[self.codes[n]], Tally())
+                tally.add(self.rows[n], self.first_ns[n], self.last_ns[n])
+        return tallies
+
+
 class Segment(Struct, eq=False):
     """One file of records."""
 
@@ -55,8 +89,8 @@ class Segment(Struct, eq=False):
     """Whether it was begun by this process."""
     sync_failed: bool = False
     """The disk said that it lost something of it. It says so once: from then on the file isn't believed any more."""
-    tallies: dict[str, Tally] = {}
-    """Rows by label; only of an own segment."""
+    notes: Notes = field(default_factory=Notes)
+    """Only of an own segment."""
 
 
 def segment_path(folder: Path, first: int, follows: int) -> Path:
@@ -72,7 +106,7 @@ def segments_in(folder: Path) -> list[Segment]:
         if not first.isdecimal() or (follows and not follows.isdecimal()):
             raise JournalError(f"journal {folder}: {path.name} is no segment's name: move it away")
         at = int(first)
-        found.append(Segment(path, at, int(follows) if follows else at - 1, at - 1, path.stat().st_size, tallies={}))
+        found.append(Segment(path, at, int(follows) if follows else at - 1, at - 1, path.stat().st_size))
     found.sort(key=lambda segment: (segment.first, segment.follows))
     for segment, following in pairwise(found):
         segment.last = max(following.follows, segment.first - 1) if segment.size else segment.first - 1
@@ -89,7 +123,7 @@ def begin_segment(folder: Path, first: int, follows: int) -> tuple[Segment, int]
         os.close(fd)
         path.unlink()
         raise
-    return Segment(path, first, follows, first - 1, 0, own=True, tallies={}), fd
+    return Segment(path, first, follows, first - 1, 0, own=True), fd
 
 
 def rewrite_segment(segment: Segment, body: bytes) -> int:
@@ -139,21 +173,47 @@ def make_folder(folder: Path) -> None:
 def identity(folder: Path) -> tuple[str, bool]:
     """The journal's name, and whether it was made just now. Raises JournalError where a journal has lost its name."""
     file = folder / "id"
-    if not file.exists():
-        if any(folder.glob("*.seg")):
-            raise JournalError(f"journal {folder} has lost its file id: {_WRITE_ID}")
-        fresh = folder / "id.new"
-        with fresh.open("w") as out:
-            out.write(f"{folder.name}-{uuid.uuid4()}")
-            out.flush()
-            os.fsync(out.fileno())
-        fresh.rename(file)
-        sync_folder(folder)
-        return file.read_text(), True
-    name = file.read_text().strip()
-    if not name:
-        raise JournalError(f"journal {folder}: its file id is empty: {_WRITE_ID}")
-    return name, False
+    if file.exists():
+        name, is_sealed = _named(file)
+        if not is_sealed:  # an operator's, or an older version's
+            _write_name(file, name)
+        return name, False
+    if any(folder.glob("*.seg")):
+        raise JournalError(f"journal {folder} has lost its file id: {_WRITE_ID}")
+    name = f"{folder.name}-{uuid.uuid4()}"
+    _write_name(file, name)
+    return name, True
+
+
+def name_of(folder: Path) -> str:
+    """The name of a journal that somebody else writes; "" where it has none. Raises JournalError."""
+    file = folder / "id"
+    return _named(file)[0] if file.exists() else ""
+
+
+def _named(file: Path) -> tuple[str, bool]:
+    """The name, and whether its checksum is there. A name that is wrong by one bit would be another journal's."""
+    text = file.read_bytes().strip().decode(errors="replace")
+    if not text:
+        raise JournalError(f"journal {file.parent}: its file id is empty: {_WRITE_ID}")
+    name, newline, seal = text.partition("\n")
+    if seal != _seal(name) if newline else not _NAME.fullmatch(name):
+        raise JournalError(f"journal {file.parent}: its file id is damaged: {_WRITE_ID}")
+    return name, bool(newline)
+
+
+def _write_name(file: Path, name: str) -> None:
+    fresh = file.with_name("id.new")
+    with fresh.open("w") as out:
+        out.write(f"{name}\n{_seal(name)}\n")
+        out.flush()
+        os.fsync(out.fileno())
+    fresh.rename(file)
+    sync_folder(file.parent)
+
+
+def _seal(name: str) -> str:
+    return f"{google_crc32c.value(name.encode()):08x}"
 
 
 def free_bytes(fd: int) -> int:

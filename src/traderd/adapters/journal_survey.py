@@ -11,7 +11,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from traderd.adapters.journal_reader import Hole, whole
-from traderd.adapters.journal_segments import Segment, segments_in
+from traderd.adapters.journal_segments import Segment, name_of, segments_in
 from traderd.core.errors import JournalError
 from traderd.runtime.ports import JournalRecord
 
@@ -85,10 +85,9 @@ def survey(folder: Path, on_bytes: Callable[[int], None] = lambda more: None) ->
         on_bytes(segment.size)
     damaged = folder / "damaged"
     aside = [file.stat().st_size for file in damaged.iterdir()] if damaged.is_dir() else []
-    identity = folder / "id"
     return JournalSurvey(
         str(folder),
-        identity.read_text().strip() if identity.exists() else "",
+        name_of(folder),
         found,
         segments[0].follows if segments else 0,
         len(aside),

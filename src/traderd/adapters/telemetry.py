@@ -37,6 +37,8 @@ class Telemetry:
         """Rows of this run that the database has, by table, exchange and channel."""
         self.recovered_rows = 0
         """Rows of earlier runs that this run brought to the database."""
+        self.duplicate_rows = 0
+        """Of the rows that the database has: told once more, by a venue or by healing, and so not stored again."""
         self._candles_compared = 0
         self.refused_rows = 0
         self.disconnects = 0
@@ -133,6 +135,10 @@ class Telemetry:
             self.refused_rows += refused if records[-1].position > self._start_position else 0
         if refused:
             self._limited.error("rows refused by the database", "refused", rows=refused)
+
+    def were_there(self, rows: int) -> None:
+        """The database had so many rows already."""
+        self.duplicate_rows += rows
 
     def unavailable(self, reason: str) -> None:
         """The database takes nothing now; what arrives is journalled."""

@@ -15,7 +15,7 @@ in the end either way.
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -40,13 +40,22 @@ class CopyTickStore:
     With `careful` rows that are stored already are recognised by their identity and left out: slower, for replays.
     """
 
-    def __init__(self, dsn: str, timeout_s: float, careful: bool = False) -> None:
+    def __init__(
+        self,
+        dsn: str,
+        timeout_s: float,
+        careful: bool = False,
+        on_duplicates: Callable[[int], None] = lambda rows: None,
+    ) -> None:
         self._database = Reconnecting(dsn, "traderd ticks", timeout_s, APP_ROLE)
         self._timeout_s = timeout_s
         self._careful = careful
         self._partitions: set[tuple[int, str, int]] = set()
+        self._on_duplicates = on_duplicates
         self.duplicates = 0
         """Rows left out because they were stored already."""
+        self.refused_in_doubt = 0
+        self._position_in_doubt = self._duplicates_in_doubt = 0
 
     async def cursor(self, journal_id: str) -> int:
         """The position up to which the database has everything. Raises StoreUnavailableError."""
@@ -56,10 +65,13 @@ class CopyTickStore:
                 " ON CONFLICT (journal_id) DO UPDATE SET position = journal_cursors.position RETURNING position",
                 journal_id,
             )
+        if 0 < self._position_in_doubt <= position:  # it did commit
+            self._count()
         return int(position)
 
     async def store(self, journal_id: str, records: Sequence[JournalRecord]) -> int:
         """Write the records and move the cursor, both or neither; returns the rows refused one by one."""
+        self._position_in_doubt, self.refused_in_doubt, self._duplicates_in_doubt = records[-1].position, 0, 0
         async with self._database.use() as connection:
             parts = _parts(records)
             await self._ensure_partitions(connection, records)
@@ -68,8 +80,9 @@ class CopyTickStore:
             except asyncpg.PostgresError as error:
                 if not isinstance(translate(error), StoreRefusedError):
                     raise
-                return await self._write_around(connection, journal_id, records, parts)
-        return 0
+                await self._write_around(connection, journal_id, records, parts)
+        self._count()
+        return self.refused_in_doubt
 
     async def forget(self, journal_id: str) -> None:
         """Drop the cursor of a journal that will never be read again."""
@@ -80,6 +93,13 @@ class CopyTickStore:
         """Close the connection, if there is one."""
         await self._database.close()
 
+    def _count(self) -> None:
+        """The batch is in the database."""
+        if self._duplicates_in_doubt:
+            self.duplicates += self._duplicates_in_doubt
+            self._on_duplicates(self._duplicates_in_doubt)
+        self._position_in_doubt = self._duplicates_in_doubt = 0
+
     async def _write(
         self,
         connection: asyncpg.Connection,
@@ -87,15 +107,14 @@ class CopyTickStore:
         records: Sequence[JournalRecord],
         parts: "dict[_Part, list[bytes]]",
     ) -> None:
-        duplicates = 0
+        self._duplicates_in_doubt = 0
         async with connection.transaction():
             await _advance(connection, journal_id, records)
             for part, payloads in parts.items():
                 if part.table in _IDENTITY and (self._careful or part.backfilled):
-                    duplicates += await _copy_missing(connection, part, payloads, self._timeout_s)
+                    self._duplicates_in_doubt += await _copy_missing(connection, part, payloads, self._timeout_s)
                 else:
                     await _copy(connection, part, part.table, payloads, self._timeout_s)
-        self.duplicates += duplicates
 
     async def _write_around(
         self,
@@ -103,14 +122,13 @@ class CopyTickStore:
         journal_id: str,
         records: Sequence[JournalRecord],
         parts: "dict[_Part, list[bytes]]",
-    ) -> int:
-        refused = 0
+    ) -> None:
+        self._duplicates_in_doubt = 0
         async with connection.transaction():
             await _advance(connection, journal_id, records)
             for part, payloads in parts.items():
                 rows = [row for payload in payloads for row in split_rows(payload)]
-                refused += await self._copy_around(connection, part, rows)
-        return refused
+                self.refused_in_doubt += await self._copy_around(connection, part, rows)
 
     async def _copy_around(self, connection: asyncpg.Connection, part: "_Part", rows: list[bytes]) -> int:
         """All but the rows that the database refuses; returns how many those are.
@@ -143,7 +161,8 @@ class CopyTickStore:
         try:
             async with connection.transaction():
                 if part.table in _IDENTITY:
-                    self.duplicates += await _copy_missing(connection, part, [b"".join(rows)], self._timeout_s)
+                    there = await _copy_missing(connection, part, [b"".join(rows)], self._timeout_s)
+                    self._duplicates_in_doubt += there
                 else:
                     await _copy(connection, part, part.table, [b"".join(rows)], self._timeout_s)
         except asyncpg.PostgresError as error:

@@ -22,6 +22,8 @@ class Account(Struct, frozen=True):
     stored: int
     quarantined: int
     lost: int
+    duplicates: int
+    """Of `stored`: the database had them already, and nothing is stored twice."""
     by_stream: Counter[tuple[str, str]]
     """Received rows by venue and channel."""
 
@@ -46,6 +48,7 @@ def account(pipeline: Pipeline, telemetry: Telemetry) -> Account:
         stored=stored - telemetry.refused_rows,
         quarantined=quarantined + telemetry.refused_rows,
         lost=sum(rows.lost for _, _, rows in channels),
+        duplicates=telemetry.duplicate_rows,
         by_stream=_by_stream(channels),
     )
 

@@ -235,7 +235,8 @@ class Daemon:
         if isinstance(self._feed, RedisFeed):
             self._closing.push_async_callback(self._feed.close)
             self._tasks.append(group.create_task(self._feed.run(), name="redis feed"))
-        self._tick_drain = self._drain(self._journals.ticks, CopyTickStore(self._servers.dsn, timeout_s))
+        ticks = CopyTickStore(self._servers.dsn, timeout_s, on_duplicates=self._telemetry.were_there)
+        self._tick_drain = self._drain(self._journals.ticks, ticks)
         self._fact_drain = self._drain(self._journals.facts, FactRecords(self._facts), gather_s=_FACTS_GATHER_S)
         drains = (self._tick_drain, self._fact_drain)
         self._upkeep = Upkeep(self._servers.dsn, timeout_s, config.storage, drains, self._log)

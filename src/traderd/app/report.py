@@ -72,6 +72,7 @@ def status_of(
             "stored": account.stored,
             "quarantined": account.quarantined,
             "lost": account.lost,
+            "duplicates": account.duplicates,
             "by_stream": {f"{venue}/{name or 'bad frames'}": rows for (venue, name), rows in account.by_stream.items()},
         },
         "engine": {

@@ -158,7 +158,7 @@ class Drain:
         self._cursor = cursor
         if self._in_doubt and self._in_doubt[-1].position <= cursor:
             # The commit arrived, its confirmation didn't.
-            self._observer.stored(self._in_doubt, 0.0, 0)
+            self._observer.stored(self._in_doubt, 0.0, self._store.refused_in_doubt)
         self._in_doubt = []
         self._observer.available()
 

@@ -11,6 +11,8 @@ class FactRecords:
 
     def __init__(self, store: FactStore) -> None:
         self._store = store
+        self.refused_in_doubt = 0
+        """Always: facts aren't ticks, whose account must add up; what was refused stands in quarantine."""
 
     async def cursor(self, journal_id: str) -> int:
         """The position up to which the database has every fact."""

@@ -7,7 +7,7 @@ bring the journals to the database. An order's intent is on the disk before the 
 Always true: received = pending + journalled + stored + quarantined + lost, of every venue and channel.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from msgspec import Struct
@@ -36,8 +36,6 @@ class Counts(Struct):
     """Appended to the journal, stored or not yet."""
     quarantined: int = 0
     lost: int = 0
-    lost_in_gap: int = 0
-    """Of these since the gap opened that is open now."""
 
 
 class Stream:
@@ -132,6 +130,8 @@ class Pipeline:
         self._journalled = journalled
         self.beaten_ns = 0
         """When the last beat was through."""
+        self.lost_in_gaps: Counter[tuple[str, str]] = Counter()
+        """Rows that could not be journalled since their venue's and channel's gap opened, of all markets."""
         self._facts: list[Fact] = []
         self._untold: deque[Fact] = deque()
         self._derivatives = DerivativeBoard()
@@ -311,9 +311,8 @@ class Pipeline:
         """The tick journal has lost rows that it had taken: they are journalled no more, and a gap says so at once."""
         table, _, stream_label = loss.label.partition(":")
         exchange, _, channel = stream_label.partition(":")
-        for stream in self.streams:
-            if exchange not in ("", stream.exchange):
-                continue
+        concerned = {each.exchange: each for each in self.streams if exchange in ("", each.exchange)}
+        for stream in concerned.values():  # one of a venue's markets, for which it was nobody knows
             shown = "trade" if channel == "backfill" else channel
             self.record(
                 self._gaps.over(stream.exchange, shown, "lost", loss.first_ns, loss.last_ns, loss.rows, loss.reason)
@@ -365,7 +364,7 @@ class Pipeline:
             self._tick_journal.append(label, batch.rows, batch.payload, batch.first_ns, batch.last_ns)
         except JournalError as error:
             counts.lost += batch.rows
-            counts.lost_in_gap += batch.rows
+            self.lost_in_gaps[stream.exchange, channel] += batch.rows
             self._observer.lost(stream.exchange, channel, batch.rows, str(error))
             self.gap_opened(stream.exchange, "", channel, "lost", batch.first_ns, str(error))
             self.fault(str(error))
@@ -377,8 +376,8 @@ class Pipeline:
         self._observer.gathered(
             stream.exchange, channel, batch.rows, 0 if quarantine else batch.rows, batch.rows if quarantine else 0
         )
-        self.gap_closed(stream.exchange, "", channel, "lost", batch.last_ns, counts.lost_in_gap)
-        counts.lost_in_gap = 0
+        lost = self.lost_in_gaps.pop((stream.exchange, channel), 0)
+        self.gap_closed(stream.exchange, "", channel, "lost", batch.last_ns, lost)
         self._journalled()
 
     def stop_trading(self, reason: str) -> None:

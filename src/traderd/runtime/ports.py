@@ -219,6 +219,11 @@ class RecordStore(Protocol):
         """
         ...
 
+    @property
+    def refused_in_doubt(self) -> int:
+        """The same of the newest call, also where it raised: for when the cursor tells that it did commit."""
+        ...
+
 
 class PortfolioState(Struct, frozen=True):
     """What the database remembers of a portfolio at start."""
