@@ -10,6 +10,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, Literal, TextIO
 
 import orjson
@@ -20,7 +21,8 @@ from traderd.config.addresses import HIDDEN, redacted
 
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["auto", "json", "console"]
-_SECRET_NAME = re.compile(r"passw|secret|key|token", re.IGNORECASE)
+_is_secret = lru_cache(1_024)(re.compile(r"passw|secret|key|token", re.IGNORECASE).search)
+"""Fields have few names."""
 _FIRST = ("time", "level", "event")
 _RATES_MAX = 1_000
 
@@ -164,7 +166,7 @@ class _Forward(logging.Handler):
 
 
 def _without_secrets(name: str, value: Any) -> Any:
-    if _SECRET_NAME.search(name) and value not in (None, ""):
+    if _is_secret(name) and value not in (None, ""):
         return HIDDEN
     if isinstance(value, str):
         return redacted(value)

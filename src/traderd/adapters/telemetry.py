@@ -27,7 +27,7 @@ class Telemetry:
     def __init__(self, metrics: Metrics, log: FilteringBoundLogger, start_position: int) -> None:
         """`start_position`: of the tick journal when this run began; what lies before it is an earlier run's."""
         self._metrics = metrics
-        self._log = log
+        self._log = log.bind()  # the logger itself: one that is told its settings first would ask for them at each line
         self._limited = RateLimited(log, lines_max=3, interval_s=10.0)
         self._start_position = start_position
         self._database_up: bool | None = None

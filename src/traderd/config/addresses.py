@@ -17,6 +17,7 @@ _PASSWORD_BY_NAME = re.compile(
     r"(?P<head>\b(?:\w*password|passwd|pwd|\w*secret|\w*token|api_?key)\s*=\s*)(?:'[^']*'|[^\s&'\",;]+)", re.IGNORECASE
 )
 HIDDEN = "***"
+_HIDDEN_BEHIND_HEAD = rf"\g<head>{HIDDEN}"
 
 
 class AddressError(TraderdError):
@@ -69,7 +70,9 @@ def _with_query(dsn: str, query: dict[str, list[str]], host: str, port: str) -> 
 
 def redacted(text: str) -> str:
     """The text with the passwords in URLs and in `password=…` pairs hidden."""
-    return _PASSWORD_BY_NAME.sub(rf"\g<head>{HIDDEN}", _PASSWORD_IN_URL.sub(rf"\g<head>{HIDDEN}", text))
+    if "://" in text:
+        text = _PASSWORD_IN_URL.sub(_HIDDEN_BEHIND_HEAD, text)
+    return _PASSWORD_BY_NAME.sub(_HIDDEN_BEHIND_HEAD, text) if "=" in text else text
 
 
 def redacted_values(value: Any) -> Any:
