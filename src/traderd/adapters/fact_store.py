@@ -241,7 +241,8 @@ async def _insert(connection: asyncpg.Connection, table: Table, facts: Sequence[
     """Write them and return the rows that the statement returns."""
     if not facts:
         return []
-    rows: list[asyncpg.Record] = await connection.fetch(table.statement, *arguments_of(table, facts))
+    arguments = await arguments_of(table, facts)
+    rows: list[asyncpg.Record] = await connection.fetch(table.statement, *arguments)
     return rows
 
 

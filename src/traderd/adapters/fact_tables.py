@@ -5,9 +5,11 @@ the facts' own text keys: the same fact has the same key in every run and on eve
 What may be missing (a signal that could not be stored, an order that isn't ours) is looked up, and NULL where it is.
 """
 
+import asyncio
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -16,6 +18,7 @@ from msgspec import Struct
 
 _NAMESPACE = UUID("5ab2a2a0-6f0c-5a8e-9d27-4b1d7c1f6e55")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_ROWS_A_TURN = 16
 Row = tuple[Any, ...]
 
 
@@ -31,8 +34,9 @@ class Table(Struct, frozen=True):
     """Of facts with the same key the one with the highest number is written; of equals, the last."""
 
 
+@lru_cache(4_096)
 def key_of(kind: str, *names: str) -> UUID:
-    """The primary key of what has this natural key."""
+    """The primary key of what has this natural key. An order's is asked for with each of its facts."""
     return uuid5(_NAMESPACE, "\n".join((kind, *names)))
 
 
@@ -46,8 +50,11 @@ def ns_of(time: datetime | None) -> int:
     return (time - _EPOCH) // timedelta(microseconds=1) * 1000 if time else 0
 
 
-def arguments_of(table: Table, facts: Iterable[Any]) -> list[Any]:
-    """The arguments of the table's statement: an array for each column or all as JSON, one row for each key."""
+async def arguments_of(table: Table, facts: Iterable[Any]) -> list[Any]:
+    """The arguments of the table's statement: an array for each column or all as JSON, one row for each key.
+
+    Others have their turn in between: a row takes as long as several ticks.
+    """
     chosen: dict[object, Any] = {}
     for fact in facts:
         key = table.key(fact)
@@ -55,7 +62,12 @@ def arguments_of(table: Table, facts: Iterable[Any]) -> list[Any]:
             chosen[key] = fact
     if table.row is None:
         return [_json(list(chosen.values()))]
-    return list(zip(*map(table.row, chosen.values()), strict=True))
+    rows = []
+    for fact in chosen.values():
+        rows.append(table.row(fact))
+        if len(rows) % _ROWS_A_TURN == 0:
+            await asyncio.sleep(0)
+    return list(zip(*rows, strict=True))
 
 
 def insert_into(table: str, columns: str, end: str, **lookups: str) -> str:

@@ -36,6 +36,8 @@ from traderd.core.market import Quote, Trade
 T = TypeVar("T")
 Tickers = Literal["each", "batch", "both"]
 _PARCEL_MAX: Final = 256
+_FACTS_A_PARCEL_MAX: Final = 32
+"""Each takes as long as several tickers to be put into words, and the loop waits meanwhile."""
 _FACTS_A_FLUSH_MAX: Final = 1_000
 """After an outage: a burst of all of them could pass a subscriber's output buffer limit."""
 _TICKS_A_FLUSH_MAX: Final = 10_000
@@ -167,13 +169,13 @@ class Lane:
     def _parcels(self) -> Iterator[_Parcel]:
         """One after the other, encoded when the one before has been taken: a third of a millisecond each."""
         number = self._terms.number
-        for facts in _portions(self.facts, _FACTS_A_FLUSH_MAX):
+        for facts in _portions(self.facts, _FACTS_A_FLUSH_MAX, _FACTS_A_PARCEL_MAX):
             commands = [publish(channel_of(fact), message_of(fact, number())) for fact in facts]
             yield _Parcel(commands, len(facts), facts=len(facts), published=len(facts))
         waiting, self.tickers = list(self.tickers.values()), {}
         for start in range(0, len(waiting), _PARCEL_MAX):
             yield self._ticker_parcel(waiting[start : start + _PARCEL_MAX], waiting[start + _PARCEL_MAX :])
-        for ticks in _portions(self.ticks, _TICKS_A_FLUSH_MAX):
+        for ticks in _portions(self.ticks, _TICKS_A_FLUSH_MAX, _PARCEL_MAX):
             commands = [stream_entry(tick, self._terms.stream_entries_max) for tick in ticks]
             yield _Parcel(commands, len(ticks), facts=len(ticks), published=len(ticks))
 
@@ -237,9 +239,9 @@ class Lane:
             self.tickers.setdefault(quote.instrument.symbol, quote)
 
 
-def _portions(queue: deque[T], count_max: int) -> Iterator[list[T]]:
+def _portions(queue: deque[T], count_max: int, size: int) -> Iterator[list[T]]:
     """Of a queue that others may empty meanwhile."""
-    for _ in range(0, count_max, _PARCEL_MAX):
+    for _ in range(0, count_max, size):
         if not queue:
             return
-        yield [queue.popleft() for _ in range(min(len(queue), _PARCEL_MAX))]
+        yield [queue.popleft() for _ in range(min(len(queue), size))]

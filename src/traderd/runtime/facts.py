@@ -1,8 +1,9 @@
 """The fact journal's records → facts → the fact store: what a drain needs, on top of what a fact store offers."""
 
+import asyncio
 from collections.abc import Sequence
 
-from traderd.core.facts import decode_facts
+from traderd.core.facts import StoredFact, decode_facts
 from traderd.runtime.ports import FactStore, JournalRecord
 
 
@@ -20,5 +21,8 @@ class FactRecords:
 
     async def store(self, journal_id: str, records: Sequence[JournalRecord]) -> int:
         """All the records' facts and the cursor, in one transaction."""
-        facts = [fact for record in records for fact in decode_facts(record.payload)]
+        facts: list[StoredFact] = []
+        for record in records:
+            facts += decode_facts(record.payload)
+            await asyncio.sleep(0)  # a record may be a second's bars of a thousand symbols
         return await self._store.store(journal_id, records[-1].position, facts)
