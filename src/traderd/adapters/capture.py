@@ -3,8 +3,8 @@
 Gzip, UTF-8. Line 1 is a JSON header `{"capture":1,"venue":…,"market":…,"symbols":[…]}`; every other line is
 `<received_ns> <connection> <text>`, where the connection is `ws1` for a frame, `ws1:connect` for the address connected
 to, `ws1:sent` for a frame that we sent and `http:<url>` for the body of a REST answer.
-Refuses a line that isn't one of these, with its file and number. The end of a file that was torn off, as a killed
-writer leaves it, is no fault: what is whole is read.
+Refuses a line that is neither one of these nor blank, with its file and number. The end of a file that was torn off, as
+a killed writer leaves it, is no fault: what is whole is read.
 """
 
 import re
@@ -73,7 +73,8 @@ class Capture:
     def __iter__(self) -> Iterator[Recorded]:
         """The records in the file's order. Raises CaptureError."""
         for line in self._lines:
-            yield self._record(line)
+            if line.strip():
+                yield self._record(line)
 
     def _record(self, line: bytes) -> Recorded:
         match = _LINE(line)
