@@ -319,7 +319,7 @@ def _lines(report: dict[str, Any], symbol: str, book: Book | None) -> Iterator[s
         return
     told = report["books"][symbol]
     if not told["snapshots"]:
-        yield "book    no snapshot of it, so there is nothing to apply its changes to"
+        yield f"book    no snapshot of it, so there is nothing to apply its changes to; {told['seq_gaps']} gaps in them"
         return
     sums = f", {told['checksums_bad']} of {book.checksums_ok + book.checksums_bad} checksums bad" if book.summed else ""
     yield f"book    {told['book_msgs']:,} messages, {told['snapshots']} snapshots, {told['seq_gaps']} gaps{sums}"
