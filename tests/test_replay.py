@@ -105,10 +105,14 @@ def test_every_capture_of_a_spoken_venue_is_reported_to_the_last_digit(tmp_path:
     files = [CAPTURES / name for name in NAMES]
     ended = played(tmp_path, *files, "--json", "--no-store")
     expected = json.loads((CAPTURES / "expected.json").read_text())
-    assert ended.report == {
-        str(file): {figure: expected[name].get(figure, {}) for figure in FIGURES}
-        for file, name in zip(files, NAMES, strict=True)
-    }
+    for file, name in zip(files, NAMES, strict=True):
+        report = ended.report[str(file)]
+        assert {figure: report[figure] for figure in FIGURES} == {
+            figure: expected[name].get(figure, {}) for figure in FIGURES
+        }
+        counted = {"records": expected[name].get("records"), "frames": expected[name].get("frames")}
+        assert all(report[of] == count for of, count in counted.items() if count is not None)
+        assert (report["not_read"], report["torn"]) == ({}, False)
 
 
 @needs_captures
@@ -170,6 +174,8 @@ async def test_without_json_a_person_reads_what_was_there_and_what_was_stored(
     first = await asyncio.to_thread(played, tmp_path, file, dsn=plain_database.dsn)
     assert first.code == 0, first.err
     assert "made.frames.gz: 62 frames; not read: 1 malformed" in first.out
+    told = played(tmp_path, file, "--json", "--no-store").report[str(file)]
+    assert (told["frames"], told["records"], told["not_read"]) == (62, 62, {"malformed": 1})
     assert "stored 61 rows, 0 were there already" in first.out
     second = await asyncio.to_thread(played, tmp_path, file, dsn=plain_database.dsn)
     assert "stored 0 rows, 61 were there already" in second.out
