@@ -133,6 +133,14 @@ def test_a_recording_is_never_written_over(tmp_path: Path) -> None:
         Recorder(tmp_path, HEADER, started_ns=7)
 
 
+def test_what_a_header_says_null_of_is_not_known(tmp_path: Path) -> None:
+    """As if it weren't there; what nobody knows the meaning of is passed over."""
+    path = tmp_path / "made.frames.gz"
+    path.write_bytes(gzip.compress(b'{"capture":1,"venue":"okx","market":null,"symbols":null,"host":"x"}\n'))
+    with Capture(path) as capture:
+        assert capture.header == Header(capture=1, venue="okx")
+
+
 def test_blank_lines_say_nothing_and_other_line_ends_do_no_harm(tmp_path: Path) -> None:
     """As an editor or a shell leaves them; a blank behind a frame's JSON is none of its tokens."""
     path = tmp_path / "made.frames.gz"

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterator
 from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Any, BinaryIO, Literal
 
 import msgspec
 from msgspec import Struct
@@ -56,8 +56,8 @@ class Capture:
             raise CaptureError(f"{path}: {error.strerror}") from error
         self._lines = self._split()
         try:
-            self.header = msgspec.json.decode(next(self._lines, b""), type=Header)
-        except (msgspec.DecodeError, ValueError) as error:
+            self.header = _header(next(self._lines, b""))
+        except (msgspec.DecodeError, RecursionError, ValueError) as error:
             self._file.close()
             raise CaptureError(f"{path}:1: not a capture's header: {error}") from error
         except CaptureError:
@@ -133,6 +133,12 @@ class Capture:
 
     def _fault(self, what: str) -> CaptureError:
         return CaptureError(f"{self.path}:{self._line}: {what}")
+
+
+def _header(line: bytes) -> Header:
+    """What is null isn't known. Raises msgspec.DecodeError and ValueError."""
+    told = msgspec.json.decode(line, type=dict[str, Any])
+    return msgspec.convert({name: value for name, value in told.items() if value is not None}, Header)
 
 
 class Recorder:
