@@ -248,6 +248,18 @@ def test_a_break_counts_where_it_is_though_there_is_no_book_yet() -> None:
     assert figures_of(*broken, ("https://x/depth", newer), late, ("ws1", change(ASKED, 16, "1"))) == (0, 1, 4, None)
 
 
+def test_a_snapshot_in_the_stream_is_no_break_of_the_numbers() -> None:
+    """As when a stream is left and joined again: what comes next goes on from it, or there is a gap."""
+    linked, begun = BookRule("links", from_rest=True), BookRule("links")
+
+    def link(previous: int, number: int) -> tuple[str, BookDelta]:
+        return "ws1", BookDelta(ETH, [("101", "1")], [], number, number, None, 0, 0, previous, linked)
+
+    joined = [link(5, 6), ("ws1", whole(begun, 20, "100")), link(20, 21), ("ws1", whole(begun, 40, "100"))]
+    assert figures_of(*joined, link(40, 41)) == (4, 2, 0, ["101", "1"])
+    assert figures_of(*joined, link(41, 42)) == (3, 2, 1, None)
+
+
 def test_what_connects_again_under_its_old_name_is_another_connection() -> None:
     """Its numbers don't go on, and that is no gap; what the old one's book was is gone."""
     tally = Tally()

@@ -138,7 +138,9 @@ class _Kept:
         self._unheeded += broken and self.book.seq_gaps == counted
 
     def snapshot(self, snapshot: BookSnapshot) -> None:
-        """A break among what waited for it was counted already."""
+        """A break among what waited for it was counted already. One in the stream begins the numbers anew."""
+        if not snapshot.rule.from_rest:
+            self._newest = None
         self._unheeded -= min(self._unheeded, self.book.snapshot(snapshot) is Verdict.GAP)
 
 
