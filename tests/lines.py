@@ -28,7 +28,7 @@ from traderd.core.matching import PaperSettings
 from traderd.core.risk import RiskSettings
 from traderd.runtime.admission import Admission
 from traderd.runtime.pipeline import Pipeline
-from traderd.runtime.ports import Rest
+from traderd.runtime.ports import Connector, Rest
 from traderd.runtime.session import Session
 from traderd.runtime.streams import Streams
 from traderd.runtime.surroundings import Surroundings
@@ -101,9 +101,12 @@ class Line:
         record: bool = False,
         age_max_s: float = 0.0,
         admission: Admission | None = None,
+        instruments: Sequence[Instrument] = (),
+        connector: Connector | None = None,
     ) -> None:
+        """`instruments` stand for the symbols where those alone don't tell enough."""
         dialect = speak()
-        self.instruments = instruments_of(dialect, *symbols)
+        self.instruments = list(instruments) or instruments_of(dialect, *symbols)
         clock = self.clock = DrivenClock()
         risk = RiskSettings(Decimal(5_000), Decimal(20_000), Decimal(100), 2_000, Decimal(10))
         engine = Engine(
@@ -134,7 +137,13 @@ class Line:
             self.recorder = Recorder(folder / "record", header, clock.time_ns())
         self.admission = admission or Admission(PLENTY, clock)
         world = Surroundings(
-            DrivenConnector(clock), rest or self.rest, clock, uniform, self.seen, self.admission, self.recorder
+            connector or DrivenConnector(clock),
+            rest or self.rest,
+            clock,
+            uniform,
+            self.seen,
+            self.admission,
+            self.recorder,
         )
         self.session = Session(
             "ws1",

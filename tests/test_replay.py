@@ -105,10 +105,14 @@ def test_every_capture_of_a_spoken_venue_is_reported_to_the_last_digit(tmp_path:
     files = [CAPTURES / name for name in NAMES]
     ended = played(tmp_path, *files, "--json", "--no-store")
     expected = json.loads((CAPTURES / "expected.json").read_text())
-    assert ended.report == {
-        str(file): {figure: expected[name].get(figure, {}) for figure in FIGURES}
-        for file, name in zip(files, NAMES, strict=True)
-    }
+    for file, name in zip(files, NAMES, strict=True):
+        report = ended.report[str(file)]
+        assert {figure: report[figure] for figure in FIGURES} == {
+            figure: expected[name].get(figure, {}) for figure in FIGURES
+        }
+        counted = {"records": expected[name].get("records"), "frames": expected[name].get("frames")}
+        assert all(report[of] == count for of, count in counted.items() if count is not None)
+        assert (report["not_read"], report["torn"]) == ({}, False)
 
 
 @needs_captures
@@ -170,6 +174,8 @@ async def test_without_json_a_person_reads_what_was_there_and_what_was_stored(
     first = await asyncio.to_thread(played, tmp_path, file, dsn=plain_database.dsn)
     assert first.code == 0, first.err
     assert "made.frames.gz: 62 frames; not read: 1 malformed" in first.out
+    told = played(tmp_path, file, "--json", "--no-store").report[str(file)]
+    assert (told["frames"], told["records"], told["not_read"]) == (62, 62, {"malformed": 1})
     assert "stored 61 rows, 0 were there already" in first.out
     second = await asyncio.to_thread(played, tmp_path, file, dsn=plain_database.dsn)
     assert "stored 0 rows, 61 were there already" in second.out
@@ -253,8 +259,8 @@ def test_a_market_that_is_not_spoken_takes_nothing_from_the_others(tmp_path: Pat
     assert told_people[2].split() == ["trades", "1,", "quantity", "1,", "notional", "2"]
 
 
-def test_a_book_without_a_snapshot_is_told_so_and_is_no_gap(tmp_path: Path) -> None:
-    """However its messages follow each other: there is nothing that they could be applied to."""
+def test_a_book_without_a_snapshot_is_told_so_and_so_is_what_its_messages_lack(tmp_path: Path) -> None:
+    """They can be applied to nothing; where their own numbers break, something is missing all the same."""
 
     def change(number: int) -> Any:
         told = {"e": "depthUpdate", "E": 1, "T": 1, "s": "BTCUSD_PERP", "ps": "BTCUSD"}
@@ -264,8 +270,10 @@ def test_a_book_without_a_snapshot_is_told_so_and_is_no_gap(tmp_path: Path) -> N
     file = capture(tmp_path / "later.frames.gz", [change(number) for number in (7, 8, 10)], market="coinm")
     (book,) = played(tmp_path, file, "--json", "--no-store").report[str(file)]["books"].values()
     nothing = dict.fromkeys(("book_msgs", "snapshots", "seq_gaps", "final_bid_levels", "final_ask_levels"), 0)
-    assert book == {**nothing, "best_bid": None, "best_ask": None, "sum_bid_qty": "0", "sum_ask_qty": "0"}
-    assert "no snapshot of it" in played(tmp_path, file, "--no-store").out
+    empty = {"best_bid": None, "best_ask": None, "sum_bid_qty": "0", "sum_ask_qty": "0"}
+    assert book == {**nothing, **empty, "seq_gaps": 1}
+    told = played(tmp_path, file, "--no-store").out
+    assert "no snapshot of it, so there is nothing to apply its changes to; 1 gaps in them" in told
 
 
 async def test_a_torn_file_is_read_as_far_as_it_goes(tmp_path: Path, plain_database: Database) -> None:

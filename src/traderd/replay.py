@@ -72,7 +72,7 @@ def replay(
         if not as_json:
             _print(file, survey, kept)
     if as_json:
-        reports = {str(file): survey.tally.report() for file, survey in surveys.items()}
+        reports = {str(file): survey.report() for file, survey in surveys.items()}
         sys.stdout.write(orjson.dumps(reports, option=orjson.OPT_INDENT_2).decode() + "\n")
     return 0
 
@@ -81,11 +81,19 @@ class Survey(Struct):
     """What a file holds."""
 
     tally: Tally
-    records: int
+    frames: int
+    snapshots: int
+    """Book snapshots by REST."""
     bad_frames: dict[str, int]
     instruments: list[Instrument]
     first_ns: int
     digest: str
+    torn: bool = False
+
+    def report(self) -> dict[str, Any]:
+        """The tally's, and how much of the file was read."""
+        read = {"frames": self.frames, "records": self.frames + self.snapshots}
+        return {**self.tally.report(), **read, "not_read": self.bad_frames, "torn": self.torn}
 
 
 class Kept(Struct):
@@ -115,20 +123,24 @@ class RecordedClock:
 
 def _survey(file: Path) -> Survey:
     """Decode everything once, for the report and the instruments."""
-    survey = Survey(Tally(), 0, {}, [], 0, "")
+    survey = Survey(Tally(), 0, 0, {}, [], 0, "")
     instruments: dict[tuple[str, str], Instrument] = {}
     with Capture(file) as capture, Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(file.name, total=None)
         for record, events in _decoded(capture, survey.bad_frames):
-            survey.records += record.kind == "frame"
+            survey.frames += record.kind == "frame"
+            survey.snapshots += record.kind == "http" and len(events)
             survey.first_ns = survey.first_ns or record.received_ns
+            if record.kind == "connect":
+                survey.tally.connect(record.connection)
             survey.tally.add_frame(record.connection, events)
             for event in events:
                 if isinstance(event, MarketEvent):
                     each = event.instrument
                     instruments.setdefault((each.market, each.venue_symbol), each)
-            if survey.records % 1_000 == 0:
-                progress.update(task, completed=survey.records)
+            if survey.frames % 1_000 == 0:
+                progress.update(task, completed=survey.frames)
+    survey.torn = capture.torn
     if capture.torn:
         logger("replay").warning("the capture is torn off: what is whole was read", file=str(file))
     # Numbered anew: a symbol that only an answer or a bad frame named has no place in rows and engine.
@@ -292,7 +304,7 @@ def _print(file: Path, survey: Survey, kept: Kept | None) -> None:
     """The report for people: a few lines for each symbol, however narrow the terminal is."""
     report, books = survey.tally.report(), survey.tally.books
     bad = ", ".join(f"{count:,} {reason}" for reason, count in sorted(survey.bad_frames.items()))
-    lines = [f"{file.name}: {survey.records:,} frames; not read: {bad or 'none'}"]
+    lines = [f"{file.name}: {survey.frames:,} frames; not read: {bad or 'none'}"]
     for symbol in sorted({*report["books"], *report["trades"], *report["bookTicker"]}):
         lines.append(symbol)
         lines += [f"  {line}" for line in _lines(report, symbol, books.get(symbol))]
@@ -319,7 +331,7 @@ def _lines(report: dict[str, Any], symbol: str, book: Book | None) -> Iterator[s
         return
     told = report["books"][symbol]
     if not told["snapshots"]:
-        yield "book    no snapshot of it, so there is nothing to apply its changes to"
+        yield f"book    no snapshot of it, so there is nothing to apply its changes to; {told['seq_gaps']} gaps in them"
         return
     sums = f", {told['checksums_bad']} of {book.checksums_ok + book.checksums_bad} checksums bad" if book.summed else ""
     yield f"book    {told['book_msgs']:,} messages, {told['snapshots']} snapshots, {told['seq_gaps']} gaps{sums}"

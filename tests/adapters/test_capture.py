@@ -133,8 +133,23 @@ def test_a_recording_is_never_written_over(tmp_path: Path) -> None:
         Recorder(tmp_path, HEADER, started_ns=7)
 
 
+def test_what_a_header_says_null_of_is_not_known(tmp_path: Path) -> None:
+    """As if it weren't there; what nobody knows the meaning of is passed over."""
+    path = tmp_path / "made.frames.gz"
+    path.write_bytes(gzip.compress(b'{"capture":1,"venue":"okx","market":null,"symbols":null,"host":"x"}\n'))
+    with Capture(path) as capture:
+        assert capture.header == Header(capture=1, venue="okx")
+
+
+def test_blank_lines_say_nothing_and_other_line_ends_do_no_harm(tmp_path: Path) -> None:
+    """As an editor or a shell leaves them; a blank behind a frame's JSON is none of its tokens."""
+    path = tmp_path / "made.frames.gz"
+    path.write_bytes(gzip.compress(b'{"capture":1,"venue":"kraken"}\r\n\r\n1 ws1 {}\r\n\n  \n2 ws1 {}\n\n'))
+    assert [(record.received_ns, record.text.strip()) for record in read(path)] == [(1, b"{}"), (2, b"{}")]
+
+
 @pytest.mark.parametrize(
-    "line", [b"", b"1 ws1", b"x ws1 {}", b"-1 ws1 {}", b"1  {}", b"1 ws1:lost {}", b"12345678901234567890 ws1 {}"]
+    "line", [b"1 ws1", b"x ws1 {}", b"-1 ws1 {}", b"1  {}", b"1 ws1:lost {}", b"12345678901234567890 ws1 {}"]
 )
 def test_a_line_of_another_form_is_named_with_file_and_number(tmp_path: Path, line: bytes) -> None:
     """The records before it were read."""

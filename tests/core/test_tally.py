@@ -234,3 +234,56 @@ def test_a_connection_that_takes_over_goes_on_where_the_other_one_is() -> None:
     assert figures_of(asked, before, *after[1:]) == (3, 1, 0, ["103", "1"])
     later = [("ws2", change(ASKED, number, "150")) for number in range(9, 120)]
     assert figures_of(asked, before, *later) == (1, 1, 0, None)
+
+
+def test_a_break_counts_where_it_is_though_there_is_no_book_yet() -> None:
+    """Without any snapshot, and once only if the snapshot is older than the break; what waits behind it is no book."""
+    broken = [("ws1", change(ASKED, number, "101")) for number in (6, 7, 9, 10, 12)]
+    assert figures_of(*broken) == (0, 0, 2, None)
+    asked = whole(ASKED, 6, "100")
+    assert figures_of(*broken, ("https://x/depth", asked)) == (1, 1, 2, None)
+    newer = whole(ASKED, 12, "100")
+    assert figures_of(*broken, ("https://x/depth", newer)) == (0, 1, 2, ["100", "1"])
+    late = ("ws1", change(ASKED, 14, "102"))
+    assert figures_of(*broken, ("https://x/depth", newer), late, ("ws1", change(ASKED, 16, "1"))) == (0, 1, 4, None)
+
+
+def test_a_snapshot_in_the_stream_is_no_break_of_the_numbers() -> None:
+    """As when a stream is left and joined again: what comes next goes on from it, or there is a gap."""
+    linked, begun = BookRule("links", from_rest=True), BookRule("links")
+
+    def link(previous: int, number: int) -> tuple[str, BookDelta]:
+        return "ws1", BookDelta(ETH, [("101", "1")], [], number, number, None, 0, 0, previous, linked)
+
+    joined = [link(5, 6), ("ws1", whole(begun, 20, "100")), link(20, 21), ("ws1", whole(begun, 40, "100"))]
+    assert figures_of(*joined, link(40, 41)) == (4, 2, 0, ["101", "1"])
+    assert figures_of(*joined, link(41, 42)) == (3, 2, 1, None)
+
+
+def test_what_connects_again_under_its_old_name_is_another_connection() -> None:
+    """Its numbers don't go on, and that is no gap; what the old one's book was is gone."""
+    tally = Tally()
+    tally.connect("ws1")
+    tally.add(whole(ASKED, 5, "100"), "https://x/depth")
+    tally.add(change(ASKED, 6, "101"), "ws1")
+    tally.connect("ws1")
+    tally.add(change(ASKED, 50, "150"), "ws1")
+    assert tally.report()["books"]["ETHUSDT"]["best_bid"] is None
+    tally.add(whole(ASKED, 50, "149"), "https://x/depth")
+    tally.add(change(ASKED, 51, "151"), "ws1")
+    told = tally.report()["books"]["ETHUSDT"]
+    assert [told[key] for key in ("book_msgs", "snapshots", "seq_gaps", "best_bid")] == [2, 2, 0, ["151", "1"]]
+
+
+def test_a_numbered_connection_that_is_made_again_counts_from_whatever_comes_first() -> None:
+    """No gap and no repeat, though the beginning wasn't recorded; its old books are gone."""
+    tally = Tally()
+    tally.connect("ws1")
+    for number in (0, 1, 2):
+        tally.add_frame("ws1", frame_of(number, book_of("A", "1.0")))
+    tally.connect("ws1")
+    tally.add_frame("ws1", frame_of(1, trade("8", "buy", "1", "1")))
+    tally.add_frame("ws1", frame_of(2, trade("9", "buy", "1", "1")))
+    report = tally.report()
+    assert report["connections"]["ws1"] == {"frames": 5, "seq_gaps": 0, "missing": 0, "repeated": 0, "restarts": 1}
+    assert (report["books"]["A"]["best_bid"], report["trades"]["ETHUSDT"]["trades"]) == (None, 2)

@@ -312,6 +312,8 @@ class Reader:
     found: dict[StreamKey, list[int]] = field(default_factory=dict)
     """Where it noticed that something is missing."""
     heard: dict[StreamKey, list[int]] = field(default_factory=dict)
+    wholes: dict[StreamKey, list[int]] = field(default_factory=dict)
+    """Where it was given a whole book, by an answer or in the stream."""
     disconnects: list[str] = field(default_factory=list)
     _hear: dict[str, Callable[[bytes, int], None]] = field(default_factory=dict)
     _asked: dict[str, tuple[asyncio.Future[bytes] | None, int]] = field(default_factory=dict)
@@ -395,6 +397,9 @@ class Reader:
             keys = frozenset((symbol, "book") for symbol, _ in keys if self._answer_with(frame.token, symbol))
         for key in keys:
             self.heard.setdefault(key, []).append(frame.at)
+        for event in frame.books:
+            if frame.recorded and isinstance(event, BookSnapshot):
+                self._given_whole(event.instrument.symbol)
         if frame.numbered:
             for key in self.heard.keys() - keys:
                 if self._session_of[key[0]][0] is self._session_of_connection(frame.connection):
@@ -424,11 +429,15 @@ class Reader:
         if symbol not in self._asked:
             return False
         future, _ = self._asked.pop(symbol)
+        self._given_whole(symbol)
         if future is not None and not future.done():
             future.set_result(token)
         elif future is None:
             self._hear[self._session_of[symbol][0]._name]([token], self.clock.now_ns)
         return True
+
+    def _given_whole(self, symbol: str) -> None:
+        self.wholes.setdefault((symbol, "book"), []).append(self.clock.now_ns // FRAME_NS)
 
     def book(self, symbol: str) -> Book:
         """As strategies see it."""

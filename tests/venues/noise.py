@@ -1,7 +1,9 @@
 """What may come instead of a venue's frame: frames spoilt in every way that a wire or a venue could spoil them."""
 
+import json
 import random
 import re
+from collections.abc import Iterator
 from math import inf, nan
 from typing import Any
 
@@ -121,6 +123,36 @@ def _unknown(frame: bytes, others: list[bytes], dice: random.Random) -> bytes:
     return frame[:begin] + b'"x' + frame[begin + 1 : end] + frame[end:]
 
 
+def _reshaped(frame: bytes, others: list[bytes], dice: random.Random) -> bytes:
+    """A part of the structure, whole lists and objects too, is gone, empty, another one, or one deeper."""
+    try:
+        told = json.loads(frame)
+    except ValueError:
+        return frame
+    places = list(_places(told))
+    if not places:
+        return frame
+    (holder, at), (other, there) = dice.choice(places), dice.choice(places)
+    match dice.randrange(4):
+        case 0:
+            del holder[at]
+        case 1:
+            holder[at] = dice.choice(([], {}, None, ""))
+        case 2:
+            holder[at] = json.loads(json.dumps(other[there]))
+        case _:
+            holder[at] = [holder[at]]
+    return json.dumps(told).encode()
+
+
+def _places(told: Any) -> Iterator[tuple[Any, Any]]:
+    """Of everything that stands in a list or an object, at any depth: where."""
+    if isinstance(told, dict | list):
+        for at in told if isinstance(told, dict) else range(len(told)):
+            yield told, at
+            yield from _places(told[at])
+
+
 _WAYS = (
     _noise,
     _characters,
@@ -130,6 +162,7 @@ _WAYS = (
     _exchanged,
     _missing,
     _doubled,
+    _reshaped,
     _short,
     _crossed,
     _unknown,

@@ -109,6 +109,15 @@ def test_single_and_aggregated_trades_are_understood(linear: BinanceFutures, sha
 
 
 @pytest.mark.parametrize("shape", [bytes, bare])
+def test_a_trade_of_nothing_for_nothing_is_none(linear: BinanceFutures, shape) -> None:
+    """The stream of single trades has such; a price without a quantity, or the other way round, is no number."""
+    nothing = TRADE.replace(b'"2681.62"', b'"0"').replace(b'"MARKET"', b'"NA"')
+    assert list(linear.decode(shape(nothing.replace(b'"0.019"', b'"0"')), NOW)) == []
+    with pytest.raises(BadFrameError, match="bad_number"):
+        linear.decode(shape(nothing), NOW)
+
+
+@pytest.mark.parametrize("shape", [bytes, bare])
 def test_a_change_of_the_book_is_linked_to_the_one_before(linear: BinanceFutures, shape) -> None:
     """Without the link nobody could say whether one is missing: such a frame is refused."""
     levels = [("200.00", "10.229"), ("707.81", "0.000")]

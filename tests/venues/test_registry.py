@@ -2,7 +2,7 @@
 
 import pytest
 
-from traderd.venues.registry import dialect, recorded_dialect
+from traderd.venues.registry import dialect, market_named, recorded_dialect
 
 
 @pytest.mark.parametrize(
@@ -29,6 +29,22 @@ def test_a_market_has_its_dialect_whatever_a_capture_calls_it(venue: str, market
     """Binance's own names for its futures and ccxt's."""
     made = dialect(venue, 10, market)
     assert (made.exchange, getattr(made, "market", None)) == (venue, spoken)
+
+
+@pytest.mark.parametrize("told", ["COIN-M", "coinm", "delivery", "cm", "Inverse"])
+def test_a_capture_may_spell_a_market_as_it_likes(told: str) -> None:
+    """In capitals or with a dash."""
+    assert dialect("binance", 10, market_named("binance", told)).market == "inverse"
+
+
+def test_a_name_for_several_markets_tells_none() -> None:
+    """Where there are several: Kraken's contracts aren't spoken, and so aren't taken for its spot market."""
+    assert [market_named(venue, "Futures") for venue in ("binance", "bybit", "okx", "kraken")] == [
+        "",
+        "",
+        "",
+        "futures",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
-from lossy import Reader, Sides, StreamKey, Traffic, lost_from, side_by_side, traffic_of
+from lossy import FRAME_NS, Reader, Sides, StreamKey, Traffic, lost_from, side_by_side, traffic_of
 
 from driven import DrivenLoop
 from traderd.adapters.journal import FileJournal
@@ -92,21 +92,38 @@ def _expect_exact_ledger(traffic: Traffic, lost: set[int], reader: Reader) -> in
 
 
 def _expect_exact(key: StreamKey, traffic: Traffic, lost: set[int], reader: Reader) -> int:
-    """Each loss lies in a gap that begins at the message before it; no gap is without; each is found at once."""
-    kept = reader.heard[key]
+    """Each loss lies in a gap from the message before it to the next or to the whole book; each is found at once.
+
+    No gap is without a loss.
+    """
+    kept, found, wholes = reader.heard[key], reader.found.get(key, []), reader.wholes.get(key, [])
     removed = [at for at in lost if kept[0] < at < kept[-1] and traffic.concerns(key, at)]
-    standing = [gap for gap in reader.ledger.open_gaps() if (gap.symbol, gap.channel) == key]
-    spans = [(gap.from_ns // 1_000, gap.to_ns // 1_000) for gap in reader.gaps.get(key, [])]
-    spans += [(gap.from_ns // 1_000, kept[-1]) for gap in standing]
-    found = reader.found.get(key, [])
+    closed, standing = _spans(key, reader)
     for at in removed:
-        (span,) = [span for span in spans if span[0] < at < span[1]]
-        before, after = kept[bisect_left(kept, at) - 1], kept[bisect_right(kept, at)]
-        if before == span[0]:
-            assert after in found, f"{key}: {at} was lost and {after} didn't tell"
-    for first, last in spans:
-        assert any(kept[bisect_left(kept, at) - 1] == first and at < last for at in removed), f"{first} to {last}"
-    return len(spans)
+        (first,) = [first for first, last in [*closed, *((begun, kept[-1]) for begun in standing)] if first < at < last]
+        if _before(kept, at) == first:
+            assert _after(kept, at) in found, f"{key}: {at} was lost and the next message didn't tell"
+    for first in [*standing, *(first for first, _ in closed)]:
+        assert any(_before(kept, at) == first for at in removed), f"{key}: {first} begins a gap and no loss"
+    for first, last in closed:
+        inside = [at for at in removed if first < at < last]
+        assert last in (wholes if key[1] == "book" else [_after(kept, max(inside))]), f"{key}: {first} to {last}"
+    return len(closed) + len(standing)
+
+
+def _spans(key: StreamKey, reader: Reader) -> tuple[list[tuple[int, int]], list[int]]:
+    """From which message to which the ledger's gaps of a stream go; and from which those that stand open."""
+    standing = [gap for gap in reader.ledger.open_gaps() if (gap.symbol, gap.channel) == key]
+    closed = [(gap.from_ns // FRAME_NS, gap.to_ns // FRAME_NS) for gap in reader.gaps.get(key, [])]
+    return closed, [gap.from_ns // FRAME_NS for gap in standing]
+
+
+def _before(kept: list[int], at: int) -> int:
+    return kept[bisect_left(kept, at) - 1]
+
+
+def _after(kept: list[int], at: int) -> int:
+    return kept[bisect_right(kept, at)]
 
 
 @pytest.mark.parametrize("part", PARTS)
@@ -114,16 +131,33 @@ def _expect_exact(key: StreamKey, traffic: Traffic, lost: set[int], reader: Read
 def test_where_books_are_summed_no_covered_level_is_ever_wrong(
     name: str, levels: int | None, part: int, tmp_path: Path
 ) -> None:
-    """What a checksum covers is right whenever it is shown. What lies below it no reader of the venue can tell."""
+    """What a checksum covers is right whenever it is shown, and no gap is without a loss.
+
+    What lies below those levels no reader of the venue can tell.
+    """
     traffic, breaks = traffic_of(CAPTURES / f"{name}.frames.gz"), 0
+    losses = [lost_from(traffic, seed) for seed in _seeds(part, 25)]
 
     def told(lost: set[int], symbol: str, reader: Reader, truth: Sides) -> None:
         nonlocal breaks
         if not symbol:
-            breaks += sum(len(found) for found in reader.found.values())
+            breaks += sum(_expect_true(key, traffic, lost, reader) for key in reader.found)
             return
         shown = reader.book(symbol)
         assert (shown.bids()[:levels], shown.asks()[:levels]) == (truth[0][:levels], truth[1][:levels])
 
-    play(traffic, [lost_from(traffic, seed) for seed in _seeds(part, 25)], tmp_path, told)
+    play(traffic, losses, tmp_path, told)
     assert breaks >= 10
+    print(f"{name}: {len(losses)} seeds, {breaks} breaks")
+
+
+def _expect_true(key: StreamKey, traffic: Traffic, lost: set[int], reader: Reader) -> int:
+    """Each break follows a loss in a book that was whole; its gap goes from the message before to the whole book."""
+    kept, found, wholes = reader.heard[key], reader.found[key], reader.wholes[key]
+    closed, standing = _spans(key, reader)
+    for at in found:
+        whole = max(place for place in wholes if place < at)
+        assert any(whole < each < at and traffic.concerns(key, each) for each in lost), f"{key}: {at} breaks, whole"
+    assert sorted([*standing, *(first for first, _ in closed)]) == [_before(kept, at) for at in found]
+    assert {last for _, last in closed} <= set(wholes)
+    return len(found)

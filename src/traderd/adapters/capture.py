@@ -3,8 +3,8 @@
 Gzip, UTF-8. Line 1 is a JSON header `{"capture":1,"venue":…,"market":…,"symbols":[…]}`; every other line is
 `<received_ns> <connection> <text>`, where the connection is `ws1` for a frame, `ws1:connect` for the address connected
 to, `ws1:sent` for a frame that we sent and `http:<url>` for the body of a REST answer.
-Refuses a line that isn't one of these, with its file and number. The end of a file that was torn off, as a killed
-writer leaves it, is no fault: what is whole is read.
+Refuses a line that is neither one of these nor blank, with its file and number. The end of a file that was torn off, as
+a killed writer leaves it, is no fault: what is whole is read.
 """
 
 import re
@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterator
 from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Any, BinaryIO, Literal
 
 import msgspec
 from msgspec import Struct
@@ -56,8 +56,8 @@ class Capture:
             raise CaptureError(f"{path}: {error.strerror}") from error
         self._lines = self._split()
         try:
-            self.header = msgspec.json.decode(next(self._lines, b""), type=Header)
-        except (msgspec.DecodeError, ValueError) as error:
+            self.header = _header(next(self._lines, b""))
+        except (msgspec.DecodeError, RecursionError, ValueError) as error:
             self._file.close()
             raise CaptureError(f"{path}:1: not a capture's header: {error}") from error
         except CaptureError:
@@ -73,7 +73,8 @@ class Capture:
     def __iter__(self) -> Iterator[Recorded]:
         """The records in the file's order. Raises CaptureError."""
         for line in self._lines:
-            yield self._record(line)
+            if line.strip():
+                yield self._record(line)
 
     def _record(self, line: bytes) -> Recorded:
         match = _LINE(line)
@@ -132,6 +133,12 @@ class Capture:
 
     def _fault(self, what: str) -> CaptureError:
         return CaptureError(f"{self.path}:{self._line}: {what}")
+
+
+def _header(line: bytes) -> Header:
+    """What is null isn't known. Raises msgspec.DecodeError and ValueError."""
+    told = msgspec.json.decode(line, type=dict[str, Any])
+    return msgspec.convert({name: value for name, value in told.items() if value is not None}, Header)
 
 
 class Recorder:

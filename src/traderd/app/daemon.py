@@ -289,9 +289,8 @@ class Daemon:
     async def _feed_from(self, seat: Seat, group: asyncio.TaskGroup) -> None:
         """Learn what the venue lists, then stay connected."""
         endpoint = self._servers.endpoint(seat)
-        watching = watch_clock(
-            seat.dialect, endpoint, self._rest, self._clock, self._pipeline.set_clock_offset, self._telemetry
-        )
+        rest, correct = self._feeds.rest(seat), self._pipeline.set_clock_offset
+        watching = watch_clock(seat.dialect, endpoint, rest, self._clock, correct, self._telemetry)
         self._tasks.append(group.create_task(watching, name=f"clock of {seat.name}"))
         await self._feeds.run(seat, endpoint, self._journals.ticks.newest)
 

@@ -14,7 +14,7 @@ from traderd.adapters.websocket import WebsocketConnector
 from traderd.config.schema import Venue
 from traderd.core.backoff import Backoff
 from traderd.core.market import Instrument
-from traderd.runtime.admission import Admission
+from traderd.runtime.admission import Admission, AdmittedRest
 from traderd.runtime.listing import Ask, asking, listed, watch_listing
 from traderd.runtime.pipeline import Pipeline, Stream
 from traderd.runtime.polling import TellsOpenInterest, poll_open_interest
@@ -98,7 +98,7 @@ class Feeds:
                 for instrument in seat.instruments:
                     if seat.dialect.offers(instrument, channel):
                         self._pipeline.gap_opened(seat.exchange, instrument.symbol, channel, "restart", since_ns)
-        ask, backoff = asking(seat.dialect, endpoint, seat.instruments, self._rest), Backoff(0.25, 30.0, 60.0)
+        ask, backoff = asking(seat.dialect, endpoint, seat.instruments, self.rest(seat)), Backoff(0.25, 30.0, 60.0)
         instruments = await listed(seat.exchange, ask, seat.instruments, backoff, random.random, self._telemetry)
         seat.dialect.bind(instruments)
         self.described(instruments)
@@ -107,7 +107,7 @@ class Feeds:
         for instrument in missing:
             self._pipeline.delisted(seat.exchange, instrument.symbol)
         self.unlisted(missing)
-        admission = self._admissions.setdefault(seat.exchange, Admission(seat.dialect.limits, self._clock))
+        admission = self._admission(seat)
         tape, uniform = self._recordings.tape(seat), random.random
         world = Surroundings(WebsocketConnector(), self._rest, self._clock, uniform, self._telemetry, admission, tape)
         settings = self._settings[seat.exchange]
@@ -130,6 +130,13 @@ class Feeds:
             group.create_task(self._watch_listing(seat, endpoint, ask, sessions))
             if "open_interest" in seat.channels and isinstance(seat.dialect, TellsOpenInterest):
                 group.create_task(self._poll(seat.dialect, endpoint, sessions, admission))
+
+    def rest(self, seat: Seat) -> AdmittedRest:
+        """For what is asked seldom and without a budget."""
+        return AdmittedRest(self._rest, self._admission(seat))
+
+    def _admission(self, seat: Seat) -> Admission:
+        return self._admissions.setdefault(seat.exchange, Admission(seat.dialect.limits, self._clock))
 
     async def _watch_listing(self, seat: Seat, endpoint: Endpoint, ask: Ask, sessions: VenueSessions) -> None:
         def listed(news: list[Instrument]) -> None:

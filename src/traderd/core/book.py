@@ -326,6 +326,15 @@ class _Half:
         return key
 
 
+def follows(before: BookDelta, delta: BookDelta) -> bool:
+    """Whether two messages are neighbours by their own numbers; where they have none, nobody can tell."""
+    if delta.rule.from_rest and delta.last < delta.first:
+        return False
+    if delta.rule.numbering == "ranges":
+        return delta.first == before.last + 1
+    return delta.rule.numbering == "none" or delta.previous < 0 or delta.previous == before.last
+
+
 def checksum_of(bids: Sequence[Level], asks: Sequence[Level]) -> int:
     """Kraken's CRC-32 of the ten best asks and bids, each best first."""
     texts = [text.replace(".", "").lstrip("0") for level in (*asks, *bids) for text in level]

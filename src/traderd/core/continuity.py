@@ -49,6 +49,14 @@ class ConnectionSequence:
         """Frames missing in all gaps together."""
         self.repeated = 0
         self.restarts = 0
+        self._begin()
+
+    def begin_anew(self) -> None:
+        """The connection is made again: whatever number comes next is where its count begins."""
+        self.restarts += self._last >= 0
+        self._begin()
+
+    def _begin(self) -> None:
         self._last = -1
         self._behind = -1  # the newest number that was taken for a repeated one, until a frame is in its place
 

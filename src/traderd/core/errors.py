@@ -63,6 +63,10 @@ REFUSALS = frozenset({403, 418, 429})
 """The HTTP answers that mean it."""
 
 
+_BAN_S_MAX = 3 * 86_400.0
+"""Binance bans for three days at the most."""
+
+
 def retry_after_s(told: str | None) -> float:
     """Seconds of a `Retry-After`; 0 for none, and for a date, which no exchange sends."""
-    return min(float(told), 3600.0) if told and told.strip().isdecimal() else 0.0
+    return min(float(told), _BAN_S_MAX) if told and told.strip().isdecimal() else 0.0

@@ -3,7 +3,8 @@
 A symbol that two markets of the venue spell alike stands in the report as `linear:BTCUSDT` and `spot:BTCUSDT`.
 Where several connections carry a symbol, each keeps a book of its own, since messages that overtake each other fit no
 book: the report counts what was applied to all of them and shows the one that is alive. A trade that more than one of
-them told counts once.
+them told counts once. What connects again is another connection, whatever the recorder called it.
+A break of a book's numbering counts where it is, also while there is no book that it could break.
 Sums are decimal and never round, texts are the venue's own. Counted are messages that were applied: deltas newer than
 the snapshot, trades, quotes; snapshots too where the venue sends them in the stream.
 """
@@ -15,7 +16,7 @@ from typing import Any, TypeVar
 
 from msgspec import structs
 
-from traderd.core.book import EXACT, Book
+from traderd.core.book import EXACT, Book, Verdict, follows
 from traderd.core.continuity import ConnectionSequence, Continuity
 from traderd.core.market import BookDelta, BookSnapshot, Instrument, Market, Numbered, Quote, Trade, VenueEvent
 
@@ -40,11 +41,20 @@ class Tally:
         self._quotes: dict[_Key, int] = {}
         self._last_quote: dict[_Key, Quote] = {}
         self._sequences: dict[str, ConnectionSequence] = {}
+        self._made: dict[str, int] = {}
+        """How often a connection was made, by its name."""
 
     @property
     def books(self) -> dict[str, Book]:
         """As they are now, by the symbols of the report."""
         return self._named({key: books.shown for key, books in self._books.items()})
+
+    def connect(self, connection: str) -> None:
+        """It is made, or made again: what it tells from now on doesn't go on with what it told before."""
+        self.break_books(connection)
+        self._made[connection] = self._made.get(connection, 0) + 1
+        if sequence := self._sequences.get(connection):
+            sequence.begin_anew()
 
     def add_frame(self, connection: str, events: Sequence[VenueEvent]) -> None:
         """Count one frame's events. Where frames are numbered, one that came before is passed over."""
@@ -58,9 +68,9 @@ class Tally:
             self.add(event, connection)
 
     def break_books(self, connection: str) -> None:
-        """A frame of the connection is lost, nobody knows whose: no book that it carries is whole any more."""
+        """A frame of the connection is lost, nobody knows whose, or all: no book of it is whole any more."""
         for books in self._books.values():
-            books.reset(connection)
+            books.reset(self._link(connection))
 
     def add(self, event: VenueEvent, connection: str = "") -> None:
         """Count one event of a connection; what is neither quote, trade nor book is not counted."""
@@ -70,9 +80,9 @@ class Tally:
                 self._quotes[key] = self._quotes.get(key, 0) + 1
                 self._last_quote[key] = event
             case Trade(instrument=instrument):
-                self._trades.setdefault(_key(instrument), _Trades()).add(event, connection)
+                self._trades.setdefault(_key(instrument), _Trades()).add(event, self._link(connection))
             case BookDelta(instrument=instrument) | BookSnapshot(instrument=instrument):
-                self._books.setdefault(_key(instrument), _Books()).add(event, connection)
+                self._books.setdefault(_key(instrument), _Books()).add(event, self._link(connection))
 
     def report(self) -> dict[str, dict[str, Any]]:
         """`{"books": …, "trades": …, "bookTicker": …, "last_bookTicker": …}`, keyed by venue symbol; sums are texts.
@@ -87,6 +97,10 @@ class Tally:
             "last_bookTicker": {symbol: quote.texts for symbol, quote in self._named(self._last_quote).items()},
             **({"connections": numbered} if numbered else {}),
         }
+
+    def _link(self, connection: str) -> str:
+        made = self._made.get(connection, 1)
+        return connection if made == 1 else f"{connection} {made}"
 
     def _named(self, figures: dict[_Key, _Figure]) -> dict[str, _Figure]:
         """By venue symbol, with the market before it where that alone would be ambiguous."""
@@ -108,6 +122,26 @@ class _Kept:
     def __init__(self) -> None:
         self.book = Book()
         self.last = 0
+        self._newest: BookDelta | None = None
+        self._unheeded = 0
+        """Breaks that the book didn't have to heed: it waits for a snapshot, or that was ahead of them."""
+
+    @property
+    def seq_gaps(self) -> int:
+        return self.book.seq_gaps + self._unheeded
+
+    def delta(self, delta: BookDelta) -> None:
+        newest, self._newest = self._newest, delta
+        broken = delta.rule.from_rest and newest is not None and not follows(newest, delta)
+        counted = self.book.seq_gaps
+        self.book.delta(delta)
+        self._unheeded += broken and self.book.seq_gaps == counted
+
+    def snapshot(self, snapshot: BookSnapshot) -> None:
+        """A break among what waited for it was counted already. One in the stream begins the numbers anew."""
+        if not snapshot.rule.from_rest:
+            self._newest = None
+        self._unheeded -= min(self._unheeded, self.book.snapshot(snapshot) is Verdict.GAP)
 
 
 class _Books:
@@ -121,13 +155,13 @@ class _Books:
     def add(self, event: BookDelta | BookSnapshot, connection: str) -> None:
         self._now += 1
         if isinstance(event, BookDelta):
-            self._of(connection).book.delta(event)
+            self._of(connection).delta(event)
         elif not event.rule.from_rest:
-            self._of(connection).book.snapshot(event)
+            self._of(connection).snapshot(event)
         else:
             self._from_rest = event
             for kept in self._kept.values():
-                kept.book.snapshot(event)
+                kept.snapshot(event)
 
     def reset(self, connection: str) -> None:
         if kept := self._kept.get(connection):
@@ -144,8 +178,8 @@ class _Books:
 
     def report(self) -> dict[str, Any]:
         books = [kept.book for kept in self._kept.values()] or [self.shown]
-        begun = [book.snapshots for book in books]
-        return _book_report(self.shown, books, max(begun) if self._from_rest else sum(begun))
+        begun, gaps = [book.snapshots for book in books], sum(kept.seq_gaps for kept in self._kept.values())
+        return _book_report(self.shown, books, max(begun) if self._from_rest else sum(begun), gaps)
 
     def _of(self, connection: str) -> _Kept:
         kept = self._kept.get(connection)
@@ -161,7 +195,7 @@ class _Books:
             if whole:
                 best = max(whole, key=lambda book: book.sequence)
                 asked = structs.replace(asked, bids=best.bids(), asks=best.asks(), sequence=best.sequence)
-            kept.book.snapshot(asked)
+            kept.snapshot(asked)
         return kept
 
 
@@ -234,7 +268,7 @@ def _sequence_report(sequence: ConnectionSequence) -> dict[str, int]:
     }
 
 
-def _book_report(book: Book, all_kept: Sequence[Book], snapshots: int) -> dict[str, Any]:
+def _book_report(book: Book, all_kept: Sequence[Book], snapshots: int, seq_gaps: int) -> dict[str, Any]:
     """The state of one, the counts of all."""
     summed = any(each.summed for each in all_kept)
     checksums = {name: _total(all_kept, name) for name in ("checksums_ok", "checksums_bad")} if summed else {}
@@ -242,7 +276,7 @@ def _book_report(book: Book, all_kept: Sequence[Book], snapshots: int) -> dict[s
     return {
         "book_msgs": _total(all_kept, "book_msgs"),
         "snapshots": snapshots,
-        "seq_gaps": _total(all_kept, "seq_gaps"),
+        "seq_gaps": seq_gaps,
         "final_bid_levels": book.bid_levels,
         "final_ask_levels": book.ask_levels,
         **checksums,

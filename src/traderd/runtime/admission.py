@@ -9,7 +9,7 @@ import asyncio
 
 from traderd.core.budget import Budget
 from traderd.core.errors import VenueRefusalError
-from traderd.runtime.ports import Clock
+from traderd.runtime.ports import Clock, Rest
 from traderd.venues.dialect import Limits
 
 _CONNECTS_PER_MINUTE_MAX = 30.0
@@ -62,3 +62,21 @@ class Admission:
 
     def _now_s(self) -> float:
         return self._clock.monotonic_ns() / 1e9
+
+
+class AdmittedRest:
+    """A venue's REST for those who ask seldom: the list of its instruments, its clock. They heed its bans too."""
+
+    def __init__(self, rest: Rest, admission: Admission) -> None:
+        self._rest = rest
+        self._admission = admission
+
+    async def get(self, url: str, timeout_s: float) -> bytes:
+        """See Rest. While nobody may knock it isn't asked: that is a ConnectionError as well."""
+        if banned_s := self._admission.banned_s:
+            raise ConnectionError(f"{url}: not asked: the venue won't have us for {banned_s:.0f} s")
+        try:
+            return await self._rest.get(url, timeout_s)
+        except VenueRefusalError as refusal:
+            self._admission.refused(refusal)
+            raise

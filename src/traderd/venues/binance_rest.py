@@ -100,7 +100,7 @@ class BinanceRest:
     def snapshot_symbol(self, url: str) -> str:
         """See Dialect."""
         parts = urlsplit(url)
-        return parse_qs(parts.query).get("symbol", [""])[0] if parts.path.endswith("/depth") else ""
+        return parse_qs(parts.query).get("symbol", [""])[0].upper() if parts.path.endswith("/depth") else ""
 
     def decode_snapshot(self, body: bytes, instrument: Instrument, received_ns: int) -> BookSnapshot:
         """See Dialect."""

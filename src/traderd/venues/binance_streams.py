@@ -21,6 +21,7 @@ from traderd.core.market import (
     Liquidation,
     MarkPrice,
     Quote,
+    Side,
     Trade,
     VenueCandle,
     VenueEvent,
@@ -57,6 +58,7 @@ TIMEFRAMES = {
 _DEPTH = b"depth"
 _PARTIAL = (5, 10, 20)
 """How many levels a side a partial book may have."""
+_TAKERS: tuple[Side, Side] = ("buy", "sell")
 _UNANSWERED_MAX = 1_000
 _HEARTBEAT_ID = 0
 STREAMS_PER_FRAME = 80
@@ -178,6 +180,8 @@ class BinanceStreams(Bound):
         match payload:
             case TradeTold() | AggTrade():
                 trade, form = self._trade(payload, received_ns), type(payload)
+                if trade is None:
+                    return ()
                 return (trade,) if self._trade_forms.setdefault(payload.symbol, form) is form else ()
             case Depth():
                 return (self._delta(payload, received_ns),)
@@ -188,17 +192,19 @@ class BinanceStreams(Bound):
             case ForceOrder():
                 return (self._liquidation(payload, received_ns),)
 
-    def _trade(self, trade: TradeTold | AggTrade, received_ns: int) -> Trade:
-        """m says whether the buyer was the maker; then the taker sold."""
-        return trade_of(
-            self._bound[trade.symbol],
-            str(trade.trade_id),
-            "sell" if trade.buyer_is_maker else "buy",
-            trade.price,
-            trade.quantity,
-            trade.time_ms * 1_000_000,
-            received_ns,
-        )
+    def _trade(self, trade: TradeTold | AggTrade, received_ns: int) -> Trade | None:
+        """m says whether the buyer was the maker; then the taker sold. None of what is no trade.
+
+        The futures' undocumented stream of single trades spends an id now and then on price 0, quantity 0 and X "NA".
+        """
+        instrument, side = self._bound[trade.symbol], _TAKERS[trade.buyer_is_maker]
+        price, quantity, time_ns = trade.price, trade.quantity, trade.time_ms * 1_000_000
+        try:
+            return trade_of(instrument, str(trade.trade_id), side, price, quantity, time_ns, received_ns)
+        except BadFrameError:
+            if not (price + quantity).strip("0."):
+                return None
+            raise
 
     def _delta(self, depth: Depth, received_ns: int) -> BookDelta:
         """A message that should be linked to the one before and isn't can't be put in its place."""

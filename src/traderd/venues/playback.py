@@ -8,7 +8,7 @@ from msgspec import Struct
 from traderd.core.errors import BadFrameError, TraderdError
 from traderd.core.market import Instrument, Market, VenueEvent
 from traderd.venues.dialect import Dialect
-from traderd.venues.registry import market_told, recorded_dialect
+from traderd.venues.registry import market_named, market_told, recorded_dialect
 
 _BOOK_DEPTH = 10
 """Nothing is subscribed to here: it only matters for a book of which not even its snapshot tells how deep it is."""
@@ -48,12 +48,12 @@ class Playback:
         Of `beginning`, the recording's first records, only the markets are learnt here, if the header tells none.
         """
         self._venue = venue
-        self._market = market
+        self._market = market_named(venue, market)
         self._instruments = instruments
-        self._made("", market)
+        self._made("", self._market)
         self._spoken: dict[str, Dialect] = {}
         self._unspoken: set[str] = set()
-        self._told = {} if market else _markets_told(venue, beginning)
+        self._told = {} if self._market else _markets_told(venue, beginning)
 
     def events(self, record: Recorded) -> Sequence[VenueEvent]:
         """The record's events, as `events_of` has them.

@@ -15,10 +15,12 @@ from traderd.venues.okx import Okx
 
 MARKETS: Final[dict[str, Market]] = {
     **{"": "spot", "spot": "spot"},
-    **{"linear": "linear", "usdm": "linear", "um": "linear"},
-    **{"inverse": "inverse", "coinm": "inverse", "cm": "inverse"},
+    **{"linear": "linear", "usdm": "linear", "usd-m": "linear", "um": "linear"},
+    **{"inverse": "inverse", "coinm": "inverse", "coin-m": "inverse", "cm": "inverse", "delivery": "inverse"},
 }
 """What captures and configurations call the markets."""
+_VAGUE: Final = frozenset({"futures", "perpetual", "perp", "swap", "derivatives", "contract", "contracts"})
+"""What a capture may call several markets: which one it is, addresses and frames must tell."""
 _ADDRESSES: Final[dict[str, dict[str, str]]] = {
     "binance": {
         **{"//fstream": "linear", "/fapi/": "linear", "//dstream": "inverse", "/dapi/": "inverse"},
@@ -68,6 +70,12 @@ def dialect(name: str, book_depth: int, market: str = "spot") -> Dialect:
             return Okx(spoken)
         case _:
             raise KeyError(name)
+
+
+def market_named(name: str, told: str) -> str:
+    """What a capture's header calls the venue's market, as MARKETS spells it; "" if that may be several."""
+    named = told.lower()
+    return "" if named in _VAGUE and _speaks(name, "linear") else named
 
 
 def market_told(name: str, frame: bytes) -> Market | None:
