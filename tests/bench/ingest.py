@@ -1,13 +1,13 @@
 """How fast the daemon stores ticks, against the ceiling that the same database sets in the same run.
 
-    python tests/bench/ingest.py [--frames 1000000] [--symbols 10] [--dsn DSN] [--no-steps]
+    python tests/bench/ingest.py [--frames 1000000] [--symbols 10] [--rounds 3] [--dsn DSN] [--no-steps]
 
 (b) first: a generator process sends frames encoded beforehand over a websocket to a real daemon (engine, one strategy a
 symbol, Redis on); measured from the first frame sent to the last row committed, with the daemon's own CPU time.
 (a) then: the very rows that it stored are read out as binary COPY, the tables emptied, and the bytes written back by
 binary COPY over one connection, in transactions of the daemon's size. The ratio is (b) / (a).
 Then (b) in another database without strategies, Redis and candles: what storing alone takes. The schema is there before
-anything is measured.
+anything is measured, and each figure is the median of some rounds: a shared machine is quick now and slow then.
 (c) last: (b) once more in another database, with the daemon sampled (`sampled.py`): the share of its CPU time that each
 step takes. What bounds (b) is told by how much of a core each of the three took meanwhile: it can't be more than one.
 Without --dsn a private TimescaleDB is used, as in the tests.
@@ -18,6 +18,7 @@ import asyncio
 import contextlib
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -58,6 +59,7 @@ async def main() -> None:
     options = argparse.ArgumentParser()
     options.add_argument("--frames", type=int, default=1_000_000)
     options.add_argument("--symbols", type=int, default=10)
+    options.add_argument("--rounds", type=int, default=3, help="of (b), (a) and storing alone; the medians are told")
     options.add_argument("--dsn", default="")
     options.add_argument("--no-steps", action="store_true", help="leave out (c)")
     options.add_argument("--json", action="store_true")
@@ -69,11 +71,8 @@ async def main() -> None:
         await server.start()
         dsn = server.dsn
     try:
-        figures = await measure(await fresh_database(dsn), chosen.frames, chosen.symbols)
-        bare = await fresh_database(dsn, "ingest_bare")
-        alone = await storage_alone(bare, chosen.frames, chosen.symbols)
-        figures |= {"storage_us": alone["daemon_us"], "storage_rows_s": alone["daemon_rows_s"]}
-        figures["storage_ratio"] = figures["storage_rows_s"] / figures["ceiling_rows_s"]
+        rounds = [await measure(dsn, number, chosen.frames, chosen.symbols) for number in range(chosen.rounds)]
+        figures = {name: statistics.median(each[name] for each in rounds) for name in rounds[0]}
         shares = {} if chosen.no_steps else await steps(await fresh_database(dsn, "ingest_steps"), chosen)
     finally:
         if server is not None:
@@ -112,12 +111,16 @@ async def fresh_database(dsn: str, prefix: str = "ingest") -> str:
     return with_database(dsn, name)
 
 
-async def measure(dsn: str, frames: int, symbols: int) -> dict[str, float]:
-    """One run of both."""
+async def measure(dsn: str, number: int, frames: int, symbols: int) -> dict[str, float]:
+    """One round, each in a database of its own."""
+    engine, bare = await fresh_database(dsn, f"ingest_{number}"), await fresh_database(dsn, f"bare_{number}")
     with tempfile.TemporaryDirectory(prefix="traderd-bench-") as folder:
-        figures = await daemon(Path(folder), dsn, frames, symbols)
-    figures |= await ceiling(dsn)
+        figures = await daemon(Path(folder), engine, frames, symbols)
+    figures |= await ceiling(engine)
+    alone = await storage_alone(bare, frames, symbols)
+    figures |= {"storage_us": alone["daemon_us"], "storage_rows_s": alone["daemon_rows_s"]}
     figures["ratio"] = figures["daemon_rows_s"] / figures["ceiling_rows_s"]
+    figures["storage_ratio"] = figures["storage_rows_s"] / figures["ceiling_rows_s"]
     return figures
 
 
