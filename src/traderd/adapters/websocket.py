@@ -268,8 +268,8 @@ class _Line(asyncio.Protocol):
         for at in range(0, len(frames), _FRAMES_AT_ONCE):
             self._waiting.append((frames[at : at + _FRAMES_AT_ONCE], now_ns + at))
         if not behind:
-            assert self._transport is not None
-            self._transport.pause_reading()
+            if self._transport is not None and not self._transport.is_closing():
+                self._transport.pause_reading()
             self._catch_up()
 
     def _catch_up(self) -> None:
