@@ -1,6 +1,6 @@
 """How long a tick takes from its socket to the engine, to its committed row, and to an order on the wire.
 
-    python tests/bench/latency.py [--rates 1000,10000,50000] [--seconds 40] [--json]
+    python tests/bench/latency.py [--rates 1000,10000,50000] [--seconds 40] [--orders-per-s 260] [--json]
 
 Three processes: a generator that sends every frame when it is due, late or not (`paced`), the daemon with its default
 risk limits and strategies that order at every n-th trade (`brisk`), and a TimescaleDB. Everything is counted from just
@@ -44,7 +44,6 @@ from traderd.sim.prices import listings
 SYMBOLS = 10
 TRADES_SHARE = 0.2
 WARM_UP_S = 3.0
-ORDERS_PER_S = 260
 MEMORY = Path("/dev/shm")
 TARGET_RATE = 10_000
 TARGETS = {"disk": {"p50": 500.0, "p99": 2_000.0}, "memory": {"p50": 100.0, "p99": 1_000.0}}
@@ -69,6 +68,9 @@ async def main() -> None:
     options = argparse.ArgumentParser()
     options.add_argument("--rates", default="1000,10000,50000", help="ticks per second")
     options.add_argument("--seconds", type=float, default=40.0, help="of each run, after the warm-up")
+    options.add_argument(
+        "--orders-per-s", type=float, default=260.0, help="about, each with its fills: a flood of them"
+    )
     options.add_argument("--redis", default="embedded", help="as in the configuration")
     options.add_argument("--nice", type=int, default=0)
     options.add_argument("--pin", action="store_true")
@@ -199,7 +201,7 @@ def play(folder: Path, dsn: str, rate: int, chosen: argparse.Namespace) -> None:
             strategies="".join(STRATEGY.format(n=n, symbol=symbol) for n, symbol in enumerate(symbols)),
         )
     )
-    every = max(1, round(rate * TRADES_SHARE / ORDERS_PER_S))
+    every = max(1, round(rate * TRADES_SHARE / chosen.orders_per_s))
     with (folder / "daemon.log").open("wb") as log:
         daemon = started(
             chosen.pin and "first",
