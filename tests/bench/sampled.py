@@ -27,7 +27,7 @@ STEPS = {
     "runtime/streams": "fan-out",
     "core/": "engine",
     "strategies/": "engine",
-    "adapters/copy_columns": "encode",
+    "adapters/copy_": "encode",
     "adapters/tick_rows": "encode",
     "adapters/journal": "journal",
     "app/journals": "journal",
