@@ -1,10 +1,11 @@
-/* The three steps that every tick takes and that cost most in Python, once more in C.
+/* The steps that every tick takes and that cost most in Python, once more in C.
  *
  *   whole_texts   a websocket's bytes -> its frames
  *   quote_told, trade_told   a venue's decimals -> checked, joined, and floats
+ *   are_levels   whether a book message's levels are prices and quantities
  *   copy_rows     columns -> rows of PostgreSQL's binary COPY format
  *
- * Each has a twin in Python, which says in full what it does (adapters/websocket_frames.py, venues/told.py,
+ * Each has a twin in Python, which says in full what it does (adapters/websocket_frames.py, venues/numbers.py,
  * adapters/copy_columns.py); it serves where no C compiler was at hand, and the tests hold the two against each other.
  * Everything read here comes from outside: no length is believed that isn't checked against what is there.
  */
@@ -128,6 +129,27 @@ static PyObject *trade_told(PyObject *module, PyObject *const *told, Py_ssize_t 
         return NULL;
     PyObject *text = joined(decimals, 2);
     return text == NULL ? NULL : Py_BuildValue("Nd", text, price);
+}
+
+static PyObject *are_levels(PyObject *module, PyObject *levels)
+{
+    Decimal price, quantity;
+
+    if (!PyList_Check(levels)) {
+        PyErr_SetString(PyExc_TypeError, "levels are a list");
+        return NULL;
+    }
+    for (Py_ssize_t n = 0; n < PyList_GET_SIZE(levels); n++) {
+        PyObject *level = PyList_GET_ITEM(levels, n);
+        if (!PyTuple_Check(level) || PyTuple_GET_SIZE(level) != 2) {
+            PyErr_SetString(PyExc_TypeError, "a level is a price and a quantity");
+            return NULL;
+        }
+        if (!read_told(PyTuple_GET_ITEM(level, 0), &price) || !price.positive
+            || !read_told(PyTuple_GET_ITEM(level, 1), &quantity))
+            Py_RETURN_FALSE;
+    }
+    Py_RETURN_TRUE;
 }
 
 /* --- Frames ------------------------------------------------------------------------------------------------------ */
@@ -474,6 +496,7 @@ static PyMethodDef FUNCTIONS[] = {
     {"whole_texts", whole_texts, METH_VARARGS, NULL},
     {"quote_told", (PyCFunction)(void (*)(void))quote_told, METH_FASTCALL, NULL},
     {"trade_told", (PyCFunction)(void (*)(void))trade_told, METH_FASTCALL, NULL},
+    {"are_levels", are_levels, METH_O, NULL},
     {"copy_rows", copy_rows, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL}};
 

@@ -11,5 +11,8 @@ def quote_told(bid: str, bid_size: str, ask: str, ask_size: str, /) -> tuple[str
 def trade_told(price: str, quantity: str, /) -> tuple[str, float] | None:
     """See venues.numbers."""
 
+def are_levels(levels: list[tuple[str, str]], /) -> bool:
+    """See venues.numbers."""
+
 def copy_rows(columns: list[tuple[str, list[Any], Any]], count: int, /) -> tuple[bytes, list[int]]:
     """See adapters.copy_rows."""

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from traderd.core.errors import BadFrameError
 from traderd.venues.numbers import (
     Rfc3339,
+    are_levels,
+    are_levels_slowly,
     check_levels,
     is_quote,
     is_trade,
@@ -125,6 +127,12 @@ def test_c_and_python_believe_the_same_numbers_and_read_the_same_prices(told: li
     """To the last bit of a float. (Where nothing was compiled Python is held against itself.)"""
     assert quote_told(*told) == quote_told_slowly(*told)
     assert trade_told(*told[:2]) == trade_told_slowly(*told[:2])
+
+
+@given(st.lists(st.tuples(TOLD, TOLD), max_size=4))
+def test_c_and_python_believe_the_same_levels(levels: list[tuple[str, str]]) -> None:
+    """All of them, or not the message."""
+    assert are_levels(levels) is are_levels_slowly(levels)
 
 
 @given(st.integers(1, 10**17), st.integers(1, 24))

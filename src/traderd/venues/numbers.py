@@ -6,7 +6,6 @@ it, a price only above zero. That rules out signs, exponents, blanks, underscore
 """
 
 import re
-from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from itertools import chain
@@ -48,18 +47,23 @@ def trade_told_slowly(price: str, quantity: str) -> tuple[str, float] | None:
     return (text, float(price)) if is_trade(text) else None
 
 
+def are_levels_slowly(levels: list[Level]) -> bool:
+    """Whether every level is a price and a quantity. One match for all is the cheapest."""
+    text = ",".join(chain.from_iterable(levels))
+    return not levels or (bool(_are_levels(text + ",")) and text.count(",") == 2 * len(levels) - 1)
+
+
 try:
     from traderd import native
 
-    quote_told, trade_told = native.quote_told, native.trade_told
+    quote_told, trade_told, are_levels = native.quote_told, native.trade_told, native.are_levels
 except ImportError:  # installed where no C compiler was at hand
-    quote_told, trade_told = quote_told_slowly, trade_told_slowly
+    quote_told, trade_told, are_levels = quote_told_slowly, trade_told_slowly, are_levels_slowly
 
 
-def check_levels(levels: Sequence[Level]) -> None:
-    """Raise BadFrameError unless every level is a price and a quantity. One match for all is the cheapest."""
-    text = ",".join(chain.from_iterable(levels))
-    if levels and (not _are_levels(text + ",") or text.count(",") != 2 * len(levels) - 1):
+def check_levels(levels: list[Level]) -> None:
+    """Raise BadFrameError unless every level is a price and a quantity."""
+    if not are_levels(levels):
         raise BadFrameError("bad_number")
 
 
