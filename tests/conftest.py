@@ -19,6 +19,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from hypothesis import settings
 
 from driven import DrivenLoop
 from servers import AnyServer, NotPossibleHereError, make_server, with_database
@@ -26,6 +27,10 @@ from traderd.adapters.embedded import EmbeddedRedis
 from traderd.adapters.migrations import migrate
 from traderd.config import Sim
 from traderd.sim.server import SimulatedExchange
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("unhurried", settings(), deadline=None)
+settings.load_profile("unhurried")
 
 _numbers = itertools.count(1)
 _TEMPLATE = f"template_{os.getpid()}"
