@@ -6,7 +6,7 @@
  *   copy_rows     columns -> rows of PostgreSQL's binary COPY format
  *
  * Each has a twin in Python, which says in full what it does (adapters/websocket_frames.py, venues/numbers.py,
- * adapters/copy_columns.py); it serves where no C compiler was at hand, and the tests hold the two against each other.
+ * adapters/copy_rows.py); it serves where no C compiler was at hand, and the tests hold the two against each other.
  * Everything read here comes from outside: no length is believed that isn't checked against what is there.
  */
 
@@ -199,7 +199,7 @@ static PyObject *whole_texts(PyObject *module, PyObject *args)
 /* --- Rows of COPY ------------------------------------------------------------------------------------------------ */
 
 #define EPOCH_US 946684800000000LL /* 2000-01-01, PostgreSQL's own epoch, in microseconds since 1970 */
-#define WHOLE_DIGITS_MAX 28 /* as in adapters/copy_columns.py */
+#define WHOLE_DIGITS_MAX 28 /* as in adapters/copy_rows.py */
 #define PLACES_MAX 20
 #define NUMERICS_MAX 8 /* decimals in one text */
 #define COLUMNS_MAX 64

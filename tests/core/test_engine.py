@@ -189,8 +189,8 @@ def test_the_effects_of_a_fill_are_execution_order_position_and_equity() -> None
     assert kinds[place : place + 4] == [Execution, Order, Position, Equity]
 
 
-def test_an_ordinary_quote_has_no_effects_and_costs_no_object() -> None:
-    """The same empty tuple each time."""
+def test_an_ordinary_quote_is_on_the_board_and_has_no_effects() -> None:
+    """Nothing else of the board changes."""
     engine = Engine(configured(), [BTC, ETH])
     newest = quote("1", "2", START, ETH)
     engine.on_quote(newest)
