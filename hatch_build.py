@@ -1,4 +1,4 @@
-"""Compiles src/traderd/native.c where a C compiler is at hand; without one its twins in Python serve."""
+"""Compiles src/native, the module traderd.native, where a C compiler is at hand; else its twins in Python serve."""
 
 import shlex
 import subprocess
@@ -16,12 +16,12 @@ class Native(BuildHookInterface):
     PLUGIN_NAME = "custom"
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Put the module beside its source and into the wheel, which then is for this interpreter and machine alone."""
+        """Put the module into the package and into the wheel, which then is for this interpreter and machine alone."""
         if self.target_name != "wheel":
             return
-        source = Path(self.root, "src", "traderd", "native.c")
-        module = source.with_name(f"native{sysconfig.get_config_var('EXT_SUFFIX')}")
-        fault = compiled(source, module)
+        sources = sorted(Path(self.root, "src", "native").glob("*.c"))
+        module = Path(self.root, "src", "traderd", f"native{sysconfig.get_config_var('EXT_SUFFIX')}")
+        fault = compiled(sources, module)
         if fault:
             module.unlink(missing_ok=True)
             self.app.display_warning(f"traderd is installed without its compiled part, which makes it faster: {fault}")
@@ -32,13 +32,13 @@ class Native(BuildHookInterface):
             build_data["force_include"][str(module)] = f"traderd/{module.name}"
 
 
-def compiled(source: Path, module: Path) -> str:
+def compiled(sources: list[Path], module: Path) -> str:
     """Why there is no module; "" if there is one."""
     command = [
         *shlex.split(sysconfig.get_config_var("CC") or "cc"),
         *("-O2", "-shared", "-fPIC", "-fno-strict-overflow", f"-I{sysconfig.get_path('include')}"),
         *(["-undefined", "dynamic_lookup"] if sys.platform == "darwin" else []),
-        *("-o", str(module), str(source)),
+        *("-o", str(module), *map(str, sources)),
     ]
     try:
         run = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  # the command is our own

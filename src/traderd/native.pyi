@@ -1,6 +1,9 @@
-"""What native.c has: the same as its twins in Python, faster. Absent where no C compiler was at hand."""
+"""What src/native has: the same as its twins in Python, faster. Absent where no C compiler was at hand."""
 
+from collections.abc import Callable
 from typing import Any
+
+from traderd.core.bounds import BoundsSlowly
 
 def whole_texts(data: bytes, at: int, most: int, /) -> tuple[list[bytes], int]:
     """See adapters.websocket_frames."""
@@ -16,3 +19,14 @@ def are_levels(levels: list[tuple[str, str]], /) -> bool:
 
 def copy_rows(columns: list[tuple[str, list[Any], Any]], count: int, /) -> tuple[bytes, list[int]]:
     """See adapters.copy_rows."""
+
+class Form:
+    """See venues.forms."""
+
+    def __new__(
+        cls, pieces: tuple[bytes | str, ...], instruments: dict[str, Any], make: Callable[..., Any], /
+    ) -> Form: ...
+    def read(self, frame: bytes, received_ns: int, /) -> Any: ...
+
+class Bounds(BoundsSlowly):
+    """See core.bounds."""

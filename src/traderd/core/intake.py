@@ -9,6 +9,7 @@ Refuses to decide anything: what candles lead to is the engine's.
 from collections.abc import Container, Sequence
 
 from traderd.core.bars import BarSettings, builders_of
+from traderd.core.bounds import DUE
 from traderd.core.candles import NEVER_NS, CandleBuilder
 from traderd.core.facts import Candle
 from traderd.core.market import Instrument, Quote, Trade
@@ -60,14 +61,10 @@ class Intake:
         """The board alone, if the quote is to be believed."""
         index = quote.instrument.index
         gate = self._quote_gates[index]
-        bid, ask, now_ns, newest = quote.bid, quote.ask, quote.time_received_ns, gate.newest
-        if (
-            gate.low <= bid < ask <= gate.high
-            and quote.text != newest.text  # type: ignore[union-attr]  # before the first the gate is wary
-            and (not (at := quote.time_venue_ns) or gate.behind_ns <= at - now_ns <= gate.ahead_ns)
-        ):
+        bid, ask, now_ns = quote.bid, quote.ask, quote.time_received_ns
+        if bid < ask and (admitted := gate.admits(quote.text, bid, ask, quote.time_venue_ns, now_ns)):
             gate.newest = self._quotes[index] = quote
-            if now_ns >= gate.due_ns:
+            if admitted == DUE:
                 gate.sample((bid + ask) / 2, now_ns)
         elif flags := gate.judge(quote):
             self._doubt(quote, flags)
@@ -82,13 +79,8 @@ class Intake:
         index = trade.instrument.index
         gate = self._trade_gates[index]
         price, now_ns = trade.price, trade.time_received_ns
-        if (
-            gate.low <= price <= gate.high
-            and trade.trade_id != gate.newest_id
-            and (not (at := trade.time_venue_ns) or gate.behind_ns <= at - now_ns <= gate.ahead_ns)
-        ):
-            gate.newest_id = trade.trade_id
-            if now_ns >= gate.due_ns:
+        if admitted := gate.admits(trade.trade_id, price, price, trade.time_venue_ns, now_ns):
+            if admitted == DUE:
                 gate.sample(price, now_ns)
             if index in self._heeded:
                 candles = self._built(index, trade)

@@ -26,6 +26,7 @@ from math import exp, inf, log, sqrt
 
 from msgspec import Struct
 
+from traderd.core.bounds import Bounds
 from traderd.core.market import Quote, Trade
 
 JUMP, CROSSED, REPEATED, STALE, CLOCK = 1, 2, 4, 8, 16
@@ -78,11 +79,11 @@ class _Terms:
 _terms_of = lru_cache(_Terms)
 
 
-class PriceWatch:
+class PriceWatch(Bounds):
     """The usual moves of one price.
 
-    A price within [`low`, `high`] is as it was. What has found a tick doubtful is `wary`, so that nothing lies within:
-    the next one is judged again.
+    A price within the bounds is as it was. What has found a tick doubtful is `wary`, so that nothing lies within: the
+    next one is judged again.
     """
 
     __slots__ = (
@@ -92,15 +93,13 @@ class PriceWatch:
         "_streak",
         "_suspect",
         "_terms",
-        "due_ns",
-        "high",
-        "low",
         "reference",
         "samples",
         "variance",
     )
 
     def __init__(self, settings: QualitySettings) -> None:
+        super().__init__()
         self._settings = settings
         self._terms = _terms_of(settings)
         self._suspect = 0.0
@@ -108,8 +107,6 @@ class PriceWatch:
         self._bounds: tuple[float, float] | None = None
         self.low, self.high = 0.0, inf
         self._sampled_ns = 0
-        self.due_ns = 0
-        """When the next sample is due."""
         self.reference = 0.0
         """The price at the newest sample; 0 before the first."""
         self.variance = 0.0
@@ -190,15 +187,14 @@ class PriceWatch:
 
 
 class QuoteGate(PriceWatch):
-    """One instrument's quotes. Intake looks at the bounds itself: a call a tick would cost as much as they do."""
+    """One instrument's quotes. What the bounds admit needs no judgement."""
 
-    __slots__ = ("_crossed_ns", "ahead_ns", "behind_ns", "newest", "oldest_ns")
+    __slots__ = ("_crossed_ns", "newest", "oldest_ns")
 
     def __init__(self, settings: QualitySettings) -> None:
         super().__init__(settings)
         self._crossed_ns = 0
         self.newest: Quote | None = None
-        """None only while it is wary."""
         self.be_wary()
         self.set_offset(0)
 
@@ -219,7 +215,7 @@ class QuoteGate(PriceWatch):
             flags |= CROSSED
         if self.newest is not None and _is_repeated(quote, self.newest):
             return flags | REPEATED
-        self.newest = quote
+        self.newest, self.key = quote, quote.text
         self.calm_down()
         if not self.believes((quote.bid + quote.ask) / 2, quote.time_received_ns):
             flags |= JUMP
@@ -235,13 +231,12 @@ class QuoteGate(PriceWatch):
 
 
 class TradeGate(PriceWatch):
-    """One instrument's trades."""
+    """One instrument's trades, each known by its id."""
 
-    __slots__ = ("ahead_ns", "behind_ns", "held", "newest_id")
+    __slots__ = ("held",)
 
     def __init__(self, settings: QualitySettings) -> None:
         super().__init__(settings)
-        self.newest_id = ""
         self.held: list[Trade] = []
         """Trades whose price jumped and that nothing confirmed yet: at most as many as `confirmations`."""
         self.set_offset(0)
@@ -255,9 +250,9 @@ class TradeGate(PriceWatch):
         """The trade's flags; 0 for a clean one."""
         ahead_ns = trade.time_venue_ns - trade.time_received_ns
         flags = CLOCK if trade.time_venue_ns and not self.behind_ns <= ahead_ns <= self.ahead_ns else 0
-        if trade.trade_id == self.newest_id:
+        if trade.trade_id == self.key:
             return flags | REPEATED
-        self.newest_id = trade.trade_id
+        self.key = trade.trade_id
         self.calm_down()
         if self.believes(trade.price, trade.time_received_ns):
             return flags

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from traderd.core.market import RANGES_FROM_REST, Instrument, Market
+from traderd.venues.binance_frames import SPOT_QUOTE, SPOT_TRADE
 from traderd.venues.binance_rest import PAGE, BinanceRest, Filter, OldTrade, limits_of, read
 from traderd.venues.binance_streams import STREAMS_PER_FRAME, BinanceStreams
 from traderd.venues.dialect import AnyChannel, Endpoint, Heartbeating, Hole, Limits
@@ -65,6 +66,7 @@ class Binance(BinanceStreams, BinanceRest):
     book_resync: Literal["rest", "resubscribe"] = "rest"
     trades_numbered = True
     trades_paged: Literal["forward", "backward", "none"] = "forward"
+    quote_form, trade_form = SPOT_QUOTE, SPOT_TRADE
     _api = "/api/v3"
     _decode_trades = staticmethod(msgspec.json.Decoder(list[OldTrade]).decode)
 

@@ -105,6 +105,21 @@ KNOWN_EVENTS = frozenset(
 )
 
 
+SPOT_QUOTE = (
+    '{"stream":"<name>@bookTicker","data":{"u":<sequence>,"s":"<symbol>",'
+    '"b":"<bid>","B":"<bid_size>","a":"<ask>","A":"<ask_size>"}}'
+)
+SPOT_TRADE = (
+    '{"stream":"<name>@trade","data":{"e":"trade","E":<number>,"s":"<symbol>","t":<trade_id>,'
+    '"p":"<price>","q":"<quantity>","T":<time_ms>,"m":<buyer_is_maker>,"M":true}}'
+)
+FUTURES_QUOTE = (
+    '{"stream":"<name>@bookTicker","data":{"e":"bookTicker","u":<sequence>,"s":"<symbol>",'
+    '"b":"<bid>","B":"<bid_size>","a":"<ask>","A":"<ask_size>","T":<time_ms>,"E":<number>}}'
+)
+"""As recorded of the venue: see venues.forms."""
+
+
 class _BookTickerEnvelope(Struct, gc=False):
     payload: BookTicker = field(name="data")
 

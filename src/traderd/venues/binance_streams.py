@@ -47,6 +47,7 @@ from traderd.venues.binance_frames import (
 )
 from traderd.venues.bindings import Bound
 from traderd.venues.dialect import AnyChannel, Limits
+from traderd.venues.forms import reader
 from traderd.venues.numbers import check_levels, quote_told
 from traderd.venues.told import candle_of, has_empty_side, liquidation_of, price_of, rate_of, trade_of
 
@@ -73,6 +74,9 @@ class BinanceStreams(Bound):
     exchange = "binance"
     limits: Limits
     channels: frozenset[AnyChannel]
+    quote_form = ""
+    """The form that nearly all quotes have, and trades of the stream that is subscribed to; "" where none is known."""
+    trade_form = ""
 
     def __init__(
         self, make: Callable[[str, int], Instrument], rule: BookRule, streams: Mapping[AnyChannel, str]
@@ -83,6 +87,8 @@ class BinanceStreams(Bound):
         self._streams = streams
         self._numbers = count(_HEARTBEAT_ID + 1)
         self._asked: dict[int, list[tuple[AnyChannel, str]]] = {}
+        self._read_quote = reader(self.quote_form, self._bound, Quote)
+        self._read_trade = reader(self.trade_form, self._bound, Trade)
         self._forget()
 
     def bind(self, instruments: Sequence[Instrument]) -> None:
@@ -120,6 +126,10 @@ class BinanceStreams(Bound):
 
     def decode(self, frame: bytes, received_ns: int) -> Sequence[VenueEvent]:
         """See Dialect. The byte after the first @ is the stream's kind, so that the hot streams are decoded once."""
+        if (quote := self._read_quote(frame, received_ns)) is not None:
+            return (quote,)
+        if (trade := self._read_trade(frame, received_ns)) is not None:
+            return (trade,) if self._is_first_form(trade.instrument.venue_symbol, TradeTold) else ()
         at = frame.find(b"@") + 1
         kind = frame[at : at + 1]
         try:
@@ -182,7 +192,7 @@ class BinanceStreams(Bound):
                 trade, form = self._trade(payload, received_ns), type(payload)
                 if trade is None:
                     return ()
-                return (trade,) if self._trade_forms.setdefault(payload.symbol, form) is form else ()
+                return (trade,) if self._is_first_form(payload.symbol, form) else ()
             case Depth():
                 return (self._delta(payload, received_ns),)
             case Kline():
@@ -205,6 +215,10 @@ class BinanceStreams(Bound):
             if not (price + quantity).strip("0."):
                 return None
             raise
+
+    def _is_first_form(self, venue_symbol: str, form: type) -> bool:
+        """Of trades told singly and aggregated only what came first is read."""
+        return self._trade_forms.setdefault(venue_symbol, form) is form
 
     def _delta(self, depth: Depth, received_ns: int) -> BookDelta:
         """A message that should be linked to the one before and isn't can't be put in its place."""

@@ -1,0 +1,107 @@
+"""A tick is admitted if its prices, its time and its key are as they should be; and both twins agree on it."""
+
+from math import inf, nan
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from traderd.core.bounds import DUE, Bounds, BoundsSlowly
+
+KINDS = [Bounds, BoundsSlowly]
+NOW = 1_700_000_000_000_000_000
+prices = st.one_of(st.floats(), st.sampled_from([0.0, 99.0, 100.0, 101.0, inf, -inf, nan]))
+times = st.integers(-(2**62), 2**62)
+
+
+def bounds_of(kind: type[BoundsSlowly]) -> BoundsSlowly:
+    bounds = kind()
+    bounds.low, bounds.high = 99.0, 101.0
+    bounds.behind_ns, bounds.ahead_ns, bounds.due_ns = -5_000, 2_000, NOW + 10_000
+    return bounds
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_usual_tick_is_admitted_and_its_key_kept(kind: type[BoundsSlowly]) -> None:
+    bounds = bounds_of(kind)
+    assert bounds.admits("a", 99.0, 101.0, 0, NOW) == 1
+    assert bounds.key == "a"
+    assert bounds.admits("b", 100.0, 100.0, NOW - 5_000, NOW) == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_that_something_is_to_be_learned_from_is_told(kind: type[BoundsSlowly]) -> None:
+    assert bounds_of(kind).admits("a", 100.0, 100.0, 0, NOW + 10_000) == DUE
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("least", "most", "venue_ns"),
+    [
+        (98.9, 100.0, 0),
+        (100.0, 101.1, 0),
+        (nan, 100.0, 0),
+        (100.0, nan, 0),
+        (100.0, 100.0, NOW + 2_001),
+        (100.0, 100.0, NOW - 5_001),
+    ],
+)
+def test_any_other_is_not_and_leaves_no_trace(
+    kind: type[BoundsSlowly], least: float, most: float, venue_ns: int
+) -> None:
+    bounds = bounds_of(kind)
+    assert bounds.admits("a", least, most, venue_ns, NOW) == 0
+    assert bounds.key == ""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_same_key_again_is_not_admitted(kind: type[BoundsSlowly]) -> None:
+    bounds = bounds_of(kind)
+    assert [bounds.admits(key, 100.0, 100.0, 0, NOW) for key in ("a", "a", "b", "a")] == [1, 0, 1, 1]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_with_no_bounds_set_nothing_is_within_them(kind: type[BoundsSlowly]) -> None:
+    assert kind().admits("a", 100.0, 100.0, 0, NOW) == 0
+
+
+@given(
+    st.tuples(prices, prices, times, times, times),
+    st.lists(st.tuples(st.sampled_from("ab€"), prices, prices, st.one_of(st.just(0), times), times), max_size=8),
+)
+def test_both_twins_agree(
+    given_bounds: tuple[float, float, int, int, int], ticks: list[tuple[str, float, float, int, int]]
+) -> None:
+    twins = [kind() for kind in KINDS]
+    for each in twins:
+        each.low, each.high, each.behind_ns, each.ahead_ns, each.due_ns = given_bounds
+    for tick in ticks:
+        assert twins[0].admits(*tick) == twins[1].admits(*tick)
+        assert twins[0].key == twins[1].key
+
+
+@pytest.mark.skipif(Bounds is BoundsSlowly, reason="not compiled here")
+@pytest.mark.parametrize(
+    "call",
+    [
+        ("a", 1.0, 1.0, 0),
+        (b"a", 1.0, 1.0, 0, 0),
+        ("a", "1.0", 1.0, 0, 0),
+        ("a", 1.0, 1.0, None, 0),
+    ],
+)
+def test_what_is_no_tick_is_a_mistake_of_ours(call: tuple[object, ...]) -> None:
+    with pytest.raises(TypeError):
+        bounds_of(Bounds).admits(*call)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_gate_may_be_made_of_it(kind: type[BoundsSlowly]) -> None:
+    class Gate(kind):  # type: ignore[valid-type,misc]
+        __slots__ = ("more",)
+
+    gate = Gate()
+    gate.more = "is remembered"
+    gate.high = 5.0
+    assert gate.admits("k", 1.0, 2.0, 0, NOW) == DUE
+    assert (gate.more, gate.key) == ("is remembered", "k")
