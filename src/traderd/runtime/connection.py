@@ -179,6 +179,7 @@ class Connection:
             for now_ns, frame in enumerate(frames, received_ns):
                 self._world.tape.frame(now_ns, self.name, frame)
         decode, heard, slots_of = self._dialect.decode, self.heard_ns, self._streams.slots
+        quote_slots = slots_of[Quote]
         ready: list[VenueEvent] = []
         for now_ns, frame in enumerate(frames, received_ns):
             try:
@@ -189,14 +190,20 @@ class Connection:
                 continue
             if not events:
                 continue
-            kind = type(events[0])
+            event = events[0]
+            kind = type(event)
+            # What nearly every frame is, first. The place of UNASKED is the last one, which is never heard.
+            if kind is Quote and len(events) == 1 and heard[at := quote_slots[event.instrument.index]] > 0:
+                heard[at] = now_ns
+                ready.append(event)
+                continue
             if kind is Trade and self._trade_ids:
                 self._follow_trades(events, now_ns)
             if kind is Quote or kind is Trade:
                 slots, whole = slots_of[kind], True
                 for event in events:
                     at = slots[event.instrument.index] if type(event) is kind else UNASKED
-                    if heard[at] > 0:  # never so of UNASKED, whose place is the last one
+                    if heard[at] > 0:
                         heard[at] = now_ns
                     else:
                         whole = False
