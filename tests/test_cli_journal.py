@@ -37,7 +37,7 @@ def written(here: Path, records: int = 30, segment_bytes: int = 4_096) -> list[F
     """Ten quotes a record, a second apart, and two facts."""
     ticks = FileJournal(here / "state" / "ticks", segment_bytes, 2**30)
     for number in range(records):
-        batch = ROWS.quotes([quote("100", "101", START + number * SECOND + n) for n in range(10)], [None] * 10)
+        batch = ROWS.quotes([quote("100", "101", START + number * SECOND + n) for n in range(10)], [""] * 10)
         ticks.append("tick_data:binance:quote", batch.rows, batch.payload, batch.first_ns, batch.last_ns)
     facts = FileJournal(here / "state" / "facts", segment_bytes, 2**30)
     for number in range(2):
@@ -162,7 +162,7 @@ def writer(here: Path) -> Iterator[int]:
     if not child:
         try:
             journal = FileJournal(here / "state" / "ticks", 50_000, 2**30)
-            payload = ROWS.quotes([quote("100", "101", START + n) for n in range(100)], [None] * 100).payload
+            payload = ROWS.quotes([quote("100", "101", START + n) for n in range(100)], [""] * 100).payload
             for number in range(1_000_000):
                 position = journal.append("tick_data:binance:quote", 100, payload, START, START)
                 journal.release(position - 20)

@@ -4,6 +4,7 @@
  *   told.c        a venue's decimals -> checked, joined, and floats; the levels of book messages checked
  *   forms.c       a frame of the form that nearly all have -> a quote or a trade
  *   bounds.c      whether a tick is as they all are
+ *   columns.c     objects -> lists of their attributes
  *   copy_rows.c   columns -> rows of PostgreSQL's binary COPY format
  *
  * Each has a twin in Python, which says in full what it does and serves where no C compiler was at hand; the tests hold
@@ -18,6 +19,7 @@ static PyMethodDef FUNCTIONS[] = {
     {"quote_told", (PyCFunction)(void (*)(void))quote_told, METH_FASTCALL, NULL},
     {"trade_told", (PyCFunction)(void (*)(void))trade_told, METH_FASTCALL, NULL},
     {"are_levels", are_levels, METH_O, NULL},
+    {"columns_of", (PyCFunction)(void (*)(void))columns_of, METH_FASTCALL, NULL},
     {"copy_rows", copy_rows, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL}};
 

@@ -17,6 +17,9 @@ def trade_told(price: str, quantity: str, /) -> tuple[str, float] | None:
 def are_levels(levels: list[tuple[str, str]], /) -> bool:
     """See venues.numbers."""
 
+def columns_of(objects: list[Any], paths: tuple[str, ...], /) -> list[list[Any]]:
+    """See adapters.columns."""
+
 def copy_rows(columns: list[tuple[str, list[Any], Any]], count: int, /) -> tuple[bytes, list[int]]:
     """See adapters.copy_rows."""
 

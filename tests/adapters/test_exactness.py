@@ -136,7 +136,7 @@ async def test_any_number_in_a_frame_is_stored_as_it_stood_there(database: Datab
     trades = [event for event in events if isinstance(event, Trade)]
     assert len(quotes) == len(trades) == len(sent)
     rows = TickRows([quotes[0].instrument])
-    batches = {"tick_data": rows.quotes(quotes, list(trades)), "public_trades": rows.trades(trades)}
+    batches = {"tick_data": rows.quotes(quotes, [trade.text for trade in trades]), "public_trades": rows.trades(trades)}
     assert not any(batch.rejects for batch in batches.values())
     records = [
         JournalRecord(n, f"{table}:binance:x", batch.rows, batch.first_ns, batch.last_ns, batch.payload)

@@ -35,7 +35,7 @@ def test_every_kind_of_record_is_told_by_its_columns() -> None:
     """Quotes, trades, backfilled trades, quarantined frames."""
     rows = TickRows([BTC])
     one = trade("100.50", "0.10", START)
-    quotes = rows.quotes([quote("99.9", "100.10", START)], [one])
+    quotes = rows.quotes([quote("99.9", "100.10", START)], [one.text])
     told = next(rows_of(record("tick_data:binance:quote", quotes.payload)))
     assert (told["symbol"], told["exchange"], told["bid"], told["ask"]) == ("BTC/USDT", "binance", "99.9", "100.10")
     assert (told["last_price"], told["last_volume"]) == ("100.50", "0.10")

@@ -32,9 +32,9 @@ async def test_flags_arrive_with_their_rows_and_a_trade_from_2099_is_stored_toda
     await store.store(
         "j",
         [
-            record(1, "tick_data", rows.quotes(quotes, [None] * 4)),
+            record(1, "tick_data", rows.quotes(quotes, [""] * 4)),
             record(2, "public_trades", rows.trades([dated, far])),
-            record(3, "tick_data", rows.quotes([quote("10", "11", START + 10**9)], [None])),
+            record(3, "tick_data", rows.quotes([quote("10", "11", START + 10**9)], [""])),
         ],
     )
     await store.close()

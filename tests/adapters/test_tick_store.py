@@ -37,7 +37,7 @@ def record(position: int, table: str, batch: Batch) -> JournalRecord:
 
 
 def quotes(*numbers: int) -> Batch:
-    return ROWS.quotes([quote(number, DOGE if number % 2 else BTC) for number in numbers], [None] * len(numbers))
+    return ROWS.quotes([quote(number, DOGE if number % 2 else BTC) for number in numbers], [""] * len(numbers))
 
 
 async def fetch(database: Database, query: str) -> list[asyncpg.Record]:
@@ -53,7 +53,7 @@ async def test_rows_arrive_as_the_venue_sent_them(database: Database) -> None:
     store = CopyTickStore(database.dsn, 10)
     last = trade(7, "0.00000012")
     await store.cursor("j")
-    await store.store("j", [record(1, "tick_data", ROWS.quotes([quote(1), quote(2, DOGE)], [last, None]))])
+    await store.store("j", [record(1, "tick_data", ROWS.quotes([quote(1), quote(2, DOGE)], [last.text, ""]))])
     rows = await fetch(
         database, "SELECT *, bid::text AS bid_text, last_price::text AS last_text FROM tick_data ORDER BY time"
     )
@@ -270,7 +270,7 @@ async def test_a_frozen_database_is_a_named_fault_and_the_next_call_goes_on(data
 
 def test_a_number_that_no_column_holds_is_handed_back_with_its_row() -> None:
     """The batch goes on without it."""
-    batch = ROWS.quotes([quote(1), quote(2, bid="1" * 40), quote(3)], [None] * 3)
+    batch = ROWS.quotes([quote(1), quote(2, bid="1" * 40), quote(3)], [""] * 3)
     assert batch.rows == 2
     assert [(reject.reason, reject.channel) for reject in batch.rejects] == [("number_does_not_fit", "quote")]
 

@@ -191,5 +191,5 @@ def _tick_records() -> Sequence[JournalRecord]:
     made = TickRows([BTC])
     at = ns(1)
     quotes = [Quote(BTC, 100.25, 101.0, "100.25,1.5,101,2", n, 0, at + n * 1_000_000) for n in range(2)]
-    batch = made.quotes(quotes, [None, Trade(BTC, "9", "buy", 100.5, "100.5,2", at, at)])
+    batch = made.quotes(quotes, ["", "100.5,2"])
     return [JournalRecord(1, "tick_data:binance:x", batch.rows, batch.first_ns, batch.last_ns, batch.payload)]

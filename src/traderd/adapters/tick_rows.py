@@ -7,6 +7,7 @@ A row with a number that can't be stored is handed back, never rounded.
 from collections.abc import Generator, Sequence
 from typing import TypeVar
 
+from traderd.adapters.columns import columns_of
 from traderd.adapters.copy_rows import (
     BIGINT,
     CHOICE,
@@ -46,11 +47,12 @@ BACKFILLED = ("time", "symbol", "exchange", "trade_id", "side", "price", "quanti
 """Their columns: the stream's trades leave the last one to its default, and so don't get longer by it."""
 
 _VENUE_TIME_ERROR_NS_MAX = 86_400 * 10**9
-_SIDES = [b"buy", b"sell"]
 _TRUE = [b"\x01"]
 """A boolean is one byte."""
 _PRICES_FIRST, _AS_TOLD = (0, 2, 1, 3), (0, 1)
 """Where bid, ask, bid size and ask size stand in a quote's text; and a trade's price and quantity."""
+_OF_A_QUOTE = ("time_received_ns", "instrument.index", "text", "sequence", "time_venue_ns", "flags")
+_OF_A_TRADE = ("time_venue_ns", "time_received_ns", "instrument.index", "trade_id", "side", "text", "flags")
 _PAYLOAD_CHARS_MAX = 4_000
 _ROWS_A_STEP = 500
 """A fifth of a millisecond."""
@@ -67,15 +69,15 @@ class TickRows:
         self._symbols = [instrument.symbol.encode() for instrument in instruments]
         self._exchanges = [instrument.exchange.encode() for instrument in instruments]
 
-    def quotes(self, quotes: list[Quote], lasts: list[Trade | None]) -> Batch:
-        """Rows of tick_data: each quote with the last trade that was known when it came."""
+    def quotes(self, quotes: list[Quote], lasts: list[str]) -> Batch:
+        """Rows of tick_data: each quote with the text of the last trade that was known when it came; "" for none."""
         return _whole(self.quote_steps(quotes, lasts))
 
     def trades(self, trades: list[Trade]) -> Batch:
         """Rows of public_trades, at the venue's time unless that is more than a day off."""
         return _whole(self.trade_steps(trades))
 
-    def quote_steps(self, quotes: list[Quote], lasts: list[Trade | None]) -> Steps:
+    def quote_steps(self, quotes: list[Quote], lasts: list[str]) -> Steps:
         """The same as `quotes`, in steps: all at once is milliseconds for a full table on a busy machine."""
         parts: list[Batch] = []
         for at in range(0, len(quotes), _ROWS_A_STEP):
@@ -108,34 +110,33 @@ class TickRows:
         payload, _ = copy_rows(columns, len(rejects))
         return Batch(len(times), payload, min(times, default=0), max(times, default=0), [])
 
-    def _quote_rows(self, quotes: list[Quote], lasts: list[Trade | None]) -> Batch:
-        times = [quote.time_received_ns for quote in quotes]
-        codes = [quote.instrument.index for quote in quotes]
+    def _quote_rows(self, quotes: list[Quote], lasts: list[str]) -> Batch:
+        times, codes, texts, sequences, venue_times, flags = columns_of(quotes, _OF_A_QUOTE)
         columns: list[Column] = [
             (MOMENT, times, None),
             (CHOICE, codes, self._symbols),
             (CHOICE, codes, self._exchanges),
-            (NUMERICS, [quote.text for quote in quotes], _PRICES_FIRST),
-            (NUMERICS, [last.text if last else "" for last in lasts], _AS_TOLD),
-            (BIGINT, [quote.sequence for quote in quotes], None),
-            (MOMENT_OR_NONE, [quote.time_venue_ns for quote in quotes], None),
-            (SMALLINT, [quote.flags for quote in quotes], None),
+            (NUMERICS, texts, _PRICES_FIRST),
+            (NUMERICS, lasts, _AS_TOLD),
+            (BIGINT, sequences, None),
+            (MOMENT_OR_NONE, venue_times, None),
+            (SMALLINT, flags, None),
         ]
         return _batch(columns, times, quotes, "quote")
 
     def _trade_rows(self, trades: list[Trade], channel: str) -> Batch:
         late = channel == BACKFILL
-        times = [trade.time_venue_ns for trade in trades] if late else [_trade_time(trade) for trade in trades]
-        codes = [trade.instrument.index for trade in trades]
+        venue_times, received, codes, ids, sides, texts, flags = columns_of(trades, _OF_A_TRADE)
+        times = venue_times if late else list(map(_trade_time, venue_times, received))
         columns: list[Column] = [
             (MOMENT, times, None),
             (CHOICE, codes, self._symbols),
             (CHOICE, codes, self._exchanges),
-            (TEXT, [trade.trade_id for trade in trades], None),
-            (CHOICE, [trade.side == "sell" for trade in trades], _SIDES),
-            (NUMERICS, [trade.text for trade in trades], _AS_TOLD),
-            (MOMENT, [trade.time_received_ns for trade in trades], None),
-            (CHOICE, [0] * len(trades), _TRUE) if late else (SMALLINT, [trade.flags for trade in trades], None),
+            (TEXT, ids, None),
+            (TEXT, sides, None),
+            (NUMERICS, texts, _AS_TOLD),
+            (MOMENT, received, None),
+            (CHOICE, [0] * len(trades), _TRUE) if late else (SMALLINT, flags, None),
         ]
         return _batch(columns, times, trades, channel)
 
@@ -171,11 +172,9 @@ def _joined(parts: list[Batch]) -> Batch:
     )
 
 
-def _trade_time(trade: Trade) -> int:
+def _trade_time(venue_ns: int, received_ns: int) -> int:
     """The venue's time; the receive time where the venue's is absent or can't be right."""
-    if abs(trade.time_venue_ns - trade.time_received_ns) > _VENUE_TIME_ERROR_NS_MAX:
-        return trade.time_received_ns
-    return trade.time_venue_ns
+    return received_ns if abs(venue_ns - received_ns) > _VENUE_TIME_ERROR_NS_MAX else venue_ns
 
 
 def _reject(exchange: str, channel: str, event: Quote | Trade) -> Reject:

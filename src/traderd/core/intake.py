@@ -92,6 +92,7 @@ class Intake:
             if trade.flags & (JUMP | REPEATED):
                 return ()
         self._board.trades[index] = trade
+        self._board.trade_texts[index] = trade.text
         return candles
 
     def closed(self) -> Sequence[tuple[int, Sequence[Candle]]]:

@@ -46,7 +46,8 @@ class Stream:
         self.symbols = symbols
         self.counts = {"quote": Counts(), "trade": Counts(), "": Counts(), "backfill": Counts()}
         self.quotes: list[Quote] = []
-        self.lasts: list[Trade | None] = []
+        self.lasts: list[str] = []
+        """The text of the last trade that was known with each quote."""
         self.trades: list[Trade] = []
         self.bad: list[Reject] = []
         self.bad_bytes = 0
@@ -63,12 +64,12 @@ class Stream:
         """Some frames' events, in the venue's order. The hot path."""
         pipeline, quotes, lasts = self._pipeline, self.quotes, self.lasts  # a flush takes them from us, never meanwhile
         engine, matching = pipeline.engine, pipeline.matching
-        on_quote, last_trades, working = engine.on_quote, pipeline.last_trades, matching.working
+        on_quote, last_texts, working = engine.on_quote, pipeline.last_texts, matching.working
         for event in events:
             if type(event) is Quote:
                 index = event.instrument.index
                 quotes.append(event)
-                lasts.append(last_trades[index])
+                lasts.append(last_texts[index])
                 on_quote(event)
                 if index in working and not event.flags:  # a doubtful one is stored, and nobody acts on it
                     matching.on_quote(event)
@@ -117,7 +118,7 @@ class Pipeline:
         self.feed = feed
         self.matching = matching
         self.flush_rows_max = flush_rows_max
-        self.last_trades = engine.board.trades
+        self.last_texts = engine.board.trade_texts
         self.streams: list[Stream] = []
         self.send: Callable[[Approved], None] = _nowhere
         self.fault: Callable[[str], None] = lambda reason: None

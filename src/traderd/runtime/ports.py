@@ -144,7 +144,7 @@ class Batch(Struct, frozen=True):
 class RowEncoder(Protocol):
     """Turns events into table rows, many at a time; those of the streams in steps, between which others have a turn."""
 
-    def quote_steps(self, quotes: list[Quote], lasts: list[Trade | None]) -> Generator[None, None, Batch]:
+    def quote_steps(self, quotes: list[Quote], lasts: list[str]) -> Generator[None, None, Batch]:
         """Rows of tick_data."""
         ...
 
