@@ -21,7 +21,7 @@ from traderd.adapters.tick_rows import TickRows
 from traderd.adapters.tick_store import CopyTickStore
 from traderd.config.register import StrategyEntry
 from traderd.core.facts import Alert, Candle, Equity, Execution, Fact, Order, Position, Signal
-from traderd.core.market import Instrument, Quote, Trade
+from traderd.core.market import Instrument, Quote
 from traderd.runtime.ports import JournalRecord
 
 MINUTE = timedelta(minutes=1)

@@ -192,11 +192,12 @@ class Connection:
                 continue
             event = events[0]
             kind = type(event)
-            # What nearly every frame is, first. The place of UNASKED is the last one, which is never heard.
-            if kind is Quote and len(events) == 1 and heard[at := quote_slots[event.instrument.index]] > 0:
-                heard[at] = now_ns
-                ready.append(event)
-                continue
+            if type(event) is Quote and len(events) == 1:  # what nearly every frame is
+                at = quote_slots[event.instrument.index]
+                if heard[at] > 0:  # the place of UNASKED is the last one, which is never heard
+                    heard[at] = now_ns
+                    ready.append(event)
+                    continue
             if kind is Trade and self._trade_ids:
                 self._follow_trades(events, now_ns)
             if kind is Quote or kind is Trade:
