@@ -18,6 +18,24 @@ def fails() -> None:
     raise JournalError("no space left on device")
 
 
+class Told:
+    """A journal that does what the test says when it is forced to the disk."""
+
+    position = 0
+
+    def __init__(self, work: Callable[[], object]) -> None:
+        self._work = work
+
+    def sync(self) -> None:
+        self._work()
+
+    def durable(self) -> Callable[[], None]:
+        return self.sync
+
+
+SLOW = Told(lambda: time.sleep(SLOW_S))
+
+
 class Disk:
     """Remembers whether it was asked by the loop's thread, and is quick or slow."""
 
@@ -42,7 +60,7 @@ async def test_a_slow_disk_is_asked_at_once_ever_more_rarely_and_a_quick_one_alw
     disk, beside, told = Disk(took_s), IntentSync(), asyncio.Queue[str]()
     monkeypatch.setattr(time, "perf_counter", lambda: disk.now_s)
     for _ in range(QUESTIONS):
-        beside.do(disk.work, told.put_nowait)
+        beside.do(Told(disk.work), told.put_nowait)
         assert await told.get() == ""
     beside.close()
     stretches = [1]
@@ -58,9 +76,8 @@ async def test_a_slow_disk_is_asked_at_once_ever_more_rarely_and_a_quick_one_alw
 async def test_a_disk_that_is_quick_again_is_asked_at_once_again() -> None:
     """One slow answer costs one question beside the loop."""
     beside, told, threads = IntentSync(), asyncio.Queue[str](), list[int]()
-    slow: Callable[[], None] = lambda: time.sleep(SLOW_S)  # noqa: E731
-    for work in (slow, *3 * (lambda: threads.append(threading.get_ident()),)):
-        beside.do(work, told.put_nowait)
+    for journal in (SLOW, *3 * (Told(lambda: threads.append(threading.get_ident())),)):
+        beside.do(journal, told.put_nowait)
         assert await told.get() == ""
     here = threading.get_ident()
     assert [thread == here for thread in threads] == [False, True, True]
@@ -70,14 +87,27 @@ async def test_a_disk_that_is_quick_again_is_asked_at_once_again() -> None:
 async def test_what_the_journal_says_is_told_on_the_loop_and_in_order() -> None:
     """A fault travels as text, from the thread as at once; nothing overtakes what the thread still has."""
     beside, told = IntentSync(), list[str]()
-    beside.do(fails, told.append)
+    beside.do(Told(fails), told.append)
     assert told == ["no space left on device"]
-    beside.do(lambda: time.sleep(SLOW_S), told.append)
-    beside.do(fails, told.append)
-    beside.do(lambda: None, lambda fault: told.append(fault or "the last"))
+    beside.do(SLOW, told.append)
+    beside.do(Told(fails), told.append)
+    beside.do(Told(lambda: None), lambda fault: told.append(fault or "the last"))
     assert told == ["no space left on device", ""]
     async with asyncio.timeout(5):
         while len(told) < 4:
             await asyncio.sleep(0.001)
     assert told[2:] == ["no space left on device", "the last"]
+    beside.close()
+
+
+async def test_a_journal_that_has_no_file_for_the_thread_says_so_at_once() -> None:
+    class Lost(Told):
+        def durable(self) -> Callable[[], None]:
+            raise JournalError("the disk lost something of it")
+
+    beside, told = IntentSync(), list[str]()
+    beside.do(SLOW, told.append)
+    beside.do(Lost(lambda: None), told.append)
+    beside.do(Told(lambda: None), told.append)
+    assert told == ["", "the disk lost something of it", ""]
     beside.close()

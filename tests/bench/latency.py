@@ -14,8 +14,9 @@ read can't slow its own clock. A generator that the machine holds up is late by 
 
 One more run at 10,000 has the daemon's state folder in memory (/dev/shm): there the wait for the disk is none. All of
 them share one clock, and the machine with whoever else is there: the load average is told with each run.
---pin gives the daemon the first core and the others the rest; --nice N is the priority of all of them; --turns tells
-where long turns of the event loop were spent, and spoils the figures by that.
+The daemon has the priority that its unit (systemd/traderd.service) gives it, where that is permitted, or --nice N.
+--pin gives it the first core and the others the rest; --turns tells where long turns of the event loop were spent, and
+spoils the figures by that.
 """
 
 import argparse
@@ -44,6 +45,7 @@ from traderd.sim.prices import listings
 SYMBOLS = 10
 TRADES_SHARE = 0.2
 WARM_UP_S = 3.0
+UNIT = Path(__file__).parents[2] / "systemd" / "traderd.service"
 MEMORY = Path("/dev/shm")
 TARGET_RATE = 10_000
 TARGETS = {"disk": {"p50": 500.0, "p99": 2_000.0}, "memory": {"p50": 100.0, "p99": 1_000.0}}
@@ -72,13 +74,11 @@ async def main() -> None:
         "--orders-per-s", type=float, default=260.0, help="about, each with its fills: a flood of them"
     )
     options.add_argument("--redis", default="embedded", help="as in the configuration")
-    options.add_argument("--nice", type=int, default=0)
+    options.add_argument("--nice", type=int, default=unit_nice(), help="the daemon's priority; by default its unit's")
     options.add_argument("--pin", action="store_true")
     options.add_argument("--turns", action="store_true")
     options.add_argument("--json", action="store_true")
     chosen = options.parse_args()
-    if chosen.nice:
-        prefer(chosen.nice)
     rates = [int(rate) for rate in chosen.rates.split(",")]
     runs = [(rate, "disk") for rate in rates] + [(TARGET_RATE, "memory")] * (TARGET_RATE in rates and MEMORY.is_dir())
     server = make_server("timescaledb-apache")
@@ -97,14 +97,21 @@ async def main() -> None:
         print(json.dumps(figures))
 
 
-def prefer(nice: int) -> None:
-    """Of us and of all that is started here, against everybody else: the kernel may weigh sessions first."""
-    os.nice(nice)
-    if os.getpgrp() != os.getpid():
-        os.setsid()
-    group = Path("/proc/self/autogroup")
-    if group.exists():
-        group.write_text(str(nice))
+def unit_nice() -> int:
+    """The priority that the daemon's unit gives it."""
+    text = UNIT.read_text()
+    return int(text.partition("\nNice=")[2].split("\n", 1)[0])
+
+
+def prefer(pid: int, nice: int) -> None:
+    """Of a session's leader: the kernel may weigh sessions first. Not everybody may ask for it."""
+    try:
+        os.setpriority(os.PRIO_PROCESS, pid, nice)
+        Path(f"/proc/{pid}/autogroup").write_text(str(nice))
+    except FileNotFoundError:
+        pass  # a kernel that weighs no sessions
+    except PermissionError:
+        print(f"(not permitted to give the daemon its unit's priority of {nice})", file=sys.stderr)
 
 
 async def keep_commit_times(server: Any) -> None:
@@ -138,6 +145,7 @@ async def measure(dsn: str, rate: int, where: str, chosen: argparse.Namespace) -
         "state": where,
         "load": loads,
         "pinned": chosen.pin,
+        "nice": chosen.nice,
         "turns": brisk["turns"],
     }
     if rate == TARGET_RATE:
@@ -210,8 +218,10 @@ def play(folder: Path, dsn: str, rate: int, chosen: argparse.Namespace) -> None:
                 *("run", str(config)),
             ],
             stdout=log,
+            start_new_session=True,
             env=os.environ | ({"TRADERD_BENCH_TURNS": "1"} if chosen.turns else {}),
         )
+    prefer(daemon.pid, chosen.nice)
     try:
         until(folder, daemon, lambda now: not now["not_ready"])
         generator.stdin.write("go\n")

@@ -14,7 +14,7 @@ from traderd.adapters.intent_sync import IntentSync
 from traderd.adapters.journal import FileJournal
 from traderd.core.errors import JournalError
 from traderd.core.orders import Approved, Intent
-from traderd.runtime.outbox import Outbox
+from traderd.runtime.outbox import IntentJournal, Outbox
 
 MIB = 1024 * 1024
 SLOW_S = 0.01
@@ -41,15 +41,27 @@ class Rig:
 
     def answer(self, fault: str = "") -> None:
         """The disk has done what it was asked first."""
-        work, done = self.asked.pop(0)
-        work()
+        force, done = self.asked.pop(0)
+        force()
         done(fault)
 
-    def _ask(self, work: Callable[[], None], done: Callable[[str], None]) -> None:
-        self.asked.append((work, done))
+    def _ask(self, journal: IntentJournal, done: Callable[[str], None]) -> None:
+        self.asked.append((journal.durable(), done))
 
     def _send(self, order: Approved) -> None:
         self.sent.append(order.intent.client_order_id)
+
+
+class Slow:
+    """A journal on a disk that takes its time."""
+
+    position = 0
+
+    def sync(self) -> None:
+        time.sleep(SLOW_S)
+
+    def durable(self) -> Callable[[], None]:
+        return self.sync
 
 
 def approved(order: str) -> Approved:
@@ -83,26 +95,33 @@ async def test_an_intent_that_may_not_be_on_the_disk_never_leaves_nor_does_what_
     assert rig.sent == ["o3"]
 
 
-async def test_a_journal_that_takes_no_question_stops_trading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is known at once, and nobody waits for it."""
-    rig = Rig(tmp_path)
+@pytest.mark.parametrize("way", ["sync", "durable"])
+async def test_a_journal_that_takes_no_question_stops_trading(
+    way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is known at once, and nobody waits for it; asked on the spot or by the thread."""
+    rig, intents = Rig(tmp_path), IntentSync()
+    rig.outbox = Outbox(rig.journal, intents.do, rig._send, rig.faults.append, rig.seconds.append, SystemClock())
+    if way == "durable":
+        intents.do(Slow(), print)
 
-    def durable() -> Callable[[], None]:
+    def refuse() -> Callable[[], None]:
         raise JournalError("the disk lost something of it")
 
-    monkeypatch.setattr(rig.journal, "durable", durable)
+    monkeypatch.setattr(rig.journal, way, refuse)
     rig.approve("o1")
     assert (rig.sent, rig.faults) == ([], ["the disk lost something of it"])
     await asyncio.wait_for(rig.outbox.empty(), 1)
+    intents.close()
 
 
 async def test_orders_of_one_decision_share_an_answer_that_comes_at_once(tmp_path: Path) -> None:
     """Their intents are one record: what forced it for the first is good for the second, and not for what follows."""
     journal, sent, asked = FileJournal(tmp_path, MIB, 64 * MIB), list[str](), list[int]()
 
-    def at_once(work: Callable[[], None], done: Callable[[str], None]) -> None:
+    def at_once(journal: IntentJournal, done: Callable[[str], None]) -> None:
         asked.append(journal.position)
-        work()
+        journal.sync()
         done("")
 
     outbox = Outbox(
@@ -129,7 +148,7 @@ async def test_a_disk_that_was_slow_holds_up_the_order_and_not_the_loop(
         return lambda: asyncio.run_coroutine_threadsafe(released.wait(), loop).result(10) and None
 
     beside = IntentSync()
-    beside.do(lambda: time.sleep(SLOW_S), print)
+    beside.do(Slow(), print)
     monkeypatch.setattr(journal, "durable", durable)
     outbox = Outbox(
         journal, beside.do, lambda order: sent.append(order.intent.client_order_id), sent.append, print, SystemClock()

@@ -40,7 +40,7 @@ from traderd.core.orders import Approved
 from traderd.core.risk import RiskSettings
 from traderd.core.strategy import Opinion, StrategySlot
 from traderd.runtime import pipeline as pipeline_module
-from traderd.runtime.outbox import Outbox
+from traderd.runtime.outbox import IntentJournal, Outbox
 from traderd.runtime.pipeline import Pipeline, Stream
 from traderd.runtime.ports import JournalRecord, PortfolioState
 
@@ -130,16 +130,14 @@ class WatchedJournal:
         self._calls.append(f"{self._name} append")
         return self.journal.append(label, rows, payload, first_ns, last_ns)
 
+    def sync(self) -> None:
+        self.journal.sync()
+        if self.sync_fails:
+            raise JournalError("input/output error")
+        self._calls.append(f"{self._name} sync")
+
     def durable(self) -> Callable[[], None]:
-        force = self.journal.durable()
-
-        def watched() -> None:
-            force()
-            if self.sync_fails:
-                raise JournalError("input/output error")
-            self._calls.append(f"{self._name} sync")
-
-        return watched
+        return self.sync
 
     def read(self, after: int, bytes_max: int) -> list[JournalRecord]:
         return self.journal.read(after, bytes_max)
@@ -162,10 +160,10 @@ class Scripted:
         return word and Opinion(word, 1.0, 1.0, "as told")
 
 
-def at_once(work: Callable[[], None], done: Callable[[str], None]) -> None:
+def at_once(journal: IntentJournal, done: Callable[[str], None]) -> None:
     """Nothing is beside a test."""
     try:
-        work()
+        journal.sync()
     except JournalError as error:
         done(str(error))
     else:

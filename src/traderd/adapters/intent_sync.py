@@ -5,7 +5,7 @@ answer that took longer than the loop may stand still the thread is asked, once,
 often: a slow disk holds the loop up once in a thousand times. A disk that was quick and stands still from one order to
 the next holds up everything until it answers, once; ticks wait in their sockets meanwhile. (The kernel's own workers,
 by io_submit, aren't quicker than the thread: they run where they were asked, behind the loop itself.)
-Work is done in the order in which it comes. Refuses no work; and the thread can't hold up the end of the process.
+What is asked is done in the order in which it comes. The thread can't hold up the end of the process.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ from queue import SimpleQueue
 from threading import Thread
 
 from traderd.core.errors import JournalError
+from traderd.runtime.outbox import IntentJournal
 
 _SWITCH_S = 20e-6
 """How long the loop's thread may keep the interpreter to itself while the other wants it. Python's own 5 ms would be
@@ -40,18 +41,26 @@ class IntentSync:
         self._slow = 0
         Thread(target=self._run, name="disk", daemon=True).start()
 
-    def do(self, work: Callable[[], None], done: Callable[[str], None]) -> None:
-        """Do `work`, now or soon, and then call `done`, with what the journal said if it failed, else with ""."""
-        if self._beside or self._waiting:
-            self._beside = max(0, self._beside - 1)
-            self._waiting += 1
-            self._work.put((work, done))
+    def do(self, journal: IntentJournal, done: Callable[[str], None]) -> None:
+        """Force the journal to the disk, now or soon, and then call `done`, with what it said if it failed, else "".
+
+        What is done now needs no file of its own, which the thread does: a journal may go on to the next one.
+        """
+        if not self._beside and not self._waiting:
+            begun = time.perf_counter()
+            fault = _fault_of(journal.sync)
+            slow = time.perf_counter() - begun > _AT_ONCE_S
+            self._beside = self._slow = min(2 * self._slow + 1, _BESIDE_MAX) if slow else 0
+            done(fault)
             return
-        begun = time.perf_counter()
-        fault = _done(work)
-        slow = time.perf_counter() - begun > _AT_ONCE_S
-        self._beside = self._slow = min(2 * self._slow + 1, _BESIDE_MAX) if slow else 0
-        done(fault)
+        self._beside = max(0, self._beside - 1)
+        try:
+            force = journal.durable()
+        except JournalError as error:
+            done(str(error))
+            return
+        self._waiting += 1
+        self._work.put((force, done))
 
     def close(self) -> None:
         """The thread ends after what it was given."""
@@ -60,7 +69,7 @@ class IntentSync:
     def _run(self) -> None:
         while (asked := self._work.get()) is not None:
             work, done = asked
-            fault = _done(work)
+            fault = _fault_of(work)
             if self._loop.is_closed():
                 return
             self._loop.call_soon_threadsafe(self._told, done, fault)
@@ -70,7 +79,7 @@ class IntentSync:
         done(fault)
 
 
-def _done(work: Callable[[], None]) -> str:
+def _fault_of(work: Callable[[], None]) -> str:
     try:
         work()
     except JournalError as error:

@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
-from traderd.core.errors import JournalError
 from traderd.core.orders import Approved
 from traderd.runtime.ports import Clock
 
@@ -20,13 +19,17 @@ class IntentJournal(Protocol):
     @property
     def position(self) -> int: ...
 
+    def sync(self) -> None:
+        """Force all that is appended by now to the disk. Raises JournalError."""
+        ...
+
     def durable(self) -> Callable[[], None]:
-        """What forces all that is appended by now to the disk, in whatever thread. Both raise JournalError."""
+        """What does the same in whatever thread. Both raise JournalError."""
         ...
 
 
-Sync = Callable[[Callable[[], None], Callable[[str], None]], None]
-"""Does the first, which may raise JournalError, and then tells the second what went wrong, or ""; perhaps at once."""
+Sync = Callable[[IntentJournal, Callable[[str], None]], None]
+"""Forces a journal to the disk, and then tells the second what went wrong, or ""; perhaps at once."""
 
 
 class Outbox:
@@ -75,12 +78,7 @@ class Outbox:
     def _ask(self) -> None:
         self._asked, self._waiting = self._waiting, []
         self._asked_position = self._journal.position
-        try:
-            force = self._journal.durable()
-        except JournalError as error:
-            self._answered(str(error))
-        else:
-            self._sync(force, self._answered)
+        self._sync(self._journal, self._answered)
 
     def _answered(self, fault: str) -> None:
         orders, self._asked = self._asked, []
