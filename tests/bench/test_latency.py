@@ -16,7 +16,7 @@ async def test_every_trade_and_every_order_has_its_times_and_none_is_lost() -> N
     await server.start()
     try:
         await latency.keep_commit_times(server)
-        options = argparse.Namespace(seconds=2.0, orders_per_s=260.0, redis="off", pin=False, turns=False)
+        options = argparse.Namespace(seconds=2.0, nice=0, orders_per_s=260.0, redis="off", pin=False, turns=False)
         figures = await latency.measure(await latency.fresh_database(server.dsn, "latency"), 500, "disk", options)
     finally:
         await server.stop()
