@@ -43,7 +43,7 @@ from traderd.sim.prices import listings
 from traderd.sim.server import http_response
 
 TRADES_SHARE = 0.2
-WARM_S = 15.0
+WARM_S = 30.0
 """Before anything is counted: what a start costs is not the ticks', and the quality gate's first thirty samples of each
 symbol's prices belong to it."""
 SPARE_S = 30.0
