@@ -178,6 +178,17 @@ def test_a_liquidation_is_told_at_the_price_it_was_filled_at(linear: BinanceFutu
     assert list(linear.decode(shape(unfilled), NOW)) == [Liquidation(ETH, "sell", "35100.81", "1.437", time_ns, NOW)]
 
 
+@pytest.mark.parametrize("frame", [TICKER, AGG_TRADE, DEPTH, MARK, LIQUIDATION])
+def test_what_the_venue_has_told_besides_since_2026_changes_nothing(linear: BinanceFutures, frame: bytes) -> None:
+    """The pair, the kind of contract, and what of a trade wasn't retail's."""
+    more = frame.replace(b'"s":"ETHUSDT"', b'"s":"ETHUSDT","ps":"ETHUSDT"', 1).replace(
+        b'"f":100', b'"nq":"99.5","f":100'
+    )
+    more = more.removesuffix(b"}}") + b',"st":1}}'
+    assert more != frame
+    assert linear.decode(more, NOW) == linear.decode(frame, NOW)
+
+
 @pytest.mark.parametrize("frame", COIN_FRAMES)
 def test_the_inverse_market_speaks_the_same_frames(inverse: BinanceFutures, frame: bytes) -> None:
     """With a pair more in some of them."""

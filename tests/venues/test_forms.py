@@ -14,14 +14,14 @@ from traderd.core.errors import BadFrameError
 from traderd.core.market import Instrument, Quote, Trade, VenueEvent
 from traderd.venues import forms
 from traderd.venues.binance import Binance
-from traderd.venues.binance_frames import FUTURES_QUOTE, SPOT_QUOTE, SPOT_TRADE
+from traderd.venues.binance_frames import FUTURES_QUOTE, LINEAR_TRADE, SPOT_QUOTE, SPOT_TRADE
 from traderd.venues.binance_futures import BinanceFutures
 from traderd.venues.binance_streams import BinanceStreams
 from traderd.venues.forms import pieces_of, reader
 
 NOW = 1_723_161_254_024_619_568
 ETH = Instrument(3, "binance", "ETH/USDT", "ETHUSDT", "ETH", "USDT")
-FORMS: dict[str, Any] = {SPOT_QUOTE: Quote, SPOT_TRADE: Trade, FUTURES_QUOTE: Quote}
+FORMS: dict[str, Any] = {SPOT_QUOTE: Quote, SPOT_TRADE: Trade, FUTURES_QUOTE: Quote, LINEAR_TRADE: Trade}
 compiled = pytest.mark.skipif(forms.native is None, reason="not compiled here")
 
 digits = st.text("0123456789", min_size=1, max_size=20)
@@ -60,7 +60,7 @@ def filled(form: str, values: dict[str, str]) -> bytes:
 
 def dialects(form: str) -> tuple[BinanceStreams, BinanceStreams]:
     """One that knows the form, and one that reads every frame patiently."""
-    made = [BinanceFutures("linear") if form is FUTURES_QUOTE else Binance() for _ in range(2)]
+    made = [BinanceFutures("linear") if form in (FUTURES_QUOTE, LINEAR_TRADE) else Binance() for _ in range(2)]
     for dialect in made:
         dialect.bind([ETH])
     made[1]._read_quote = made[1]._read_trade = forms._left

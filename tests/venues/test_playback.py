@@ -118,7 +118,9 @@ BEST = {"u": 1, "b": "1", "B": "1", "a": "2", "A": "1"}
         ([binance("ETHUSDT_261225", **DEAL), binance("ETHUSDT", **DEPTH, pu=0)], "linear"),
         ([binance("ETHUSD_PERP", **DEAL)], "inverse"),
         ([binance("ETHUSD_261225", **DEPTH, pu=0)], "inverse"),
-        ([binance("X", **DEAL, ps="ETHUSD")], "inverse"),
+        ([binance("ETHUSD_PERP", **DEPTH, pu=0, ps="ETHUSD", st=2)], "inverse"),
+        ([binance("ETHUSDT", **BEST, ps="ETHUSDT", st=1)], "linear"),
+        ([binance("ETHUSDT", **DEAL, nq="1", st=1)], "linear"),
     ],
 )
 def test_without_header_and_address_the_first_frames_tell_the_market(frames: list[bytes], market: str) -> None:

@@ -114,10 +114,14 @@ SPOT_TRADE = (
     '"p":"<price>","q":"<quantity>","T":<time_ms>,"m":<buyer_is_maker>,"M":true}}'
 )
 FUTURES_QUOTE = (
-    '{"stream":"<name>@bookTicker","data":{"e":"bookTicker","u":<sequence>,"s":"<symbol>",'
-    '"b":"<bid>","B":"<bid_size>","a":"<ask>","A":"<ask_size>","T":<time_ms>,"E":<number>}}'
+    '{"stream":"<name>@bookTicker","data":{"e":"bookTicker","u":<sequence>,"s":"<symbol>","ps":"<name>",'
+    '"b":"<bid>","B":"<bid_size>","a":"<ask>","A":"<ask_size>","T":<time_ms>,"E":<number>,"st":<number>}}'
 )
-"""As recorded of the venue: see venues.forms."""
+LINEAR_TRADE = (
+    '{"stream":"<name>@aggTrade","data":{"e":"aggTrade","E":<number>,"a":<trade_id>,"s":"<symbol>","p":"<price>",'
+    '"q":"<quantity>","nq":"<name>","f":<number>,"l":<number>,"T":<time_ms>,"m":<buyer_is_maker>,"st":<number>}}'
+)
+"""As the venue has sent them in September 2026 (see venues.forms); of COIN-M's trades no recording is at hand."""
 
 
 class _BookTickerEnvelope(Struct, gc=False):
@@ -151,8 +155,8 @@ decode_bare_tagged = msgspec.json.Decoder(Tagged).decode
 decode_shape = msgspec.json.Decoder(Shape).decode
 _decode_list = msgspec.json.Decoder(list[Shape]).decode
 
-_is_coin_margined = re.compile(rb'"ps": ?"|"s": ?"[A-Z0-9]+USD_(?:PERP|[0-9]{6})"').search
-_is_futures = re.compile(rb'"(?:pu|X)": ?["0-9]|"e": ?"(?:bookTicker|markPriceUpdate|forceOrder)"').search
+_is_coin_margined = re.compile(rb'"s": ?"[A-Z0-9]+USD_(?:PERP|[0-9]{6})"').search
+_is_futures = re.compile(rb'"(?:pu|X|ps|st|nq)": ?["0-9]|"e": ?"(?:bookTicker|markPriceUpdate|forceOrder)"').search
 _is_spot = re.compile(rb'"e": ?"(?:trade|aggTrade)".*"M":').search
 
 UNREADABLE = (msgspec.DecodeError, RecursionError, ValueError, OverflowError)
@@ -176,8 +180,9 @@ def why_unreadable(frame: bytes) -> str:
 def market_told(frame: bytes) -> Market | None:
     """Of which market a frame must be; None where it could be of another just as well. Reads no frame wholly.
 
-    Only the futures link a depth message to the one before (pu), say how a trade came about (X), and have marks and
-    liquidations; only COIN-M names the pair (ps) or trades in `BTCUSD_PERP`; only spot's trades have an M.
+    Only the futures link a depth message to the one before (pu), say how a trade came about (X) and what of it wasn't
+    retail's (nq), name the pair (ps) and the kind of contract (st), and have marks and liquidations; only COIN-M trades
+    in `BTCUSD_PERP`; only spot's trades have an M. (Until 2026 only COIN-M named the pair.)
     """
     if _is_coin_margined(frame):
         return "inverse"

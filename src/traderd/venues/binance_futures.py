@@ -19,7 +19,7 @@ from msgspec import Raw, Struct, field
 from traderd.core.errors import BadFrameError
 from traderd.core.market import LINKS_FROM_REST, Instrument, OpenInterest
 from traderd.venues.binance import split_symbol
-from traderd.venues.binance_frames import FUTURES_QUOTE, Ms
+from traderd.venues.binance_frames import FUTURES_QUOTE, LINEAR_TRADE, AggTrade, Ms
 from traderd.venues.binance_rest import PAGE, BinanceRest, Filter, OldAggTrade, limits_of, read
 from traderd.venues.binance_streams import HEARTBEAT_FRAME, STREAMS_PER_FRAME, BinanceStreams
 from traderd.venues.dialect import AnyChannel, Endpoint, Heartbeating, Hole, Limits
@@ -117,6 +117,7 @@ class BinanceFutures(BinanceStreams, BinanceRest):
     trades_numbered = True
     trades_paged: Literal["forward", "backward", "none"] = "forward"
     quote_form = FUTURES_QUOTE
+    trade_form, trade_told = LINEAR_TRADE, AggTrade
     _decode_trades = staticmethod(msgspec.json.Decoder(list[OldAggTrade]).decode)
 
     def __init__(self, market: Contracts) -> None:

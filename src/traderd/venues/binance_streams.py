@@ -77,6 +77,8 @@ class BinanceStreams(Bound):
     quote_form = ""
     """The form that nearly all quotes have, and trades of the stream that is subscribed to; "" where none is known."""
     trade_form = ""
+    trade_told: type = TradeTold
+    """What the patient decoder makes of trades of that form."""
 
     def __init__(
         self, make: Callable[[str, int], Instrument], rule: BookRule, streams: Mapping[AnyChannel, str]
@@ -129,7 +131,7 @@ class BinanceStreams(Bound):
         if (quote := self._read_quote(frame, received_ns)) is not None:
             return (quote,)
         if (trade := self._read_trade(frame, received_ns)) is not None:
-            return (trade,) if self._is_first_form(trade.instrument.venue_symbol, TradeTold) else ()
+            return (trade,) if self._is_first_form(trade.instrument.venue_symbol, self.trade_told) else ()
         at = frame.find(b"@") + 1
         kind = frame[at : at + 1]
         try:
