@@ -16,12 +16,13 @@ from traderd.venues import forms
 from traderd.venues.binance import Binance
 from traderd.venues.binance_frames import FUTURES_QUOTE, LINEAR_TRADE, SPOT_QUOTE, SPOT_TRADE
 from traderd.venues.binance_futures import BinanceFutures
-from traderd.venues.binance_streams import BinanceStreams
 from traderd.venues.forms import pieces_of, reader
+from traderd.venues.okx import Okx
+from traderd.venues.okx_frames import BEST
 
 NOW = 1_723_161_254_024_619_568
 ETH = Instrument(3, "binance", "ETH/USDT", "ETHUSDT", "ETH", "USDT")
-FORMS: dict[str, Any] = {SPOT_QUOTE: Quote, SPOT_TRADE: Trade, FUTURES_QUOTE: Quote, LINEAR_TRADE: Trade}
+FORMS: dict[str, Any] = {SPOT_QUOTE: Quote, SPOT_TRADE: Trade, FUTURES_QUOTE: Quote, LINEAR_TRADE: Trade, BEST: Quote}
 compiled = pytest.mark.skipif(forms.native is None, reason="not compiled here")
 
 digits = st.text("0123456789", min_size=1, max_size=20)
@@ -58,18 +59,27 @@ def filled(form: str, values: dict[str, str]) -> bytes:
     return b"".join(piece if isinstance(piece, bytes) else values[piece].encode() for piece in pieces_of(form))
 
 
-def dialects(form: str) -> tuple[BinanceStreams, BinanceStreams]:
+def dialect_of(form: str) -> Any:
+    if form is BEST:
+        return Okx()
+    return BinanceFutures("linear") if form in (FUTURES_QUOTE, LINEAR_TRADE) else Binance()
+
+
+def dialects(form: str) -> tuple[Any, Any]:
     """One that knows the form, and one that reads every frame patiently."""
-    made = [BinanceFutures("linear") if form in (FUTURES_QUOTE, LINEAR_TRADE) else Binance() for _ in range(2)]
-    for dialect in made:
+    quick, patient = dialect_of(form), dialect_of(form)
+    for dialect in (quick, patient):
         dialect.bind([ETH])
-    made[1]._read_quote = made[1]._read_trade = forms._left
-    return made[0], made[1]
+    known = [name for name in ("_read_quote", "_read_trade", "_read_best") if hasattr(patient, name)]
+    assert known
+    for name in known:
+        setattr(patient, name, forms._left)
+    return quick, patient
 
 
 def meaning(decode: Callable[[bytes, int], Sequence[VenueEvent]], frame: bytes) -> Sequence[VenueEvent] | str:
     try:
-        return decode(frame, NOW)
+        return list(decode(frame, NOW))
     except BadFrameError as error:
         return error.reason
 

@@ -34,10 +34,12 @@ from traderd.core.market import (
     Market,
     MarkPrice,
     OpenInterest,
+    Quote,
     VenueEvent,
 )
 from traderd.venues.bindings import Bound
 from traderd.venues.dialect import AnyChannel, Endpoint, Heartbeating, Limits
+from traderd.venues.forms import reader
 from traderd.venues.okx_events import (
     LINKED_SNAPSHOT,
     SUMMED,
@@ -49,6 +51,7 @@ from traderd.venues.okx_events import (
     trade_from,
 )
 from traderd.venues.okx_frames import (
+    BEST,
     UNREADABLE,
     Arg,
     Book,
@@ -129,6 +132,7 @@ class Okx(Bound, OkxRest):
         super().__init__(self._discovered)
         self._by_index: dict[str, list[Instrument]] = {}
         self._numbers = count(1)
+        self._read_best = reader(BEST, self._bound, Quote)
         self._forget()
         self._readers: dict[bytes, Callable[[bytes, int], Sequence[VenueEvent]]] = {
             b"bbo-tbt": self._best,
@@ -218,6 +222,8 @@ class Okx(Bound, OkxRest):
 
     def _best(self, frame: bytes, received_ns: int) -> Sequence[VenueEvent]:
         """A side that is empty is no quote."""
+        if (quote := self._read_best(frame, received_ns)) is not None:
+            return (quote,)
         told: Frame[Book] = decode_best(frame)
         instrument, quotes = self._bound[told.arg.symbol], []
         for book in told.data:

@@ -146,6 +146,11 @@ def _decoder(form: Any) -> Any:
     return msgspec.json.Decoder(form, strict=False).decode
 
 
+BEST = (
+    '{"arg":{"channel":"bbo-tbt","instId":"<symbol>"},"data":[{"asks":[["<ask>","<ask_size>","<number>","<number>"]],'
+    '"bids":[["<bid>","<bid_size>","<number>","<number>"]],"ts":"<time_ms>","seqId":<sequence>}]}'
+)
+"""The form that nearly all quotes have: see venues.forms."""
 decode_book = _decoder(BookFrame)
 decode_best = _decoder(Frame[Book])
 decode_trade = _decoder(Frame[TradeTold])
