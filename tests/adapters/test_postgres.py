@@ -114,6 +114,38 @@ async def test_a_server_that_freezes_at_work_is_left_at_the_time_out(
     await database.close()
 
 
+async def test_a_connection_that_is_cut_between_two_steps_of_the_driver_is_away(
+    plain_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the time-out does it: the statement is prepared, and before it is executed nobody is there any more."""
+    prepared = asyncpg.Connection._get_statement
+
+    async def prepare_and_lose(connection: asyncpg.Connection, *told: Any, **options: Any) -> Any:
+        statement = await prepared(connection, *told, **options)
+        connection.terminate()
+        return statement
+
+    database = Reconnecting(plain_database.dsn, "test", TIMEOUT_S)
+    async with database.use() as connection:
+        assert await connection.fetchval("SELECT $1::int", 1) == 1
+    with monkeypatch.context() as losing:
+        losing.setattr(asyncpg.Connection, "_get_statement", prepare_and_lose)
+        with pytest.raises(StoreUnavailableError, match="cut"):
+            async with database.use() as connection:
+                await connection.execute("SELECT $1::int", 2)
+    async with database.use() as connection:
+        assert await connection.fetchval("SELECT $1::int", 3) == 3
+    await database.close()
+
+
+async def test_a_mistake_of_ours_is_not_taken_for_a_fault_of_the_database(plain_database: Database) -> None:
+    database = Reconnecting(plain_database.dsn, "test", TIMEOUT_S)
+    with pytest.raises(AttributeError):
+        async with database.use():
+            None.mistake  # type: ignore[attr-defined]  # noqa: B018
+    await database.close()
+
+
 async def test_what_ends_a_session_is_a_passing_fault(plain_database: Database) -> None:
     """pg_terminate_backend, each of the server's time-outs, a lock that isn't given: the next piece of work goes on."""
     database = daemon_like(plain_database.dsn, 5.0)

@@ -124,8 +124,10 @@ class Reconnecting:
                             await connection.execute(self._session.preamble())
                         yield connection
             except BaseException as error:
-                await self.close()
                 translated = translate(error)
+                if translated is None and _is_cut_off(error, self._connection):
+                    translated = StoreUnavailableError("the connection was cut")
+                await self.close()
                 if translated is None:
                     raise
                 raise (StoreUnavailableError(_SILENT) if self._late else translated) from error
@@ -182,6 +184,12 @@ def translate(error: BaseException) -> TraderdError | None:
     if isinstance(error, (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)):
         return StoreUnavailableError(_one_line(error))
     return None
+
+
+def _is_cut_off(error: BaseException, connection: asyncpg.Connection | None) -> bool:
+    """Whether the driver tripped over a connection that we cut between two of its steps: it then finds nobody there."""
+    gone = connection is not None and connection.is_closed()
+    return gone and isinstance(error, AttributeError) and error.obj is None
 
 
 def redact(dsn: str) -> str:
