@@ -12,11 +12,11 @@ RATE = 10_000.0
 PAUSE_S = 0.15
 
 
-def drained(end: socket.socket, size: int, pause_s: float) -> threading.Thread:
-    """Reads everything, after a while."""
+def drained(end: socket.socket, size: int, from_ns: int) -> threading.Thread:
+    """Reads everything, from then on."""
 
     def read() -> None:
-        time.sleep(pause_s)
+        time.sleep(max(0.0, (from_ns - time.time_ns()) / 1e9))
         left = size
         while left:
             left -= len(end.recv(1 << 16))
@@ -33,8 +33,8 @@ def test_a_reader_that_pauses_is_late_by_all_of_its_pause_and_not_by_its_first_f
     with ours, theirs:
         ours.setblocking(False)
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8_192)
-        reading = drained(theirs, tape.ends[-1], PAUSE_S)
         due_ns = time.time_ns() + (np.arange(FRAMES) * (1e9 / RATE)).astype(np.int64)
+        reading = drained(theirs, tape.ends[-1], int(due_ns[0] + PAUSE_S * 1e9))
         sent_ns = send(ours.fileno(), tape, due_ns.tolist())
         reading.join()
     late_ns = sent_ns - due_ns
