@@ -27,6 +27,7 @@ from traderd.adapters.fact_store import PostgresFactStore
 from traderd.adapters.http_api import Announcement, HttpApi, announce, withdraw
 from traderd.adapters.intent_sync import IntentSync
 from traderd.adapters.logs import configure_logs, logger
+from traderd.adapters.memory import keep_giving_back
 from traderd.adapters.metrics import Metrics, watch_loop_lag
 from traderd.adapters.migrations import migrate
 from traderd.adapters.paper_exchange import PaperExchange
@@ -159,6 +160,7 @@ class Daemon:
             group.create_task(self._journals.run(self._pipeline, self._telemetry, self._clock), name="sync"),
             group.create_task(self._bring_up_storage(group), name="storage"),
             group.create_task(watch_loop_lag(self._metrics, 0.1), name="loop lag"),
+            group.create_task(keep_giving_back(), name="memory"),
         ]
         self._deciding = [
             group.create_task(self._beat(), name="beat"),
