@@ -129,7 +129,9 @@ async def _config_file(config: Config, path: Path) -> Finding:
 async def _compiled() -> Finding:
     if importlib.util.find_spec("traderd.native"):
         return Finding("compiled", "ok", "what every tick takes is compiled")
-    return Finding("compiled", "skipped", "not: ticks cost nearly three times as much. With a C compiler, install traderd anew")
+    return Finding(
+        "compiled", "skipped", "not: ticks cost three times as much. With a C compiler, install traderd anew"
+    )
 
 
 async def _state_folder(state_dir: Path) -> Finding:

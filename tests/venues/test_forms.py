@@ -1,6 +1,7 @@
 """Frames of the form that nearly all have are read at once, and mean what the patient decoder reads in them."""
 
 import gc
+import sys
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from types import ModuleType
@@ -174,10 +175,12 @@ def test_what_cannot_be_made_raises_and_leaks_nothing() -> None:
 
     read = compiled_forms().Form(pieces_of(SPOT_QUOTE), {"ETHUSDT": ETH}, refuse).read
     frame = filled(SPOT_QUOTE, SOUND)
+    before = sys.getrefcount(ETH)
     for _ in range(100):
         with pytest.raises(OverflowError, match="7 parts"):
             read(frame, NOW)
     gc.collect()
+    assert sys.getrefcount(ETH) == before
     quote = reader(SPOT_QUOTE, {"ETHUSDT": ETH}, Quote)(frame, NOW)
     assert quote is not None
     assert Decimal(quote.bid_text) == Decimal("2683.8")
