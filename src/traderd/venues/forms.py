@@ -1,4 +1,4 @@
-"""The form that nearly all frames of a stream have, read in one go instead of as any JSON: a fifth of the time.
+"""The form that nearly all frames of a stream have, read in one go instead of as any JSON: a quarter of the time.
 
 A form is a frame as the venue writes it, with names in angle brackets where its values stand: `"s":"<symbol>"`. A frame
 that differs in anything, an order of fields, a blank, an escape, a number with more digits than a float holds exactly,
