@@ -1,6 +1,7 @@
 """Made-up markets for tests: instruments, quotes, trades and candles from the few figures that matter."""
 
 from decimal import Decimal
+from typing import NamedTuple
 
 from traderd.core.facts import Candle
 from traderd.core.market import Instrument, Quote, Side, Trade
@@ -34,7 +35,20 @@ def trade(
 
 def candle(close: str, at_ns: int = START, timeframe: str = "1s") -> Candle:
     """A candle without any range."""
-    price = Decimal(close)
-    return Candle(
-        "binance", "BTC/USDT", timeframe, at_ns, price, price, price, price, Decimal(1), price, trades_count=1
-    )
+    return Candle("binance", "BTC/USDT", timeframe, at_ns, close, close, close, close, "1", close, trades_count=1)
+
+
+class Figures(NamedTuple):
+    """A candle's, as numbers."""
+
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    close: Decimal
+    volume: Decimal
+    quote_volume: Decimal
+
+
+def figures_of(bar: Candle) -> Figures:
+    """To compute and to compare with: `1.0` is `1`."""
+    return Figures(*map(Decimal, (bar.open, bar.high, bar.low, bar.close, bar.volume, bar.quote_volume)))

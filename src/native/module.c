@@ -4,6 +4,7 @@
  *   told.c        a venue's decimals -> checked, joined, and floats; the levels of book messages checked
  *   forms.c       a frame of the form that nearly all have -> a quote or a trade
  *   bounds.c      whether a tick is as they all are
+ *   traded.c      trades -> what they come to: bars
  *   columns.c     objects -> lists of their attributes
  *   copy_rows.c   columns -> rows of PostgreSQL's binary COPY format
  *
@@ -30,7 +31,8 @@ PyMODINIT_FUNC PyInit_native(void)
 {
     PyObject *module = PyModule_Create(&MODULE);
 
-    if (module != NULL && (PyModule_AddType(module, &FormType) < 0 || PyModule_AddType(module, &BoundsType) < 0))
+    if (module != NULL && (PyModule_AddType(module, &FormType) < 0 || PyModule_AddType(module, &BoundsType) < 0
+                           || PyModule_AddType(module, &TradedType) < 0))
         Py_CLEAR(module);
     return module;
 }

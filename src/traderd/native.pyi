@@ -4,6 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 from traderd.core.bounds import BoundsSlowly
+from traderd.core.market import Trade
+from traderd.core.traded import TradedSlowly
 
 def whole_texts(data: bytes, at: int, most: int, /) -> tuple[list[bytes], int]:
     """See adapters.websocket_frames."""
@@ -33,3 +35,19 @@ class Form:
 
 class Bounds(BoundsSlowly):
     """See core.bounds."""
+
+class Traded:
+    """See core.traded."""
+
+    first_ns: int
+    last_ns: int
+
+    def __new__(cls, trades: list[Trade], /) -> Traded:
+        """Raises OverflowError, as merge does."""
+
+    @property
+    def trades_count(self) -> int: ...
+    def merge(self, later: Traded | TradedSlowly, /) -> None: ...
+    def copy(self) -> Traded: ...
+    def texts(self) -> tuple[str, str, str, str, str, str]: ...
+    def figures(self) -> tuple[int, int, int, int, int, int, int, int, int, int, int]: ...

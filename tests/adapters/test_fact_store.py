@@ -109,17 +109,17 @@ CANDLE = Candle(
     symbol="BTC/USDT",
     timeframe="1m",
     open_time_ns=T0,
-    open=Decimal("90000.10"),
-    high=Decimal("90200.00"),
-    low=Decimal("90000.00"),
-    close=Decimal("90123.40"),
-    volume=Decimal("1.5"),
-    quote_volume=Decimal("135150.123456789012345678"),
+    open="90000.10",
+    high="90200.00",
+    low="90000.00",
+    close="90123.40",
+    volume="1.5",
+    quote_volume="135150.123456789012345678",
     trades_count=12,
-    bid=Decimal("90123.30"),
-    ask=Decimal("90123.50"),
-    bid_size=Decimal("0.50"),
-    ask_size=Decimal("2"),
+    bid="90123.30",
+    ask="90123.50",
+    bid_size="0.50",
+    ask_size="2",
 )
 INDICATOR = Indicator("binance", "BTC/USDT", "1m", T0, "EMA_9", Decimal(repr(0.1 + 0.2)))
 TRIP = BreakerEvent("r-b1", "paper", "drawdown", Decimal(10), Decimal("10.250000"), T0 + 4_000, "equity 9 against 10")
@@ -166,9 +166,10 @@ async def test_every_kind_of_fact_finds_its_table_and_every_field_its_column(
         "expires_at": time_of(T0 + 60 * SECOND), "status": "executed",
     }.items()  # fmt: skip
     assert await _row(sight, "SELECT * FROM ohlcv") >= {
-        "open": CANDLE.open, "high": CANDLE.high, "low": CANDLE.low, "close": CANDLE.close, "volume": CANDLE.volume,
-        "quote_volume": CANDLE.quote_volume, "trades_count": 12, "timeframe": "1m",
-        "bid": CANDLE.bid, "ask": CANDLE.ask, "bid_size": CANDLE.bid_size, "ask_size": CANDLE.ask_size,
+        "open": Decimal("90000.10"), "high": Decimal("90200.00"), "low": Decimal("90000.00"),
+        "close": Decimal("90123.40"), "volume": Decimal("1.5"), "trades_count": 12, "timeframe": "1m",
+        "quote_volume": Decimal("135150.123456789012345678"), "bid": Decimal("90123.30"),
+        "ask": Decimal("90123.50"), "bid_size": Decimal("0.50"), "ask_size": Decimal("2"),
     }.items()  # fmt: skip
     assert await _row(sight, "SELECT * FROM technical_indicators") >= {
         "exchange": "binance", "symbol": "BTC/USDT", "timeframe": "1m", "indicator_name": "EMA_9",

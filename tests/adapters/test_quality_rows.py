@@ -54,8 +54,8 @@ async def test_book_levels_and_bars_of_trades_are_stored_once(database: Database
     levels = BookLevels(
         "binance", "BTC/USDT", START, 7, [("10.10", "1")], [("10.20", "3.0")], -0.5, 10.125, Decimal("0.10")
     )
-    bar = Candle("binance", "BTC/USDT", "500-ticks", START, *[Decimal(10)] * 4, Decimal(2), Decimal(20), 2)
-    amended = Candle("binance", "BTC/USDT", "500-ticks", START, *[Decimal(10)] * 4, Decimal(3), Decimal(30), 3)
+    bar = Candle("binance", "BTC/USDT", "500-ticks", START, *["10"] * 4, "2", "20", 2)
+    amended = Candle("binance", "BTC/USDT", "500-ticks", START, *["10"] * 4, "3", "30", 3)
     store = PostgresFactStore(database.dsn, 30)
     assert await store.store("f", 1, [levels, bar]) == 0
     assert await store.store("f", 2, [levels, amended, bar]) == 0

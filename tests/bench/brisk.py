@@ -16,7 +16,6 @@ import time
 from array import array
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
 from pathlib import Path
 from types import FrameType, MappingProxyType
 from typing import Any
@@ -66,7 +65,7 @@ class BriskEngine(Engine):
         slot, instrument = self._slot_of[index], self._instruments[index]
         held = self.portfolio.quantity_of(slot.name, slot.exchange, slot.symbol)
         opinion = Opinion("EXIT_LONG" if held > 0 else "LONG", 1.0, 1.0, "it is time")
-        price = Decimal(trade.price_text)
+        price = trade.price_text
         candle = Candle(slot.exchange, slot.symbol, "1s", 0, price, price, price, price, price, price, 1)
         more = self._on_opinion(slot, opinion, instrument, candle, trade.time_received_ns)
         orders.extend((each.client_order_id, index, trade.trade_id) for each in more if isinstance(each, Order))

@@ -270,7 +270,7 @@ def test_nothing_is_due_where_no_candle_came() -> None:
     assert check.counts == {}
 
 
-CANDLE = Candle("binance", "BTC/USDT", "1m", 0, *(Decimal(1),) * 4, Decimal(1), Decimal(1), 1)
+CANDLE = Candle("binance", "BTC/USDT", "1m", 0, *("1",) * 6, 1)
 
 courses = st.lists(
     st.tuples(st.integers(1, 9_999), st.integers(1, 999), st.integers(0, 40 * SECOND)), min_size=1, max_size=60

@@ -1,4 +1,5 @@
 import itertools
+import sys
 from collections.abc import Sequence
 from decimal import Context, Decimal, localcontext
 
@@ -6,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from made_up import BTC, MS, SECOND, START, trade
+from made_up import BTC, MS, SECOND, START, figures_of, trade
 from traderd.core.candles import CandleBuilder, timeframe_ns
 from traderd.core.facts import Candle
 from traderd.core.market import Trade
@@ -15,7 +16,7 @@ MINUTE = 60 * SECOND
 GRACE = 500 * MS
 ALIGNED = START - START % (3_600 * SECOND)
 
-texts = st.decimals("0.00000001", "99999999", places=8).map(str)
+texts = st.decimals("0.00000001", "99999999", places=8).map(lambda number: f"{number:f}")
 moves_ns = st.one_of(st.integers(0, 2 * SECOND), st.integers(-3 * SECOND, 90 * SECOND))
 
 
@@ -94,13 +95,8 @@ def test_a_candle_holds_first_highest_lowest_last_and_exact_sums() -> None:
     for number, (price, quantity) in enumerate(rows):
         assert not builder.on_trade(trade(price, quantity, ALIGNED + number * 100 * MS))
     (closed,) = builder.on_trade(trade("11", "1", ALIGNED + SECOND))
-    assert (closed.open, closed.high, closed.low, closed.close) == (
-        Decimal("10.10"),
-        Decimal("10.30"),
-        Decimal("9.90"),
-        Decimal("10.00"),
-    )
-    assert (closed.volume, closed.quote_volume) == (Decimal("1.00000001"), Decimal("10.040000099"))
+    assert (closed.open, closed.high, closed.low, closed.close) == ("10.10", "10.30", "9.90", "10.00")
+    assert (closed.volume, closed.quote_volume) == ("1.00000001", "10.0400000990")
     assert (closed.trades_count, closed.open_time_ns, closed.timeframe) == (4, ALIGNED, "1s")
 
 
@@ -121,7 +117,7 @@ def test_a_trade_of_a_closed_bar_is_counted_and_not_applied() -> None:
     assert not builder.on_trade(trade("99", "1", ALIGNED + 1))
     assert builder.late_trades == 1
     (minute,) = builder.on_trade(trade("11", "1", ALIGNED + MINUTE))
-    assert (minute.timeframe, minute.high, minute.trades_count) == ("1m", Decimal(10), 1)
+    assert (minute.timeframe, minute.high, minute.trades_count) == ("1m", "10", 1)
 
 
 def test_empty_buckets_make_no_candle() -> None:
@@ -149,8 +145,8 @@ def test_a_trade_that_comes_late_but_within_the_grace_amends_its_bar() -> None:
         (each.timeframe, each.open_time_ns) for each in (second, minute)
     ]
     for each in amended:
-        assert (each.open, each.high, each.close) == (Decimal(12), Decimal(12), Decimal(10))
-        assert (each.volume, each.trades_count) == (Decimal(3), 2)
+        assert (each.open, each.high, each.close) == ("12", "12", "10")
+        assert (each.volume, each.trades_count) == ("3", 2)
     again = trade("12", "2", ALIGNED + MINUTE - 600 * MS, received_ns=ALIGNED + MINUTE + GRACE + 1)
     assert not builder.on_trade(again)
     assert (builder.late_trades, builder.late) == (1, {"1s": 1, "1m": 1})
@@ -161,9 +157,9 @@ def test_a_late_trade_of_a_second_without_any_makes_its_candle() -> None:
     builder = CandleBuilder(BTC, ["1s", "1m"], GRACE)
     builder.on_trade(trade("10", "1", ALIGNED + 5 * SECOND))
     (late,) = builder.on_trade(trade("9", "1", ALIGNED + 5 * SECOND - 1, received_ns=ALIGNED + 5 * SECOND + GRACE))
-    assert (late.timeframe, late.open_time_ns, late.open) == ("1s", ALIGNED + 4 * SECOND, Decimal(9))
+    assert (late.timeframe, late.open_time_ns, late.open) == ("1s", ALIGNED + 4 * SECOND, "9")
     *_, minute = builder.on_beat(ALIGNED + 2 * MINUTE)
-    assert (minute.timeframe, minute.trades_count, minute.open) == ("1m", 2, Decimal(9))
+    assert (minute.timeframe, minute.trades_count, minute.open) == ("1m", 2, "9")
 
 
 @given(trade_sequences(), st.sampled_from([("1s",), ("1s", "1m"), ("1s", "7s", "1m", "1h"), ("1s", "1d")]))
@@ -178,16 +174,18 @@ def test_every_candle_is_what_its_trades_are_in_the_order_of_their_times(
         expected = plainly(kept, timeframe)
         assert len(own) == len(expected)
         for each, (open_time_ns, opens, high, low, closes, volume, count) in zip(own, expected, strict=True):
-            assert (each.open_time_ns, each.high, each.low) == (open_time_ns, high, low)
-            assert each.open in opens and each.close in closes  # type: ignore[operator]  # sets
-            assert (each.volume, each.trades_count) == (volume, count)
+            made = figures_of(each)
+            assert (each.open_time_ns, made.high, made.low) == (open_time_ns, high, low)
+            assert made.open in opens and made.close in closes  # type: ignore[operator]  # sets
+            assert (made.volume, each.trades_count) == (volume, count)
 
 
 @given(trade_sequences())
 def test_low_and_high_enclose_open_and_close(trades: list[Trade]) -> None:
     """In every candle of any sequence."""
     for each in build(trades, ["1s", "1m"])[0]:
-        assert each.low <= min(each.open, each.close) <= max(each.open, each.close) <= each.high
+        made = figures_of(each)
+        assert made.low <= min(made.open, made.close) <= max(made.open, made.close) <= made.high
         assert each.open_time_ns % timeframe_ns(each.timeframe) == 0
 
 
@@ -201,7 +199,7 @@ def test_every_timeframe_sums_to_the_trades_in_time_and_no_bucket_comes_twice(
     assert builder.late_trades == len(trades) - len(kept)
     for timeframe in timeframes:
         own = [each for each in candles if each.timeframe == timeframe]
-        assert sum(each.volume for each in own) == sum(Decimal(each.quantity_text) for each in kept)
+        assert sum(figures_of(each).volume for each in own) == sum(Decimal(each.quantity_text) for each in kept)
         assert sum(each.trades_count for each in own) == len(kept)
         opens = [each.open_time_ns for each in own]
         assert opens == sorted(set(opens))
@@ -223,11 +221,12 @@ def test_a_minute_is_the_sum_of_its_seconds(trades: list[Trade]) -> None:
     seconds = [each for each in candles if each.timeframe == "1s"]
     for minute in (each for each in candles if each.timeframe == "1m"):
         inside = [each for each in seconds if 0 <= each.open_time_ns - minute.open_time_ns < MINUTE]
-        assert (minute.open, minute.close) == (inside[0].open, inside[-1].close)
-        assert (minute.high, minute.low) == (max(each.high for each in inside), min(each.low for each in inside))
+        whole, parts = figures_of(minute), [figures_of(each) for each in inside]
+        assert (whole.open, whole.close) == (parts[0].open, parts[-1].close)
+        assert (whole.high, whole.low) == (max(each.high for each in parts), min(each.low for each in parts))
         with localcontext(Context(prec=80)):  # the sum expected must not be rounded either
-            assert minute.volume == sum(each.volume for each in inside)
-            assert minute.quote_volume == sum(each.quote_volume for each in inside)
+            assert whole.volume == sum(each.volume for each in parts)
+            assert whole.quote_volume == sum(each.quote_volume for each in parts)
 
 
 @pytest.mark.parametrize("ahead_ns", [-1_500_000_000, 0, 1_500_000_000])
@@ -254,5 +253,17 @@ def test_after_the_clock_was_set_back_bars_go_on_from_what_it_says_then() -> Non
     assert [each.open_time_ns for each in builder.clock_set_back(ALIGNED)] == [ahead, ahead]
     assert not builder.on_trade(trade("101", "2", ALIGNED + 10 * MS))
     (candle,) = builder.on_trade(trade("102", "3", ALIGNED + SECOND))
-    assert (candle.open_time_ns, candle.open, candle.volume) == (ALIGNED, Decimal(101), Decimal(2))
+    assert (candle.open_time_ns, candle.open, candle.volume) == (ALIGNED, "101", "2")
     assert builder.late_trades == 0
+
+
+def test_a_day_of_trades_does_not_stay_in_memory() -> None:
+    """Where the shortest bar is a day's, no more of them wait for it than a few."""
+    builder = CandleBuilder(BTC, ["1d"], GRACE)
+    made = [trade("10", "2", ALIGNED + number) for number in range(1_000)]
+    held_before = sys.getrefcount(made[0])
+    for number in range(1_000):
+        assert not builder.on_trade(made[number])
+    assert sum(sys.getrefcount(made[number]) > held_before for number in range(1_000)) < 64
+    (day,) = builder.on_beat(ALIGNED + 2 * 86_400 * SECOND)
+    assert (day.volume, day.quote_volume, day.trades_count) == ("2000", "20000", 1_000)

@@ -75,20 +75,8 @@ def naive(minutes: float) -> datetime:
 
 def candle(minutes: int, close: int, exchange: str = "binance", timeframe: str = "1m") -> Candle:
     """A bar that opened so many minutes ago, from one below its close to one above."""
-    price = Decimal(close)
-    return Candle(
-        exchange,
-        SYMBOL,
-        timeframe,
-        ns(minutes),
-        price,
-        price + 1,
-        price - 1,
-        price,
-        Decimal(2),
-        2 * price,
-        trades_count=7,
-    )
+    figures = map(str, (close, close + 1, close - 1, close, 2, 2 * close))
+    return Candle(exchange, SYMBOL, timeframe, ns(minutes), *figures, trades_count=7)
 
 
 def order(name: str, minutes: int, **other: Any) -> Order:

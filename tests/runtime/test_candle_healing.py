@@ -23,7 +23,7 @@ LEFT_OUT = "the venue leaves out some of the trades"
 
 def ours(exchange: str, number: int, volume: int, timeframe: str = "1m", marked: bool = True) -> Candle:
     """A minute's bar as the engine made it of the trades that it heard."""
-    one, much = Decimal(1), Decimal(volume)
+    one, much = "1", str(volume)
     return Candle(
         exchange, "BTC/USDT", timeframe, T0 + number * MINUTE, one, one, one, one, much, much, volume // 2,
         has_gap=marked,
@@ -104,7 +104,7 @@ async def test_a_bar_that_misses_nothing_stays_ours(database: Database, tmp_path
         for number, volume in enumerate((10, 12, 8)):
             home.pipeline.record(ours("binance", number, volume))
         await home.stored()
-        theirs = [replace(ours("binance", number, 10), trades_count=7, high=Decimal(2)) for number in range(4)]
+        theirs = [replace(ours("binance", number, 10), trades_count=7, high="2") for number in range(4)]
         assert await home.records.take_candles(theirs) == 2
         assert await home.records.take_candles(theirs) == 2
         known = [(bar["volume"], bar["high"], bar["has_gap"], bar["backfilled"]) for bar in await bars(database)]

@@ -164,7 +164,7 @@ async def test_bars_made_over_a_gap_are_made_anew_from_all_trades(database: Data
     async with house(database, tmp_path, venue) as home:
         home.hear([*trades[:70], *trades[90:]])
         home.gap(trades[69].time_received_ns, trades[90].time_received_ns)
-        one = Decimal(1)
+        one = "1"
         for number, marked, count in ((0, False, 59), (1, True, 41), (2, False, 60)):
             home.pipeline.record(
                 Candle(

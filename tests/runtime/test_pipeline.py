@@ -557,7 +557,7 @@ def test_a_candle_that_no_strategy_waits_for_is_journalled_with_the_next_beat_or
     assert [fact.symbol for fact in rig.observer.facts if isinstance(fact, Candle)] == ["BTC/USDT"]
     way(rig.pipeline)
     journalled = [fact for fact in rig.journalled_facts() if isinstance(fact, Candle)]
-    assert [(fact.symbol, fact.close) for fact in journalled] == [("BTC/USDT", 100), ("ETH/USDT", 100)]
+    assert [(fact.symbol, fact.close) for fact in journalled] == [("BTC/USDT", "100"), ("ETH/USDT", "100")]
     assert rig.observer.facts == rig.feed.fed and len(journalled) == rig.engine.counts.candles == 2
 
 

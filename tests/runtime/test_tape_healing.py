@@ -24,7 +24,7 @@ def taped(trades: list[Trade]) -> Tape:
 
 def bar(number: int, count: int, marked: bool, symbol: str = "BTC/USDT") -> Candle:
     """One minute's, of prices that no trade has."""
-    one = Decimal(1)
+    one = "1"
     return Candle("binance", symbol, "1m", T0 + number * MINUTE, one, one, one, one, one, one, count, has_gap=marked)
 
 

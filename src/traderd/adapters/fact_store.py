@@ -22,20 +22,17 @@ from traderd.core.errors import StoreRefusedError
 from traderd.core.facts import (
     BreakerEvent,
     Candle,
-    CandleTexts,
     Equity,
     Execution,
     Fact,
     Gap,
     Order,
     Position,
-    StoredFact,
     encode_fact,
 )
 from traderd.core.market import Instrument
 from traderd.runtime.ports import PortfolioState
 
-_CANDLES = (Candle, CandleTexts)
 _BOOK_FILLS = """
     UPDATE portfolios p
     SET cash_balance = p.cash_balance + fills.cash,
@@ -94,7 +91,7 @@ class PostgresFactStore:
             )
         return int(position or 0)
 
-    async def store(self, journal_id: str, position: int, facts: Sequence[Fact | StoredFact]) -> int:
+    async def store(self, journal_id: str, position: int, facts: Sequence[Fact]) -> int:
         """Write the facts and move the cursor to `position`, both or neither; nothing if it is there already.
 
         Returns how many facts were refused and went to quarantine. Raises StoreUnavailableError.
@@ -114,7 +111,7 @@ class PostgresFactStore:
                     return await self._write_around(connection, facts)
         return 0
 
-    async def _write_around(self, connection: asyncpg.Connection, facts: Sequence[Fact | StoredFact]) -> int:
+    async def _write_around(self, connection: asyncpg.Connection, facts: Sequence[Fact]) -> int:
         """All but the facts that the database refuses, found by halving, each half with all the time again."""
         try:
             async with connection.transaction():
@@ -187,12 +184,11 @@ async def _advance(connection: asyncpg.Connection, journal_id: str, position: in
     return moved is not None
 
 
-async def _write(connection: asyncpg.Connection, facts: Sequence[Fact | StoredFact]) -> None:
+async def _write(connection: asyncpg.Connection, facts: Sequence[Fact]) -> None:
     by_type: dict[type, list[Any]] = defaultdict(list)
     for fact in facts:
         by_type[type(fact)].append(fact)
-    by_type[Candle] += by_type.pop(CandleTexts, [])
-    owned = [fact for fact in facts if not isinstance(fact, _CANDLES)] if by_type[Candle] else facts
+    owned = [fact for fact in facts if not isinstance(fact, Candle)] if by_type[Candle] else facts
     await _write_owners(connection, owned)
     for step in WRITE_ORDER:
         written = by_type[step.kind]
@@ -206,7 +202,7 @@ async def _write(connection: asyncpg.Connection, facts: Sequence[Fact | StoredFa
         await connection.execute(_BOOK_FILLS, list(unbooked))
 
 
-async def _quarantine(connection: asyncpg.Connection, fact: Fact | StoredFact, reason: str) -> None:
+async def _quarantine(connection: asyncpg.Connection, fact: Fact, reason: str) -> None:
     await connection.execute("SELECT ensure_partitions('quarantine', now(), now())")
     await connection.execute(
         "INSERT INTO quarantine (time, exchange, channel, reason, payload) VALUES (now(), $1, $2, $3, $4)",
@@ -217,7 +213,7 @@ async def _quarantine(connection: asyncpg.Connection, fact: Fact | StoredFact, r
     )
 
 
-async def _write_owners(connection: asyncpg.Connection, facts: Sequence[Fact | StoredFact]) -> None:
+async def _write_owners(connection: asyncpg.Connection, facts: Sequence[Fact]) -> None:
     """The strategies and portfolios that the facts name, so that they can refer to them."""
     strategies = sorted({name for fact in facts if (name := getattr(fact, "strategy", ""))})
     if strategies:
@@ -246,7 +242,7 @@ async def _insert(connection: asyncpg.Connection, table: Table, facts: Sequence[
     return rows
 
 
-def _fills_after_equity(facts: Sequence[Fact | StoredFact]) -> set[Any]:
+def _fills_after_equity(facts: Sequence[Fact]) -> set[Any]:
     """Keys of the fills that no equity fact of these covers: their portfolio's cash must be moved on."""
     fills: dict[str, set[Any]] = defaultdict(set)
     for fact in facts:

@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from traderd.core.facts import Candle
 from traderd.core.market import Instrument, Trade
+from traderd.core.traded import Traded, merged, traded
 
 _EXACT = Context(prec=80)
 _WORDS = {"tick": "ticks", "volume": "units", "dollar": "dollars"}
@@ -56,47 +57,29 @@ class BarBuilder:
         self._instrument = instrument
         self._settings = settings
         self._timeframe = settings.timeframe
-        self._bar: Candle | None = None
+        self._bar: Traded | None = None
         self._filled = Decimal(0)
         self._newest_us = 0
 
     def on_trade(self, trade: Trade) -> Candle | None:
         """Take one trade in; the bar that it fills."""
-        price, quantity = map(Decimal, trade.texts)
-        quote_volume = _EXACT.multiply(price, quantity)
-        bar = self._bar
-        self._bar = bar = (
-            self._opened(trade, price, quantity, quote_volume)
-            if bar is None
-            else Candle(
-                bar.exchange,
-                bar.symbol,
-                bar.timeframe,
-                bar.open_time_ns,
-                bar.open,
-                max(bar.high, price),
-                min(bar.low, price),
-                price,
-                _EXACT.add(bar.volume, quantity),
-                _EXACT.add(bar.quote_volume, quote_volume),
-                bar.trades_count + 1,
-            )
-        )
-        self._filled = _EXACT.add(self._filled, self._worth(price, quantity))
+        part, bar = traded([trade]), self._bar
+        if bar is None:
+            bar = self._bar = part
+            self._newest_us = max(part.first_ns // 1_000, self._newest_us + 1)
+        else:
+            part.first_ns = part.last_ns = bar.last_ns  # in the order in which they come, whatever their times
+            bar = self._bar = merged(bar, part)
+        self._filled = _EXACT.add(self._filled, self._worth(*map(Decimal, trade.texts)))
         if self._filled < self._settings.size:
             return None
         self._bar, self._filled = None, Decimal(0)
-        return bar
+        at = self._instrument
+        return Candle(at.exchange, at.symbol, self._timeframe, self._newest_us * 1_000, *bar.texts(), bar.trades_count)
 
     def clock_set_back(self) -> None:
         """The next bar begins when it does, though one of before is dated later."""
         self._newest_us = 0
-
-    def _opened(self, trade: Trade, price: Decimal, quantity: Decimal, quote_volume: Decimal) -> Candle:
-        self._newest_us = max((trade.time_venue_ns or trade.time_received_ns) // 1_000, self._newest_us + 1)
-        at = self._instrument
-        names = at.exchange, at.symbol, self._timeframe
-        return Candle(*names, self._newest_us * 1_000, price, price, price, price, quantity, quote_volume, 1)
 
     def _worth(self, price: Decimal, quantity: Decimal) -> Decimal:
         """What the trade fills of a bar: a contract counts for what it stands for."""

@@ -253,12 +253,12 @@ def _difference(ours: Sequence[Candle], theirs: VenueCandle, carried: bool) -> s
     """What differs, in words; "" where nothing does. A candle without trades has prices that nobody paid."""
     volume = Decimal(0)
     for part in ours:
-        volume = _EXACT.add(volume, part.volume)
+        volume = _EXACT.add(volume, Decimal(part.volume))
     told = {name: Decimal(getattr(theirs, name)) for name in ("open", "high", "low", "close", "volume")}
     if not ours or not told["volume"]:
         return "" if volume == told["volume"] else _words("volume", volume, told["volume"])
-    high, low = max(part.high for part in ours), min(part.low for part in ours)
-    made = {"open": ours[0].open, "high": high, "low": low, "close": ours[-1].close, "volume": volume}
+    high, low = max(Decimal(part.high) for part in ours), min(Decimal(part.low) for part in ours)
+    made = {"open": Decimal(ours[0].open), "high": high, "low": low, "close": Decimal(ours[-1].close), "volume": volume}
     if carried:
         begun = told["open"]
         made |= {"open": begun, "high": max(high, begun), "low": min(low, begun)}

@@ -9,25 +9,21 @@ Refuses a trade for which that is too late for any timeframe (`late_trades`): al
 
 import re
 from collections.abc import Sequence
-from decimal import Context, Decimal
 from functools import lru_cache
 
 from msgspec import structs
 
 from traderd.core.facts import Candle
 from traderd.core.market import Instrument, Quote, Trade
+from traderd.core.traded import Traded, merged, traded
 
 _UNIT_NS = {"s": 10**9, "m": 60 * 10**9, "h": 3_600 * 10**9, "d": 86_400 * 10**9}
 NEVER_NS = 2**63 - 1
 _NONE: tuple[Candle, ...] = ()
-_ZERO = Decimal(0)
+_TOGETHER = 32
+"""Trades that wait for each other: a bar may be a day's."""
 _KEPT_UNSEEN = 2
 """So many closed bars may wait without being looked at if they are still of use."""
-
-# The default context's 28 digits could round a long sum of products of two 8-decimal numbers.
-_EXACT = Context(prec=80)
-_add = _EXACT.add
-_multiply_add = _EXACT.fma
 
 
 @lru_cache(maxsize=256)
@@ -39,12 +35,12 @@ def timeframe_ns(text: str) -> int:
     return int(match[1]) * _UNIT_NS[match[2]]
 
 
-def with_quote(candle: Candle, quote: Quote | None) -> Candle:
-    """The candle and the quote at which it was closed."""
+def completed(candle: Candle, quote: Quote | None, has_gap: bool) -> Candle:
+    """The candle, the quote at which it was closed, and whether trades may be missing in it."""
     if quote is None:
-        return candle
-    bid, bid_size, ask, ask_size = map(Decimal, quote.texts)
-    return structs.replace(candle, bid=bid, ask=ask, bid_size=bid_size, ask_size=ask_size)
+        return structs.replace(candle, has_gap=has_gap)
+    bid, bid_size, ask, ask_size = quote.texts
+    return structs.replace(candle, bid=bid, ask=ask, bid_size=bid_size, ask_size=ask_size, has_gap=has_gap)
 
 
 class CandleBuilder:
@@ -59,9 +55,9 @@ class CandleBuilder:
         "_floor_ns",
         "_given_grace_ns",
         "_grace_ns",
-        "_instrument",
         "_now_ns",
         "_roots",
+        "_waiting",
         "deadline_ns",
         "late",
         "late_trades",
@@ -74,14 +70,14 @@ class CandleBuilder:
         self.late_trades = 0
         self.late = dict.fromkeys(timeframes, 0) if late is None else late
         """Those trades by the timeframes for which they were too late."""
-        self._instrument = instrument
         self._grace_ns = self._given_grace_ns = grace_ns
-        self._bars = sorted((_Bar(text, timeframe_ns(text)) for text in set(timeframes)), key=lambda bar: bar.length_ns)
+        self._bars = sorted((_Bar(instrument, each) for each in set(timeframes)), key=lambda bar: bar.length_ns)
         self._roots = _wire(self._bars)
         self.deadline_ns = NEVER_NS
         """The earliest end of a bar in progress: before it and the grace a Beat changes nothing."""
         self._floor_ns = 0  # a trade before this is late
         self._now_ns = 0  # the newest time that anybody told
+        self._waiting: list[Trade] = []  # all of the bars in progress
 
     @property
     def grace_ns(self) -> int:
@@ -96,26 +92,13 @@ class CandleBuilder:
         """Take one trade in; the candles that its time closes or that it amends, smaller timeframes first."""
         time_ns = trade.time_venue_ns or trade.time_received_ns
         closed = self._close_until(time_ns) if time_ns >= self.deadline_ns else _NONE
-        price, quantity = map(Decimal, trade.texts)
-        self._now_ns = max(self._now_ns, trade.time_received_ns)
         if time_ns < self._floor_ns:
-            return self._amended(time_ns, price, quantity)
-        for bar in self._roots:
-            if not bar.trades_count:
-                self._start(bar, time_ns, price)
-            elif price > bar.high:
-                bar.high = price
-            elif price < bar.low:
-                bar.low = price
-            if time_ns >= bar.last_ns:
-                bar.close = price
-                bar.last_ns = time_ns
-            elif time_ns < bar.first_ns:
-                bar.open = price
-                bar.first_ns = time_ns
-            bar.volume = _add(bar.volume, quantity)
-            bar.quote_volume = _multiply_add(price, quantity, bar.quote_volume)
-            bar.trades_count += 1
+            return self._amended(trade)
+        if not self._waiting:
+            self._begin(time_ns)
+        self._waiting.append(trade)
+        if len(self._waiting) >= _TOGETHER:
+            self._fold()
         return closed
 
     def on_beat(self, now_ns: int) -> Sequence[Candle]:
@@ -135,8 +118,12 @@ class CandleBuilder:
             bar.forget()
         return closed
 
-    def _amended(self, time_ns: int, price: Decimal, quantity: Decimal) -> Sequence[Candle]:
+    def _amended(self, trade: Trade) -> Sequence[Candle]:
         """A late trade into every bar that it belongs to, unless it is too late for one of them."""
+        self._fold()
+        single = traded([trade])
+        time_ns = single.first_ns
+        self._now_ns = max(self._now_ns, trade.time_received_ns)
         newest_end_ns = self._now_ns - self._grace_ns
         too_late = [bar for bar in self._bars if bar.is_closed(time_ns) and bar.end_of(time_ns) < newest_end_ns]
         if too_late:
@@ -144,17 +131,13 @@ class CandleBuilder:
             for bar in too_late:
                 self.late[bar.timeframe] += 1
             return _NONE
-        single = _Bar("", 1)
-        single.start(time_ns, price)
-        single.volume, single.quote_volume = quantity, _multiply_add(price, quantity, Decimal(0))
-        single.trades_count = 1
         amended: list[Candle] = []
         coming: set[_Bar] = set()  # these hold the trade and will hand it on when they close
         for bar in self._bars:
             if bar.source in coming:
                 coming.add(bar)
             elif bar.is_closed(time_ns):
-                amended.append(bar.amend(single, newest_end_ns, self._instrument))
+                amended.append(bar.amend(single, newest_end_ns))
             else:
                 bar.merge(single)
                 self.deadline_ns = min(self.deadline_ns, bar.end_ns)
@@ -162,19 +145,32 @@ class CandleBuilder:
         # What it opened may have ended before the bar that is in progress began.
         return [*amended, *self._close_until(self._floor_ns)]
 
-    def _start(self, bar: "_Bar", time_ns: int, price: Decimal) -> None:
-        bar.start(time_ns, price)
-        self._floor_ns = max(self._floor_ns, bar.open_time_ns)
-        self.deadline_ns = min(self.deadline_ns, bar.end_ns)
+    def _begin(self, time_ns: int) -> None:
+        """A trade of this time will be in each of the bars that trades are fed to."""
+        for bar in self._roots:
+            if bar.part is None:
+                bar.begin(time_ns)
+                self._floor_ns = max(self._floor_ns, bar.open_time_ns)
+                self.deadline_ns = min(self.deadline_ns, bar.end_ns)
+
+    def _fold(self) -> None:
+        """What waited goes into its bars: once for all of a bar's trades, as nobody looks at it before it closes."""
+        if waiting := self._waiting:
+            self._waiting = []
+            self._now_ns = max(self._now_ns, waiting[-1].time_received_ns)
+            part = traded(waiting)
+            for bar in self._roots:
+                bar.merge(part)
 
     def _close_until(self, horizon_ns: int) -> Sequence[Candle]:
+        self._fold()
         closed, deadline_ns = [], NEVER_NS
         for bar in self._bars:  # ascending: what feeds a bar comes before it
-            if not bar.trades_count:
+            if bar.part is None:
                 continue
             if bar.end_ns <= horizon_ns:
                 self._floor_ns = max(self._floor_ns, bar.end_ns)
-                closed.append(bar.close_off(self._instrument, self._now_ns - self._grace_ns))
+                closed.append(bar.close_off(bar.part, self._now_ns - self._grace_ns))
             elif bar.end_ns < deadline_ns:
                 deadline_ns = bar.end_ns
         self.deadline_ns = deadline_ns
@@ -182,117 +178,86 @@ class CandleBuilder:
 
 
 class _Bar:
-    """One bar in progress; empty when `trades_count` is 0. And those that may still be amended."""
+    """One timeframe's bar in progress, empty while it has no `part`. And those that may still be amended."""
 
     __slots__ = (
         "_closed",
         "_closed_to_ns",
-        "close",
+        "_instrument",
         "end_ns",
         "feeds",
-        "first_ns",
-        "high",
-        "last_ns",
         "length_ns",
-        "low",
-        "open",
         "open_time_ns",
-        "quote_volume",
+        "part",
         "source",
         "timeframe",
-        "trades_count",
-        "volume",
     )
 
-    def __init__(self, timeframe: str, length_ns: int) -> None:
+    def __init__(self, instrument: Instrument, timeframe: str) -> None:
         self.timeframe = timeframe
-        self.length_ns = length_ns
+        self.length_ns = timeframe_ns(timeframe)
         self.feeds: list[_Bar] = []
         self.source: _Bar | None = None
-        self._closed: dict[int, tuple[Candle, int, int]] = {}  # with the times of its first and its last trade
+        self.part: Traded | None = None
+        self.open_time_ns = self.end_ns = 0
+        self._instrument = instrument
+        self._closed: dict[int, Traded] = {}
         self._closed_to_ns = 0
-        self.start(0, Decimal(0))
 
-    def start(self, time_ns: int, price: Decimal) -> None:
+    def begin(self, time_ns: int) -> None:
+        """What comes next is of this time's bar."""
         self.open_time_ns = time_ns - time_ns % self.length_ns
         self.end_ns = self.open_time_ns + self.length_ns
-        self.first_ns = self.last_ns = time_ns
-        self.open = self.high = self.low = self.close = price
-        self.volume = self.quote_volume = _ZERO
-        self.trades_count = 0
 
-    def merge(self, other: "_Bar") -> None:
-        if not self.trades_count:
-            self.start(other.first_ns, other.open)
-        if other.first_ns < self.first_ns:
-            self.first_ns, self.open = other.first_ns, other.open
-        if other.last_ns >= self.last_ns:
-            self.last_ns, self.close = other.last_ns, other.close
-        self.high = max(self.high, other.high)
-        self.low = min(self.low, other.low)
-        self.volume = _add(self.volume, other.volume)
-        self.quote_volume = _add(self.quote_volume, other.quote_volume)
-        self.trades_count += other.trades_count
+    def merge(self, part: Traded) -> None:
+        if self.part is None:
+            self.begin(part.first_ns)
+            self.part = part.copy()
+        else:
+            self.part = merged(self.part, part)
 
     def end_of(self, time_ns: int) -> int:
         return time_ns - time_ns % self.length_ns + self.length_ns
 
     def is_closed(self, time_ns: int) -> bool:
         """Whether the bar of this time is over: closed itself, or passed by without a trade."""
-        return time_ns < self._closed_to_ns or (self.trades_count > 0 and time_ns < self.open_time_ns)
+        return time_ns < self._closed_to_ns or (self.part is not None and time_ns < self.open_time_ns)
 
-    def close_off(self, instrument: Instrument, keep_from_ns: int) -> Candle:
-        """The bar is over; it is kept as long as it may be amended."""
-        candle = self.candle(instrument)
+    def close_off(self, part: Traded, keep_from_ns: int) -> Candle:
+        """The bar, which is this, is over; it is kept as long as it may be amended."""
         for larger in self.feeds:
-            larger.merge(self)
+            larger.merge(part)
+        self.part = None
         self._closed_to_ns = self.end_ns
-        self.trades_count = 0
         if len(self._closed) > _KEPT_UNSEEN:
             self._forget(keep_from_ns)
         if self.end_ns >= keep_from_ns:
-            self._closed[self.open_time_ns] = candle, self.first_ns, self.last_ns
-        return candle
+            self._closed[self.open_time_ns] = part
+        return self._candle(self.open_time_ns, part)
 
-    def amend(self, single: "_Bar", keep_from_ns: int, instrument: Instrument) -> Candle:
+    def amend(self, single: Traded, keep_from_ns: int) -> Candle:
         """The closed bar of the trade's time, with the trade; a new one if there was none."""
         self._forget(keep_from_ns)
         open_time_ns = single.first_ns - single.first_ns % self.length_ns
-        over = _Bar(self.timeframe, self.length_ns)
-        if found := self._closed.get(open_time_ns):
-            over.reopen(*found)
-        over.merge(single)
-        candle = over.candle(instrument)
-        self._closed[open_time_ns] = candle, over.first_ns, over.last_ns
-        return candle
-
-    def reopen(self, candle: Candle, first_ns: int, last_ns: int) -> None:
-        """As it was when the candle was made of it."""
-        self.start(first_ns, candle.open)
-        self.last_ns, self.close = last_ns, candle.close
-        self.high, self.low = candle.high, candle.low
-        self.volume, self.quote_volume = candle.volume, candle.quote_volume
-        self.trades_count = candle.trades_count
-
-    def candle(self, instrument: Instrument) -> Candle:
-        return Candle(
-            instrument.exchange,
-            instrument.symbol,
-            self.timeframe,
-            self.open_time_ns,
-            self.open,
-            self.high,
-            self.low,
-            self.close,
-            self.volume,
-            self.quote_volume,
-            self.trades_count,
-        )
+        before = self._closed.get(open_time_ns)
+        self._closed[open_time_ns] = part = single.copy() if before is None else merged(before, single)
+        return self._candle(open_time_ns, part)
 
     def forget(self) -> None:
         """No bar is over."""
         self._closed.clear()
         self._closed_to_ns = 0
+
+    def _candle(self, open_time_ns: int, part: Traded) -> Candle:
+        at = self._instrument
+        return Candle(
+            at.exchange,
+            at.symbol,
+            self.timeframe,
+            open_time_ns,
+            *part.texts(),
+            part.trades_count,
+        )
 
     def _forget(self, keep_from_ns: int) -> None:
         for open_time_ns in [at for at in self._closed if at + self.length_ns < keep_from_ns]:

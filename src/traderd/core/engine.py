@@ -17,7 +17,7 @@ from traderd.core.blotter import Blotter
 from traderd.core.book import Book
 from traderd.core.book_top import Snapshots, show_top
 from traderd.core.candle_check import CandleCheck
-from traderd.core.candles import timeframe_ns, with_quote
+from traderd.core.candles import completed, timeframe_ns
 from traderd.core.engine_settings import EngineSettings
 from traderd.core.facts import BreakerEvent, Candle, Fact, Order, Position, Severity, Signal
 from traderd.core.gaps import GapLedger
@@ -64,7 +64,7 @@ class Restored(Protocol):
 
 
 class Counts(Struct):
-    """Since the start, for the metrics. Late trades are counted by the candle builders, see `Engine`."""
+    """Since the start, for the metrics. An amended candle counts again. Of late trades the candle builders know."""
 
     candles: int = 0
     signals: int = 0
@@ -104,6 +104,7 @@ class Engine:
         )
         grace_ns = settings.candle_grace_ms * 1_000_000
         self._slots = listening(settings.strategies, settings.timeframes, settings.bars, instruments)
+        self._heeded = {index for index, _ in self._slots}
         self._intake = Intake(
             self.board,
             instruments,
@@ -111,7 +112,7 @@ class Engine:
             grace_ns,
             settings.bars,
             settings.quality,
-            heeded={index for index, _ in self._slots},
+            heeded=self._heeded,
         )
         self.counts = Counts(flagged=self._intake.flagged)
         self.late_by_timeframe = self._intake.late
@@ -162,8 +163,7 @@ class Engine:
 
     def closed(self) -> Sequence[Effect]:
         """The candles that waited."""
-        closed = self._intake.closed()
-        return [effect for at, candles in closed for effect in self._on_candles(at, candles, self._now_ns)]
+        return [told for at, candles in self._intake.closed() for told in self._on_candles(at, candles, self._now_ns)]
 
     def show_books(self, books: Mapping[int, Book]) -> None:
         """The order books in use, by instrument index; one that isn't whole any more shows nothing by itself."""
@@ -260,35 +260,36 @@ class Engine:
 
     def _on_candles(self, index: int, candles: Sequence[Candle], now_ns: int) -> list[Effect]:
         self._now_ns = now_ns
+        quote, is_heeded = self._quotes[index], index in self._heeded
         effects: list[Effect] = []
         for closed in candles:
-            candle = self._marked(with_quote(closed, self._quotes[index]))
+            candle = completed(closed, quote, self._lacks(closed))
             self.candle_check.on_candle(index, candle)
-            key = index, candle.timeframe
-            if candle.open_time_ns <= self._told.get(key, -1):  # amended: strategies hear of a bar once
-                effects.append(candle)
-                continue
-            self._told[key] = candle.open_time_ns
-            self.counts.candles += 1
-            slots = self._slots.get(key)
-            if slots is None:
-                effects.append(candle)
-                continue
-            show_top(self.board.books[index], [slot.strategy for slot in slots])
-            opinions = [(slot, slot.strategy.on_candle(candle)) for slot in slots]
-            effects += [candle, *measured(candle, slots)]
-            for slot, opinion in opinions:
-                if opinion is not None:
-                    effects += self._on_opinion(slot, opinion, self._instruments[index], candle, now_ns)
+            effects.append(candle)
+            if is_heeded:
+                effects += self._on_heeded(index, candle, now_ns)
+        self.counts.candles += len(candles)
         return effects
 
-    def _marked(self, candle: Candle) -> Candle:
-        """A candle says if trades of its time may be missing in it."""
-        length_ns = self._lengths.get(candle.timeframe)
-        ends_ns = candle.open_time_ns + length_ns if length_ns else self._now_ns
-        if self.gaps.concerns(candle.exchange, candle.symbol, candle.open_time_ns, ends_ns):
-            return structs.replace(candle, has_gap=True)
-        return candle
+    def _on_heeded(self, index: int, candle: Candle, now_ns: int) -> list[Effect]:
+        """What strategies make of a candle. Of an amended one they don't hear: of a bar once."""
+        key = index, candle.timeframe
+        if candle.open_time_ns <= self._told.get(key, -1):
+            return []
+        self._told[key] = candle.open_time_ns
+        slots = self._slots.get(key, ())
+        show_top(self.board.books[index], [slot.strategy for slot in slots])
+        opinions = [(slot, opinion) for slot in slots if (opinion := slot.strategy.on_candle(candle)) is not None]
+        effects: list[Effect] = [*measured(candle, slots)]
+        for slot, opinion in opinions:
+            effects += self._on_opinion(slot, opinion, self._instruments[index], candle, now_ns)
+        return effects
+
+    def _lacks(self, candle: Candle) -> bool:
+        """Whether trades of its time may be missing in it."""
+        opened_ns = candle.open_time_ns
+        ends_ns = opened_ns + self._lengths.get(candle.timeframe, self._now_ns - opened_ns)
+        return self.gaps.concerns(candle.exchange, candle.symbol, opened_ns, ends_ns)
 
     def _on_opinion(
         self, slot: StrategySlot, opinion: Opinion, instrument: Instrument, candle: Candle, now_ns: int
@@ -318,7 +319,7 @@ class Engine:
         """The side of the quote that the order would take; without a quote the candle's close, for the record only."""
         quote = self._quotes[instrument.index]
         if quote is None:
-            return candle.close
+            return Decimal(candle.close)
         return Decimal(quote.ask_text if side_of(opinion.signal_type) == "buy" else quote.bid_text)
 
     def _intent(

@@ -21,38 +21,16 @@ Environment = Literal["paper", "live"]
 GapStatus = Literal["open", "closed", "healed", "unhealable"]
 
 
-class Candle(Struct, frozen=True, tag="candle"):
-    """One closed bar. Key: exchange, symbol, timeframe, open_time_ns. Prices as sent, sums exact."""
+class Candle(Struct, frozen=True, gc=False, tag="candle"):
+    """One closed bar. Key: exchange, symbol, timeframe, open_time_ns.
+
+    Its figures are exact decimal texts, as a tick's are: most are only stored, and who computes takes floats of them.
+    """
 
     exchange: str
     symbol: str
     timeframe: str
     """`1s`, `1m`, …"""
-    open_time_ns: int
-    open: Decimal
-    high: Decimal
-    low: Decimal
-    close: Decimal
-    volume: Decimal
-    quote_volume: Decimal
-    trades_count: int
-    bid: Decimal | None = None
-    """The newest quote when the bar was closed, and its sizes; None where there was none."""
-    ask: Decimal | None = None
-    bid_size: Decimal | None = None
-    ask_size: Decimal | None = None
-    has_gap: bool = False
-    """Trades of its time may be missing in it."""
-    differs: bool = False
-    """The venue's own candle of its time has other figures, though none of its trades is known to be missing."""
-
-
-class CandleTexts(Struct, frozen=True, gc=False, tag="candle"):
-    """A Candle as it was written, its figures as texts: who only stores it has no use for numbers."""
-
-    exchange: str
-    symbol: str
-    timeframe: str
     open_time_ns: int
     open: str
     high: str
@@ -62,11 +40,14 @@ class CandleTexts(Struct, frozen=True, gc=False, tag="candle"):
     quote_volume: str
     trades_count: int
     bid: str | None = None
+    """The newest quote when the bar was closed, and its sizes; None where there was none."""
     ask: str | None = None
     bid_size: str | None = None
     ask_size: str | None = None
     has_gap: bool = False
+    """Trades of its time may be missing in it."""
     differs: bool = False
+    """The venue's own candle of its time has other figures, though none of its trades is known to be missing."""
 
 
 class Indicator(Struct, frozen=True, tag="indicator"):
@@ -344,19 +325,26 @@ class Liquidated(Struct, frozen=True, tag="liquidation"):
 
 
 Derivative = FundingRate | Mark | OpenContracts | Liquidated
-_Other = (
-    Indicator | Signal | Order | Execution | Position | Equity | Alert | BreakerEvent | Gap | Derivative | BookLevels
+Fact = (
+    Candle
+    | Indicator
+    | Signal
+    | Order
+    | Execution
+    | Position
+    | Equity
+    | Alert
+    | BreakerEvent
+    | Gap
+    | Derivative
+    | BookLevels
 )
-Fact = Candle | _Other
-StoredFact = CandleTexts | _Other
-"""A fact on its way from the journal to the database."""
 
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[Fact] = msgspec.json.Decoder(Fact)
-_stored_decoder: msgspec.json.Decoder[StoredFact] = msgspec.json.Decoder(StoredFact)
 
 
-def encode_fact(fact: Fact | StoredFact) -> bytes:
+def encode_fact(fact: Fact) -> bytes:
     """One JSON object; decimals as exact strings."""
     return _encoder.encode(fact)
 
@@ -366,9 +354,9 @@ def encode_facts(facts: Sequence[Fact]) -> bytes:
     return _encoder.encode_lines(facts)[:-1]
 
 
-def decode_facts(payload: bytes) -> list[StoredFact]:
-    """The lines of `encode_facts`, for who stores them. Raises msgspec.DecodeError."""
-    return _stored_decoder.decode_lines(payload)
+def decode_facts(payload: bytes) -> list[Fact]:
+    """The inverse of `encode_facts`. Raises msgspec.DecodeError."""
+    return _decoder.decode_lines(payload)
 
 
 def decode_fact(payload: bytes) -> Fact:

@@ -131,7 +131,7 @@ class CandleHealing:
             body = await self._ask(url)
             candles = ward.history.decode_candles(body, ward.instrument, timeframe, self._clock.time_ns())
             asked = {at: each for each in candles if start <= (at := each.open_time_ns) < end and at % length == 0}
-            bars = [bar for each in asked.values() if (bar := _bar(each)).volume]
+            bars = [bar for each in asked.values() if Decimal((bar := _bar(each)).volume)]
             taken += await self._records.take_candles(bars) if bars else 0
             told, end = told + len(asked), start
         return taken, "" if told else "the venue tells none of this time"
@@ -170,5 +170,5 @@ def _bar(told: VenueCandle) -> Candle:
         raise BadFrameError("bad_number")
     volume, at = Decimal(told.volume), told.instrument
     money = Decimal(told.quote_volume or 0) or _ROUNDED.multiply(volume, _ROUNDED.divide(high + low + close, 3))
-    figures = (open_, high, low, close, volume, money, told.trades_count)
+    figures = told.open, told.high, told.low, told.close, told.volume, f"{money:f}", told.trades_count
     return Candle(at.exchange, at.symbol, told.timeframe, told.open_time_ns, *figures)
