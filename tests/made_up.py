@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from traderd.core.facts import Candle
 from traderd.core.market import Instrument, Quote, Side, Trade
+from traderd.core.quality import QualitySettings, QuoteGate
 
 SECOND = 10**9
 MS = 10**6
@@ -52,3 +53,16 @@ class Figures(NamedTuple):
 def figures_of(bar: Candle) -> Figures:
     """To compute and to compare with: `1.0` is `1`."""
     return Figures(*map(Decimal, (bar.open, bar.high, bar.low, bar.close, bar.volume, bar.quote_volume)))
+
+
+class QuoteJudge:
+    """A gate that judges every quote, and the newest one that it believed."""
+
+    def __init__(self, settings: QualitySettings) -> None:
+        self.gate = QuoteGate(settings)
+        self._believed: Quote | None = None
+
+    def judge(self, told: Quote) -> int:
+        flags = self.gate.judge(told, self._believed)
+        self._believed = self._believed if flags else told
+        return flags

@@ -2,13 +2,19 @@
  * in core/bounds.py. */
 
 #include "native.h"
+#include <math.h>
 #include <structmember.h>
+
+#define EAGER 8
+#define LENGTHS_MAX 40
 
 typedef struct {
     PyObject_HEAD
     double low, high;
     long long behind_ns, ahead_ns, due_ns;
     PyObject *key;
+    double reference, variance;
+    long long sampled_ns, samples;
 } Bounds;
 
 static PyObject *bounds_new(PyTypeObject *type, PyObject *args, PyObject *named)
@@ -45,8 +51,62 @@ static PyObject *bounds_admits(Bounds *self, PyObject *const *args, Py_ssize_t c
     return PyLong_FromLong(now_ns >= self->due_ns ? 2 : 1);
 }
 
+typedef struct {
+    double alpha, floor, floor_factor, sigmas;
+    long long sample_ns, warmup;
+} Terms;
+
+/* A believed price is due: the twin says why. */
+static void learn(Bounds *self, double price, long long now_ns, const Terms *terms)
+{
+    if (self->reference != 0) {
+        double move = log(price / self->reference), square = move * move, lengths = 1.0;
+        if (0 < self->sampled_ns && self->sampled_ns < now_ns - terms->sample_ns) {
+            lengths = (double)(now_ns - self->sampled_ns) / (double)terms->sample_ns;
+            square /= lengths;
+        }
+        double band = terms->sigmas * sqrt(self->variance), most = band > terms->floor ? band : terms->floor;
+        if (self->samples >= terms->warmup && square > most * most)
+            square = most * most;
+        self->samples++;
+        double weight = terms->alpha * (lengths < LENGTHS_MAX ? lengths : LENGTHS_MAX), least = 1.0 / self->samples;
+        self->variance += (weight > least ? weight : least) * (square - self->variance);
+    }
+    long long wait_ns = terms->sample_ns;
+    if (self->samples >= terms->warmup) {
+        double band = terms->sigmas * sqrt(self->variance);
+        double factor = band <= terms->floor ? terms->floor_factor : exp(band < 100.0 ? band : 100.0);
+        self->low = price / factor;
+        self->high = price * factor;
+        if (now_ns - self->due_ns >= terms->sample_ns / EAGER)
+            wait_ns = LENGTHS_MAX * terms->sample_ns;
+    }
+    self->reference = price;
+    self->sampled_ns = now_ns;
+    self->due_ns = now_ns + wait_ns;
+}
+
+static PyObject *bounds_learn(Bounds *self, PyObject *const *args, Py_ssize_t count)
+{
+    if (count != 8) {
+        PyErr_SetString(PyExc_TypeError, "learn takes a price, a time and the six terms");
+        return NULL;
+    }
+    double price = PyFloat_AsDouble(args[0]);
+    long long now_ns = PyLong_AsLongLong(args[1]);
+    Terms terms = {
+        PyFloat_AsDouble(args[2]), PyFloat_AsDouble(args[3]), PyFloat_AsDouble(args[4]), PyFloat_AsDouble(args[5]),
+        PyLong_AsLongLong(args[6]), PyLong_AsLongLong(args[7])};
+    if (PyErr_Occurred())
+        return NULL;
+    learn(self, price, now_ns, &terms);
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef METHODS[] = {
-    {"admits", (PyCFunction)(void (*)(void))bounds_admits, METH_FASTCALL, NULL}, {NULL, NULL, 0, NULL}};
+    {"admits", (PyCFunction)(void (*)(void))bounds_admits, METH_FASTCALL, NULL},
+    {"learn", (PyCFunction)(void (*)(void))bounds_learn, METH_FASTCALL, NULL},
+    {NULL, NULL, 0, NULL}};
 
 static PyMemberDef MEMBERS[] = {
     {"low", T_DOUBLE, offsetof(Bounds, low), 0, NULL},
@@ -55,6 +115,10 @@ static PyMemberDef MEMBERS[] = {
     {"ahead_ns", T_LONGLONG, offsetof(Bounds, ahead_ns), 0, NULL},
     {"due_ns", T_LONGLONG, offsetof(Bounds, due_ns), 0, NULL},
     {"key", T_OBJECT_EX, offsetof(Bounds, key), 0, NULL},
+    {"reference", T_DOUBLE, offsetof(Bounds, reference), 0, NULL},
+    {"variance", T_DOUBLE, offsetof(Bounds, variance), 0, NULL},
+    {"sampled_ns", T_LONGLONG, offsetof(Bounds, sampled_ns), 0, NULL},
+    {"samples", T_LONGLONG, offsetof(Bounds, samples), 0, NULL},
     {NULL, 0, 0, 0, NULL}};
 
 PyTypeObject BoundsType = {

@@ -1,12 +1,12 @@
 """A tick is admitted if its prices, its time and its key are as they should be; and both twins agree on it."""
 
-from math import inf, nan
+from math import exp, inf, nan
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from traderd.core.bounds import DUE, Bounds, BoundsSlowly
+from traderd.core.bounds import DUE, Bounds, BoundsSlowly, Terms
 
 KINDS = [Bounds, BoundsSlowly]
 NOW = 1_700_000_000_000_000_000
@@ -105,3 +105,26 @@ def test_a_gate_may_be_made_of_it(kind: type[BoundsSlowly]) -> None:
     gate.high = 5.0
     assert gate.admits("k", 1.0, 2.0, 0, NOW) == DUE
     assert (gate.more, gate.key) == ("is remembered", "k")
+
+
+steps = st.lists(st.tuples(st.floats(-0.05, 0.05), st.integers(1, 5_000_000_000), st.booleans()), max_size=120)
+
+
+@given(steps, st.floats(1e-8, 1e8), st.integers(0, 40))
+def test_both_twins_learn_the_same_of_a_price(course: list[tuple[float, int, bool]], price: float, warmup: int) -> None:
+    """To the last bit: bounds, variance, and when the next sample is due."""
+    terms = Terms(0.001, 0.005, exp(0.005), 12.0, 100_000_000, warmup)
+    ours, theirs = bounds_of(BoundsSlowly), bounds_of(Bounds)
+    now_ns = NOW
+    for move, step_ns, forget in course:
+        price *= exp(move)
+        now_ns += step_ns
+        for each in (ours, theirs):
+            each.sampled_ns = 0 if forget else each.sampled_ns
+            each.learn(price, now_ns, *terms)
+        assert state_of(theirs) == state_of(ours)
+
+
+def state_of(bounds: BoundsSlowly) -> tuple[float, ...]:
+    at = bounds.low, bounds.high, bounds.reference, bounds.variance
+    return *at, bounds.samples, bounds.sampled_ns, bounds.due_ns

@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from made_up import BTC, MS, START, quote, trade
+from made_up import BTC, MS, START, QuoteJudge, quote, trade
 from traderd.core.facts import Candle
 from traderd.core.intake import Intake
 from traderd.core.market import Quote, Trade
-from traderd.core.quality import FLAGS, JUMP, REPEATED, QualitySettings, QuoteGate, TradeGate
+from traderd.core.quality import FLAGS, JUMP, REPEATED, QualitySettings, TradeGate
 from traderd.core.ticker import TickerBoard
 
 SETTINGS = QualitySettings(warmup=5, confirmations=2, crossed_ms_max=300)
@@ -42,7 +42,7 @@ def ticks(seed: int, count: int) -> list[Quote | Trade]:
 @given(st.integers(0, 10_000))
 def test_what_passes_unjudged_would_have_been_judged_clean(seed: int) -> None:
     """Flags, the board and the gates' own state are as if every tick had been judged."""
-    board, quotes, trades = TickerBoard(1), QuoteGate(SETTINGS), TradeGate(SETTINGS)
+    board, quotes, trades = TickerBoard(1), QuoteJudge(SETTINGS), TradeGate(SETTINGS)
     intake = Intake(board, [BTC], ["1s"], 0, [], SETTINGS)
     newest, doubts = None, 0
     for tick in ticks(seed, 300):
@@ -58,14 +58,14 @@ def test_what_passes_unjudged_would_have_been_judged_clean(seed: int) -> None:
             intake.on_trade(tick)
         assert tick.flags == flags
         assert (board.quotes[0], board.doubts[0]) == (newest, doubts)
-    gates = (intake._quote_gates[0], quotes), (intake._trade_gates[0], trades)
+    gates = (intake._quote_gates[0], quotes.gate), (intake._trade_gates[0], trades)
     for theirs, ours in gates:
         assert (theirs.reference, theirs.variance, theirs.samples) == (ours.reference, ours.variance, ours.samples)
 
 
 def test_the_made_up_ticks_have_every_oddity() -> None:
     """Else the test above would show nothing."""
-    gate, flags = QuoteGate(SETTINGS), 0
+    gate, flags = QuoteJudge(SETTINGS), 0
     for tick in ticks(1, 20_000):
         flags |= gate.judge(tick) if isinstance(tick, Quote) else 0
     assert flags == reduce(or_, FLAGS.values())

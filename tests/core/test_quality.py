@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from made_up import BTC, MS, SECOND, START, quote, trade
+from made_up import BTC, MS, SECOND, START, QuoteJudge, quote, trade
 from traderd.core.market import Quote
 from traderd.core.quality import (
     CLOCK,
@@ -116,13 +116,13 @@ def test_a_long_silence_excuses_a_long_way() -> None:
     assert gate.believes(101.0, now + 10 * STEP)
 
 
-def quotes_of(gate: QuoteGate, *told: Quote) -> list[int]:
+def quotes_of(gate: QuoteJudge, *told: Quote) -> list[int]:
     return [gate.judge(each) for each in told]
 
 
 def test_a_quote_that_is_crossed_for_longer_than_a_second_is_flagged() -> None:
     """Not before, and no longer than it lasts."""
-    gate = QuoteGate(SETTINGS)
+    gate = QuoteJudge(SETTINGS)
     times = (0, 500, 1_000, 1_001, 1_500)
     told = [quote("10.1", "10", START + at * MS, ask_size=str(at + 1)) for at in times]
     assert quotes_of(gate, *told) == [0, 0, 0, CROSSED, CROSSED]
@@ -131,7 +131,7 @@ def test_a_quote_that_is_crossed_for_longer_than_a_second_is_flagged() -> None:
 
 def test_the_same_message_again_is_flagged_and_a_new_one_with_the_same_figures_is_not() -> None:
     """By the venue's number where it has one, else by its time."""
-    gate = QuoteGate(SETTINGS)
+    gate = QuoteJudge(SETTINGS)
     first = replace(quote("10", "10.1", START + 7), time_venue_ns=0, sequence=77)
     again = replace(first, time_received_ns=START + 10_008)
     newer = replace(again, sequence=78)
@@ -139,7 +139,7 @@ def test_the_same_message_again_is_flagged_and_a_new_one_with_the_same_figures_i
     unnumbered = replace(first, sequence=7, time_venue_ns=START)
     echoed = replace(unnumbered, time_received_ns=START + 5_009, sequence=9)
     later = replace(echoed, time_venue_ns=START + 1)
-    assert quotes_of(QuoteGate(SETTINGS), unnumbered, echoed, later) == [0, REPEATED, 0]
+    assert quotes_of(QuoteJudge(SETTINGS), unnumbered, echoed, later) == [0, REPEATED, 0]
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_a_quotes_venue_time_is_held_against_ours(ahead_ms: int, flags: int) -> 
         gate = QuoteGate(SETTINGS)
         gate.set_offset(offset_ns)
         told = replace(quote("10", "10.1", START), time_venue_ns=START + offset_ns + ahead_ms * MS)
-        assert gate.judge(told) == flags
+        assert gate.judge(told, None) == flags
 
 
 def test_a_trade_may_be_old_but_not_from_the_future() -> None:

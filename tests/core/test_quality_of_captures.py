@@ -3,9 +3,10 @@ from pathlib import Path
 
 import pytest
 
+from made_up import QuoteJudge
 from traderd.adapters.capture import Capture
 from traderd.core.market import Quote, Trade
-from traderd.core.quality import QualitySettings, QuoteGate, TradeGate, names_of
+from traderd.core.quality import QualitySettings, TradeGate, names_of
 from traderd.venues.playback import events_of
 from traderd.venues.registry import dialect
 
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.skipif(not CAPTURES.is_dir(), reason=f"no captures at {
 )
 def test_nothing_of_real_traffic_is_doubted(name: str, ticks: int) -> None:
     """With the settings as they come: no jump, no crossed or repeated or old quote, no odd time."""
-    quotes: dict[str, QuoteGate] = {}
+    quotes: dict[str, QuoteJudge] = {}
     trades: dict[str, TradeGate] = {}
     found, seen = Counter[str](), 0
     with Capture(CAPTURES / f"{name}.frames.gz") as capture:
@@ -34,7 +35,7 @@ def test_nothing_of_real_traffic_is_doubted(name: str, ticks: int) -> None:
         for record in capture:
             for event in events_of(spoken, record):
                 if isinstance(event, Quote):
-                    gate = quotes.setdefault(event.instrument.venue_symbol, QuoteGate(QualitySettings()))
+                    gate = quotes.setdefault(event.instrument.venue_symbol, QuoteJudge(QualitySettings()))
                     found.update(names_of(gate.judge(event)))
                 elif isinstance(event, Trade):
                     judge = trades.setdefault(event.instrument.venue_symbol, TradeGate(QualitySettings()))

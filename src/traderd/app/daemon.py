@@ -72,7 +72,7 @@ _LAST_ORDERS_S_MAX = 2.0
 """How long approved orders may wait for the disk before they are left behind, pending."""
 _READY_S_MAX = 10.0
 """After this READY is said even if something is still away: what arrives is journalled."""
-_FACTS_GATHER_S = 0.1
+_FACTS_GATHER_S = 0.25
 """Candles of many symbols come with every beat: fewer transactions, larger ones."""
 _ORDER_TIMEOUT_S = 10.0
 

@@ -1,19 +1,51 @@
 """Whether a tick of an instrument is as they all are: the price as it was, the time as it should be, and a new one.
 
-What is asked at every tick lies together, so that of a thousand instruments each has it in one place of the memory.
-Refuses to learn anything: what moves the bounds is the gate's (core.quality).
+What is asked at every tick lies together, so that of a thousand instruments each has it in one place of the memory. So
+does what moves the bounds: the usual move of the price, learned from a sample of the ticks. What is to become of a tick
+that isn't within them is the gate's to say (core.quality).
 """
 
-from typing import TYPE_CHECKING
+from math import exp, log, sqrt
+from typing import TYPE_CHECKING, NamedTuple
 
+_EAGER = 8
+"""A price of which no tick comes within a sample's length by this, when a sample is due, comes seldom …"""
+_LENGTHS_MAX = 40
+"""… and is sampled once in so many samples' lengths: else a good part of its ticks would be samples."""
 DUE = 2
 """Admitted, and something is to be learned from it."""
+
+
+class Terms(NamedTuple):
+    """How it is learned; see core.quality."""
+
+    alpha: float
+    """What a sample weighs."""
+    floor: float
+    """A log return up to this is never too far."""
+    floor_factor: float
+    """The same as a ratio of prices."""
+    sigmas: float
+    sample_ns: int
+    warmup: int
+    """Samples before there are bounds."""
 
 
 class BoundsSlowly:
     """The bounds; with none set nothing is within them."""
 
-    __slots__ = ("ahead_ns", "behind_ns", "due_ns", "high", "key", "low")
+    __slots__ = (
+        "ahead_ns",
+        "behind_ns",
+        "due_ns",
+        "high",
+        "key",
+        "low",
+        "reference",
+        "sampled_ns",
+        "samples",
+        "variance",
+    )
 
     def __init__(self) -> None:
         self.low = 0.0
@@ -25,6 +57,13 @@ class BoundsSlowly:
         """When something of it is to be learned from again."""
         self.key = ""
         """What the newest tick is told by from a repeated one."""
+        self.reference = 0.0
+        """The price at the newest sample; 0 before the first."""
+        self.variance = 0.0
+        """Of the log return of one sample."""
+        self.samples = 0
+        self.sampled_ns = 0
+        """When the newest was taken; 0 where its move counts as one sample's, however long ago it was."""
 
     def admits(self, key: str, least: float, most: float, venue_ns: int, now_ns: int) -> int:
         """0 unless its prices lie within, its venue's time (0: none) too and its key is a new one, which is kept then.
@@ -37,6 +76,40 @@ class BoundsSlowly:
             return 0
         self.key = key
         return DUE if now_ns >= self.due_ns else 1
+
+    def learn(
+        self,
+        price: float,
+        now_ns: int,
+        alpha: float,
+        floor: float,
+        floor_factor: float,
+        sigmas: float,
+        sample_ns: int,
+        warmup: int,
+    ) -> None:
+        """Take a sample: a price that is believed, and due. What follows the time are the Terms."""
+        if self.reference:
+            move, lengths = log(price / self.reference), 1.0
+            square = move * move
+            if 0 < self.sampled_ns < now_ns - sample_ns:
+                lengths = (now_ns - self.sampled_ns) / sample_ns
+                square /= lengths
+            most = max(sigmas * sqrt(self.variance), floor)
+            if self.samples >= warmup:
+                square = min(square, most * most)
+            self.samples += 1
+            weight = max(alpha * min(lengths, _LENGTHS_MAX), 1 / self.samples)
+            self.variance += weight * (square - self.variance)
+        wait_ns = sample_ns
+        if self.samples >= warmup:
+            band = sigmas * sqrt(self.variance)
+            factor = floor_factor if band <= floor else exp(min(band, 100.0))
+            self.low, self.high = price / factor, price * factor
+            wait_ns = sample_ns if now_ns - self.due_ns < sample_ns // _EAGER else _LENGTHS_MAX * sample_ns
+        self.reference = price
+        self.sampled_ns = now_ns
+        self.due_ns = now_ns + wait_ns
 
 
 if TYPE_CHECKING:

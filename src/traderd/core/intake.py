@@ -63,10 +63,10 @@ class Intake:
         gate = self._quote_gates[index]
         bid, ask, now_ns = quote.bid, quote.ask, quote.time_received_ns
         if bid < ask and (admitted := gate.admits(quote.text, bid, ask, quote.time_venue_ns, now_ns)):
-            gate.newest = self._quotes[index] = quote
+            self._quotes[index] = quote
             if admitted == DUE:
                 gate.sample((bid + ask) / 2, now_ns)
-        elif flags := gate.judge(quote):
+        elif flags := gate.judge(quote, self._quotes[index]):
             self._doubt(quote, flags)
             if not flags & REPEATED:  # which says nothing new
                 self._board.doubts[index] = flags

@@ -26,17 +26,13 @@ from math import exp, inf, log, sqrt
 
 from msgspec import Struct
 
-from traderd.core.bounds import Bounds
+from traderd.core.bounds import Bounds, Terms
 from traderd.core.market import Quote, Trade
 
 JUMP, CROSSED, REPEATED, STALE, CLOCK = 1, 2, 4, 8, 16
 FLAGS = {"jump": JUMP, "crossed": CROSSED, "repeated": REPEATED, "stale": STALE, "clock": CLOCK}
 CLOCK_BEHIND_NS_MAX = 86_400 * 10**9
 """A venue's time further back than this is none."""
-_EAGER = 8
-"""A price of which no tick comes within a sample's length by this, when a sample is due, comes seldom …"""
-_LENGTHS_MAX = 40
-"""… and is sampled once in so many samples' lengths: else a good part of its ticks would be samples."""
 
 
 class QualitySettings(Struct, frozen=True):
@@ -61,22 +57,12 @@ def names_of(flags: int) -> Iterator[str]:
     return (name for name, flag in FLAGS.items() if flags & flag)
 
 
-class _Terms:
+@lru_cache
+def _terms_of(settings: QualitySettings) -> Terms:
     """The settings as they are used, once for all gates: what every sample reads stays in the processor's cache."""
-
-    __slots__ = ("alpha", "confirmations", "floor", "floor_factor", "sample_ns", "sigmas", "warmup")
-
-    def __init__(self, settings: QualitySettings) -> None:
-        self.alpha = 1 - 0.5 ** (1 / settings.halflife)
-        self.confirmations = settings.confirmations
-        self.floor = settings.jump_floor_bps / 1e4
-        self.floor_factor = exp(self.floor)
-        self.sample_ns = settings.sample_ms * 1_000_000
-        self.sigmas = settings.jump_sigmas
-        self.warmup = settings.warmup
-
-
-_terms_of = lru_cache(_Terms)
+    floor = settings.jump_floor_bps / 1e4
+    alpha = 1 - 0.5 ** (1 / settings.halflife)
+    return Terms(alpha, floor, exp(floor), settings.jump_sigmas, settings.sample_ms * 1_000_000, settings.warmup)
 
 
 class PriceWatch(Bounds):
@@ -86,17 +72,7 @@ class PriceWatch(Bounds):
     next one is judged again.
     """
 
-    __slots__ = (
-        "_bounds",
-        "_sampled_ns",
-        "_settings",
-        "_streak",
-        "_suspect",
-        "_terms",
-        "reference",
-        "samples",
-        "variance",
-    )
+    __slots__ = ("_bounds", "_settings", "_streak", "_suspect", "_terms")
 
     def __init__(self, settings: QualitySettings) -> None:
         super().__init__()
@@ -106,12 +82,6 @@ class PriceWatch(Bounds):
         self._streak = 0
         self._bounds: tuple[float, float] | None = None
         self.low, self.high = 0.0, inf
-        self._sampled_ns = 0
-        self.reference = 0.0
-        """The price at the newest sample; 0 before the first."""
-        self.variance = 0.0
-        """Of the log return of one sample."""
-        self.samples = 0
 
     def believes(self, price: float, now_ns: int) -> bool:
         """Whether the price is as it was, or has confirmed itself."""
@@ -124,28 +94,7 @@ class PriceWatch(Bounds):
 
     def sample(self, price: float, now_ns: int) -> None:
         """Learn from a believed price once it is due."""
-        terms, reference, samples, lengths = self._terms, self.reference, self.samples, 1.0
-        length_ns = terms.sample_ns
-        if reference:
-            move = log(price / reference)
-            square = move * move
-            if 0 < self._sampled_ns < now_ns - length_ns:
-                lengths = (now_ns - self._sampled_ns) / length_ns
-                square /= lengths
-            if samples >= terms.warmup and square > (most := self.band) * most:
-                square = most * most
-            self.samples = samples = samples + 1
-            weight = max(terms.alpha * min(lengths, _LENGTHS_MAX), 1 / samples)
-            self.variance += weight * (square - self.variance)
-        wait_ns = length_ns
-        if samples >= terms.warmup:
-            band = terms.sigmas * sqrt(self.variance)
-            factor = terms.floor_factor if band <= terms.floor else exp(min(band, 100.0))
-            self.low, self.high = price / factor, price * factor
-            wait_ns = length_ns if now_ns - self.due_ns < length_ns // _EAGER else _LENGTHS_MAX * length_ns
-        self.reference = price
-        self._sampled_ns = now_ns
-        self.due_ns = now_ns + wait_ns
+        self.learn(price, now_ns, *self._terms)
 
     def be_wary(self) -> None:
         """Let nothing pass unjudged."""
@@ -161,7 +110,7 @@ class PriceWatch(Bounds):
 
     def clock_set_back(self) -> None:
         """What was due at a time that won't be for long is due now."""
-        self.due_ns = self._sampled_ns = 0
+        self.due_ns = self.sampled_ns = 0
 
     @property
     def band(self) -> float:
@@ -176,25 +125,25 @@ class PriceWatch(Bounds):
         near = self._streak and abs(log(price / self._suspect)) <= self.band
         self._streak = self._streak + 1 if near else 1
         self._suspect = price
-        if self._streak <= self._terms.confirmations:
+        if self._streak <= self._settings.confirmations:
             return False
-        self.due_ns, self._sampled_ns = now_ns, 0
+        self.due_ns, self.sampled_ns = now_ns, 0
         return True
 
     def _lengths(self, now_ns: int) -> float:
         """Samples' lengths since the newest sample, at least one."""
-        return max(1.0, (now_ns - self._sampled_ns) / self._terms.sample_ns)
+        return max(1.0, (now_ns - self.sampled_ns) / self._terms.sample_ns)
 
 
 class QuoteGate(PriceWatch):
     """One instrument's quotes. What the bounds admit needs no judgement."""
 
-    __slots__ = ("_crossed_ns", "newest", "oldest_ns")
+    __slots__ = ("_crossed_ns", "_doubted", "oldest_ns")
 
     def __init__(self, settings: QualitySettings) -> None:
         super().__init__(settings)
         self._crossed_ns = 0
-        self.newest: Quote | None = None
+        self._doubted: Quote | None = None  # the newest one, if it was doubtful
         self.be_wary()
         self.set_offset(0)
 
@@ -204,8 +153,8 @@ class QuoteGate(PriceWatch):
         self.behind_ns = offset_ns - self._settings.quote_delay_ms_max * 1_000_000
         self.oldest_ns = offset_ns - CLOCK_BEHIND_NS_MAX
 
-    def judge(self, quote: Quote) -> int:
-        """The quote's flags; 0 for a clean one."""
+    def judge(self, quote: Quote, believed: Quote | None) -> int:
+        """The quote's flags; 0 for a clean one. `believed` is the newest that was clean."""
         flags = self._time_flags(quote)
         if quote.bid < quote.ask:
             self._crossed_ns = 0
@@ -213,12 +162,14 @@ class QuoteGate(PriceWatch):
             self._crossed_ns = quote.time_received_ns
         elif quote.time_received_ns - self._crossed_ns > self._settings.crossed_ms_max * 1_000_000:
             flags |= CROSSED
-        if self.newest is not None and _is_repeated(quote, self.newest):
+        before = self._doubted or believed
+        if before is not None and _is_repeated(quote, before):
             return flags | REPEATED
-        self.newest, self.key = quote, quote.text
+        self.key = quote.text
         self.calm_down()
         if not self.believes((quote.bid + quote.ask) / 2, quote.time_received_ns):
             flags |= JUMP
+        self._doubted = quote if flags else None
         if flags or self._crossed_ns:
             self.be_wary()
         return flags
