@@ -3,7 +3,7 @@
 Refuses to grow: of the finished orders only the newest are kept, to recognise late news about them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from decimal import Decimal
 
 from traderd.core.facts import Order
@@ -11,6 +11,7 @@ from traderd.core.market import Side
 from traderd.core.orders import is_final
 
 FINISHED_MAX = 1024
+_NONE: Mapping[str, Order] = {}
 
 
 class Blotter:
@@ -44,11 +45,14 @@ class Blotter:
         """Every order whose end isn't known."""
         return iter(self._working.values())
 
-    def working_on(self, exchange: str, symbol: str) -> list[Order]:
-        """Those of one instrument."""
-        return list(self._working_on.get((exchange, symbol), {}).values())
+    def working_on(self, exchange: str, symbol: str) -> Collection[Order]:
+        """Those of one instrument, as long as nothing is recorded."""
+        return self._working_on.get((exchange, symbol), _NONE).values()
 
     def remaining(self, exchange: str, symbol: str, side: Side) -> Decimal:
         """What the working orders of one instrument and side may still fill: the reserved exposure."""
-        orders = self.working_on(exchange, symbol)
-        return sum((order.quantity - order.filled_quantity for order in orders if order.side == side), Decimal(0))
+        remaining = Decimal(0)
+        for order in self.working_on(exchange, symbol):
+            if order.side == side:
+                remaining += order.quantity - order.filled_quantity
+        return remaining

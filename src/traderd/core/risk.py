@@ -19,7 +19,7 @@ from traderd.core.ticker import TickerBoard
 
 _ZERO = Decimal(0)
 _EXACT = Context(prec=80)
-_DIGITS_MAX = 30
+_DIGITS_MAX, _LEAST = 30, Decimal("1E-30")
 """A price or quantity with more digits before or behind its point is not judged: products of two must stay exact."""
 
 
@@ -144,16 +144,15 @@ def _malformed(case: _Case) -> str:
 
 
 def _is_measurable(number: Decimal) -> bool:
-    if not number.is_finite() or number <= 0 or number.adjusted() >= _DIGITS_MAX:
-        return False
-    exponent = number.as_tuple().exponent
-    return isinstance(exponent, int) and -exponent <= _DIGITS_MAX
+    return number.is_finite() and number > 0 and number.adjusted() < _DIGITS_MAX and not number % _LEAST
 
 
 def _unknown_order(case: _Case) -> str:
     at = case.intent.instrument
-    unknown = [each for each in case.blotter.working_on(at.exchange, at.symbol) if each.status == "unknown"]
-    return f"the fate of order {unknown[0].client_order_id} is unknown" if unknown else ""
+    for order in case.blotter.working_on(at.exchange, at.symbol):
+        if order.status == "unknown":
+            return f"the fate of order {order.client_order_id} is unknown"
+    return ""
 
 
 def _gap(case: _Case) -> str:
