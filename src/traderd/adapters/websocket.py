@@ -107,12 +107,13 @@ class _Line(asyncio.Protocol):
         self.mistake: BaseException | None = None
         self.reason = ""
         self._answered = False
+        self._flows = False  # what comes is frames
         self._ended = False  # nothing that comes is ours any more
         self._rest: list[bytes] = []  # the beginning of a frame that isn't all there
         self._rest_bytes = 0
         self._wanted_bytes = 0
         self._parts: list[bytes] = []
-        self._stamp_ns = 0
+        self._stamped_ns = 0
         self._waiting: deque[tuple[list[bytes], int]] = deque()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -123,7 +124,16 @@ class _Line(asyncio.Protocol):
         self._write()
 
     def data_received(self, data: bytes) -> None:
-        """What one read brought: into frames, and on."""
+        """What one read brought: into frames, and on. Nearly always it is a few whole ones."""
+        if self._flows and not (self._ended or self._rest or self._parts or self._waiting):
+            frames, at = whole_texts(data, 0, self._frame_bytes_max)
+            if at == len(data) and len(frames) <= _FRAMES_AT_ONCE:
+                self._hand_over(frames, self._stamp(len(frames)))
+                return
+        self._receive(data)
+
+    def _receive(self, data: bytes) -> None:
+        """With the patience for everything else."""
         if self._rest:
             self._rest.append(data)
             self._rest_bytes += len(data)
@@ -133,8 +143,7 @@ class _Line(asyncio.Protocol):
         if not self.opened.done():
             data = self._shake_hands(data)
         if data and not self._ended:
-            now_ns = _time_ns()
-            self._take(self._cut(data), now_ns)
+            self._take(self._cut(data))
 
     def eof_received(self) -> None:
         """The other side says no more; the transport closes by itself."""
@@ -185,6 +194,7 @@ class _Line(asyncio.Protocol):
         self._protocol.receive_data(head + end)
         if self._protocol.state is State.OPEN and not self._answered:
             self.opened.set_result(None)
+            self._flows = True
             return frames
         self._answered = True  # and refused: what follows says why
         self._protocol.receive_data(frames)
@@ -253,14 +263,22 @@ class _Line(asyncio.Protocol):
             self._transport.close()
             self._loop.call_later(_GOODBYE_S, self._transport.abort)
 
-    def _take(self, frames: list[bytes], now_ns: int) -> None:
+    def _stamp(self, count: int) -> int:
+        """The time of the first of so many: no two frames at one time, none before another.
+
+        Unless the clock was set back, which is to be believed.
+        """
+        now_ns = _time_ns()
+        if 0 <= self._stamped_ns - now_ns < _CLOCK_STEP_NS:
+            now_ns = self._stamped_ns + 1
+        self._stamped_ns = now_ns + count - 1
+        return now_ns
+
+    def _take(self, frames: list[bytes]) -> None:
         """Hand over at once, but no more in one turn of the loop than others can wait for."""
         if not frames:
             return
-        # No two frames at one time, none before another; unless the clock was set back, which is to be believed.
-        if 0 <= self._stamp_ns - now_ns < _CLOCK_STEP_NS:
-            now_ns = self._stamp_ns + 1
-        self._stamp_ns = now_ns + len(frames) - 1
+        now_ns = self._stamp(len(frames))
         if len(frames) <= _FRAMES_AT_ONCE and not self._waiting:
             self._hand_over(frames, now_ns)
             return

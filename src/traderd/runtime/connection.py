@@ -175,7 +175,8 @@ class Connection:
     def _on_frames(self, frames: Sequence[bytes], received_ns: int) -> None:
         """The hot path: the frames of one read, received a nanosecond apart, into events, each to its place."""
         self.last_frame_ns = received_ns + len(frames) - 1
-        self._record(frames, received_ns)
+        if self._world.tape is not None:
+            self._record(frames, received_ns)
         decode, heard, slots_of = self._dialect.decode, self.heard_ns, self._streams.slots
         quote_slots = slots_of[Quote]
         ready: list[VenueEvent] = []
@@ -214,10 +215,10 @@ class Connection:
         self._hand_on(ready)
 
     def _record(self, frames: Sequence[bytes], received_ns: int) -> None:
-        """On the tape, if there is one."""
-        if self._world.tape is not None:
-            for now_ns, frame in enumerate(frames, received_ns):
-                self._world.tape.frame(now_ns, self.name, frame)
+        """On the tape."""
+        assert self._world.tape is not None
+        for now_ns, frame in enumerate(frames, received_ns):
+            self._world.tape.frame(now_ns, self.name, frame)
 
     def _hand_on(self, ready: list[VenueEvent]) -> list[VenueEvent]:
         """Before anything else happens; returns a list for what comes then."""
