@@ -46,12 +46,19 @@ BTC = Instrument(0, "binance", "BTC/USDT", "BTCUSDT", "BTC", "USDT")
 ETH = Instrument(1, "binance", "ETH/USDT", "ETHUSDT", "ETH", "USDT")
 INSTRUMENTS = [BTC, ETH]
 S = 1_000_000_000
-NOW = SystemClock().time_ns()
-T0 = NOW // (60 * S) * 60 * S - 600 * S
-"""Ten minutes ago, at a full minute."""
+_BEGAN_NS = time.time_ns()
+NOW = _BEGAN_NS // (86_400 * S) * 86_400 * S + 43_200 * S
+"""When all begins: today at noon, whatever the time of day, so that no day ends meanwhile."""
+T0 = NOW - 600 * S
+"""Ten minutes earlier."""
 QUICK = Patience(look_s=0.02, settle_s=0.0, quiet_s=30.0, asks_per_s=1_000.0, backoff_max_s=0.05)
 RISK = RiskSettings(Decimal(5_000), Decimal(20_000), Decimal(100), 2_000, Decimal(10))
 SETTINGS = EngineSettings("r", "paper", "USDT", Decimal(100_000), ("1m",), 500, 1.0, Decimal(10), RISK)
+
+
+def now_ns() -> int:
+    """The time since then goes on as it does."""
+    return NOW + time.time_ns() - _BEGAN_NS
 
 
 class Venue:
@@ -121,7 +128,7 @@ class Venue:
         """Klines: one without trades repeats the close before."""
         bars, length_ms = [], timeframe_ns(asked["interval"]) // 1_000_000
         first_ms, last_ms = int(asked["startTime"]), int(asked["endTime"])
-        now_ms = (time.time_ns() + self.ahead_ns) // 1_000_000
+        now_ms = (now_ns() + self.ahead_ns) // 1_000_000
         for open_ms in range(first_ms, min(last_ms, now_ms) + 1, length_ms):
             volume, count, prices, money = self.counted(asked["symbol"], open_ms, length_ms)
             bars.append([open_ms, *prices, volume, open_ms + length_ms - 1, money, count, "0", "0", "0"])
@@ -172,7 +179,7 @@ class Ahead(SystemClock):
     by_ns = 0
 
     def time_ns(self) -> int:
-        return super().time_ns() + self.by_ns
+        return now_ns() + self.by_ns
 
 
 class Open:

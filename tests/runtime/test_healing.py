@@ -5,10 +5,9 @@ from decimal import Decimal
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from house import BTC, ETH, NOW, T0, S, Venue, fetched, house, ids, ledger
+from house import BTC, ETH, NOW, T0, S, Venue, fetched, house, ids, ledger, now_ns
 
 from conftest import Database
-from traderd.adapters.clock import SystemClock
 from traderd.core.errors import VenueRefusalError
 from traderd.core.facts import Candle
 from traderd.runtime.wards import Patience
@@ -141,7 +140,7 @@ async def test_a_symbol_that_nobody_hears_after_the_gap_is_waited_for(plain_data
     """Without a trade behind the gap its end isn't known yet; the venue isn't asked meanwhile."""
     venue = Venue()
     trades = venue.trades(BTC, 20)
-    now = SystemClock().time_ns()
+    now = now_ns()
     async with house(plain_database, tmp_path, venue) as home:
         home.hear(trades[:10])
         home.gap(trades[9].time_received_ns, now)
