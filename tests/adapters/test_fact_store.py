@@ -27,8 +27,11 @@ from traderd.core.facts import (
     Order,
     Position,
     Signal,
+    WrittenCandles,
     decode_fact,
+    decode_facts,
     encode_fact,
+    encode_facts,
 )
 from traderd.core.market import Instrument
 
@@ -485,3 +488,31 @@ async def _until_waiting(connection: asyncpg.Connection) -> None:
     async with asyncio.timeout(5):
         while not await connection.fetchval(waiting):
             await asyncio.sleep(0.01)
+
+
+async def test_a_journals_candles_are_stored_as_they_stand_there(
+    store: PostgresFactStore, sight: asyncpg.Connection
+) -> None:
+    """Of two of one bar that with more trades, of equals the later one; the figures to the last digit."""
+    grown = msgspec.structs.replace(CANDLE, close="90124.50", trades_count=13)
+    marked, other = msgspec.structs.replace(grown, has_gap=True), msgspec.structs.replace(CANDLE, symbol="ETH/USDT")
+    written = decode_facts(encode_facts([grown, marked, CANDLE, other]))
+    assert [type(each) for each in written] == [WrittenCandles]
+    for position in (1, 2):  # written again, it changes nothing
+        assert await store.store(JOURNAL, position, written) == 0
+        rows = await sight.fetch("SELECT symbol, close, trades_count, has_gap FROM ohlcv ORDER BY symbol")
+        assert [tuple(row) for row in rows] == [
+            ("BTC/USDT", Decimal("90124.50"), 13, True),
+            ("ETH/USDT", Decimal("90123.40"), 12, False),
+        ]
+
+
+async def test_a_candle_that_is_refused_does_not_take_those_beside_it(
+    store: PostgresFactStore, sight: asyncpg.Connection
+) -> None:
+    """Though they came as one piece: it alone stands in quarantine, as it was."""
+    bad = msgspec.structs.replace(CANDLE, symbol="no text\0")
+    written = decode_facts(encode_facts([CANDLE, bad, msgspec.structs.replace(CANDLE, symbol="ETH/USDT")]))
+    assert await store.store(JOURNAL, 1, written) == 1
+    assert await sight.fetchval("SELECT array_agg(symbol ORDER BY symbol) FROM ohlcv") == ["BTC/USDT", "ETH/USDT"]
+    assert await sight.fetchval("SELECT payload FROM quarantine WHERE channel = 'candle'") == encode_fact(bad).decode()

@@ -28,6 +28,8 @@ from traderd.core.facts import (
     Gap,
     Order,
     Position,
+    StoredFact,
+    WrittenCandles,
     encode_fact,
 )
 from traderd.core.market import Instrument
@@ -91,7 +93,7 @@ class PostgresFactStore:
             )
         return int(position or 0)
 
-    async def store(self, journal_id: str, position: int, facts: Sequence[Fact]) -> int:
+    async def store(self, journal_id: str, position: int, facts: Sequence[StoredFact]) -> int:
         """Write the facts and move the cursor to `position`, both or neither; nothing if it is there already.
 
         Returns how many facts were refused and went to quarantine. Raises StoreUnavailableError.
@@ -108,7 +110,7 @@ class PostgresFactStore:
                 return 0
             async with connection.transaction():
                 if await _advance(connection, journal_id, position):
-                    return await self._write_around(connection, facts)
+                    return await self._write_around(connection, _apart(facts))
         return 0
 
     async def _write_around(self, connection: asyncpg.Connection, facts: Sequence[Fact]) -> int:
@@ -184,16 +186,20 @@ async def _advance(connection: asyncpg.Connection, journal_id: str, position: in
     return moved is not None
 
 
-async def _write(connection: asyncpg.Connection, facts: Sequence[Fact]) -> None:
+def _apart(facts: Sequence[StoredFact]) -> list[Fact]:
+    return [each for fact in facts for each in (fact.apart() if isinstance(fact, WrittenCandles) else (fact,))]
+
+
+async def _write(connection: asyncpg.Connection, facts: Sequence[StoredFact]) -> None:
     by_type: dict[type, list[Any]] = defaultdict(list)
     for fact in facts:
-        by_type[type(fact)].append(fact)
-    owned = [fact for fact in facts if not isinstance(fact, Candle)] if by_type[Candle] else facts
+        by_type[Candle if isinstance(fact, WrittenCandles) else type(fact)].append(fact)
+    owned = [fact for fact in facts if not isinstance(fact, Candle | WrittenCandles)]
     await _write_owners(connection, owned)
     for step in WRITE_ORDER:
         written = by_type[step.kind]
         if step.time and written:
-            await _ensure_partitions(connection, step.tables[0], [getattr(fact, step.time) for fact in written])
+            await _ensure_partitions(connection, step.tables[0], _times_of(written, step.time))
         rows = await _insert(connection, step.how, written)
         if step.kind is Execution:
             new = rows
@@ -226,6 +232,11 @@ async def _write_owners(connection: asyncpg.Connection, facts: Sequence[Fact]) -
     if portfolios:
         keys = [key_of("portfolio", name) for name in portfolios]
         await connection.execute(_PORTFOLIOS, keys, list(portfolios), list(portfolios.values()))
+
+
+def _times_of(facts: Sequence[StoredFact], field: str) -> list[int]:
+    told = [fact.open_times_ns if isinstance(fact, WrittenCandles) else [getattr(fact, field)] for fact in facts]
+    return [at for times in told for at in times]
 
 
 async def _ensure_partitions(connection: asyncpg.Connection, table: str, times_ns: Sequence[int]) -> None:

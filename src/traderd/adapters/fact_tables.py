@@ -16,6 +16,8 @@ from uuid import UUID, uuid5
 import msgspec
 from msgspec import Struct
 
+from traderd.core.facts import StoredFact, WrittenCandles, encode_fact
+
 _NAMESPACE = UUID("5ab2a2a0-6f0c-5a8e-9d27-4b1d7c1f6e55")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ROWS_A_TURN = 16
@@ -27,8 +29,8 @@ class Table(Struct, frozen=True):
 
     statement: str
     row: Callable[[Any], Row] | None
-    """None: the statement takes one argument, the facts as a JSON array."""
-    key: Callable[[Any], object]
+    """None: the statement takes one argument, the facts as a JSON array, and finds those with the same key itself."""
+    key: Callable[[Any], object] = lambda fact: None
     """Two rows of one statement must not have the same key."""
     newest: Callable[[Any], int] = lambda fact: 0
     """Of facts with the same key the one with the highest number is written; of equals, the last."""
@@ -55,13 +57,13 @@ async def arguments_of(table: Table, facts: Iterable[Any]) -> list[Any]:
 
     Others have their turn in between: a row takes as long as several ticks.
     """
+    if table.row is None:
+        return [_json_array(facts)]
     chosen: dict[object, Any] = {}
     for fact in facts:
         key = table.key(fact)
         if key not in chosen or table.newest(fact) >= table.newest(chosen[key]):
             chosen[key] = fact
-    if table.row is None:
-        return [_json(list(chosen.values()))]
     rows = []
     for fact in chosen.values():
         rows.append(table.row(fact))
@@ -100,6 +102,13 @@ def _json(value: object) -> str:
     return msgspec.json.encode(value).decode()
 
 
+def _json_array(facts: Iterable[StoredFact]) -> str:
+    written = [
+        fact.lines.replace(b"\n", b",") if isinstance(fact, WrittenCandles) else encode_fact(fact) for fact in facts
+    ]
+    return f"[{b','.join(written).decode()}]"
+
+
 _CANDLE_KEY = "symbol text, timeframe text, time timestamptz, exchange text"
 _BAR = (
     "open numeric, high numeric, low numeric, close numeric, volume numeric, quote_volume numeric, "
@@ -114,19 +123,20 @@ CANDLES = Table(
     # was taken from the venue: what comes of its bar afterwards is made of fewer trades.
     f"""
     INSERT INTO ohlcv ({", ".join(_CANDLE_NAMES)})
-    SELECT {", ".join(_CANDLE_NAMES)} FROM (
+    SELECT DISTINCT ON ({", ".join(_names(_CANDLE_KEY))}) {", ".join(_CANDLE_NAMES)} FROM (
         SELECT *, timestamptz 'epoch' + open_time_ns / 1000 * interval '1 microsecond' AS time
-        FROM json_to_recordset($1::json)
-            AS told(open_time_ns bigint, symbol text, timeframe text, exchange text, {_BAR})
+        FROM ROWS FROM (
+            json_to_recordset($1::json) AS (open_time_ns bigint, symbol text, timeframe text, exchange text, {_BAR})
+        ) WITH ORDINALITY
+            AS told(open_time_ns, symbol, timeframe, exchange, {", ".join(_BAR_NAMES)}, number)
     ) fact
+    ORDER BY {", ".join(_names(_CANDLE_KEY))}, trades_count DESC, number DESC
     ON CONFLICT ({", ".join(_names(_CANDLE_KEY))}) DO UPDATE
     SET {", ".join(f"{name} = EXCLUDED.{name}" for name in _BAR_NAMES)}
     WHERE EXCLUDED.trades_count >= ohlcv.trades_count AND NOT ohlcv.backfilled
       AND ({", ".join(f"EXCLUDED.{name}" for name in _BAR_NAMES)})
           IS DISTINCT FROM ({", ".join(f"ohlcv.{name}" for name in _BAR_NAMES)})""",
     None,
-    lambda c: (c.symbol, c.timeframe, c.open_time_ns, c.exchange),
-    lambda c: int(c.trades_count),
 )
 
 _INDICATOR = "time timestamptz, symbol text, exchange text, timeframe text, indicator_name text, value numeric"

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
-from traderd.core.facts import Fact, decode_facts
+from traderd.core.facts import StoredFact, decode_facts
 from traderd.runtime.ports import FactStore, JournalRecord
 
 
@@ -21,7 +21,7 @@ class FactRecords:
 
     async def store(self, journal_id: str, records: Sequence[JournalRecord]) -> int:
         """All the records' facts and the cursor, in one transaction."""
-        facts: list[Fact] = []
+        facts: list[StoredFact] = []
         for record in records:
             facts += decode_facts(record.payload)
             await asyncio.sleep(0)  # a record may be a second's bars of a thousand symbols

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
-from traderd.core.facts import BreakerEvent, Candle, Fact, Gap, Order, Position
+from traderd.core.facts import BreakerEvent, Candle, Fact, Gap, Order, Position, StoredFact
 from traderd.core.market import Quote, Trade
 from traderd.core.orders import Approved, Report
 
@@ -248,7 +248,7 @@ class FactStore(Protocol):
         """As in RecordStore."""
         ...
 
-    async def store(self, journal_id: str, position: int, facts: Sequence[Fact]) -> int:
+    async def store(self, journal_id: str, position: int, facts: Sequence[StoredFact]) -> int:
         """As in RecordStore: returns how many facts were refused and went to quarantine instead."""
         ...
 
