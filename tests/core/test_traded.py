@@ -11,7 +11,13 @@ from made_up import BTC
 from traderd.core.market import Trade
 from traderd.core.traded import Traded, TradedSlowly, merged, traded, traded_slowly
 
-native: Any = pytest.importorskip("traderd.native")
+native: Any
+try:
+    from traderd import native
+except ImportError:
+    native = None
+
+compiled = pytest.mark.skipif(native is None, reason="not compiled here")
 
 digits = st.text("0123456789", min_size=1, max_size=9)
 amounts = st.builds(lambda whole, fraction: f"{whole}.{fraction}" if fraction else whole, digits, digits | st.just(""))
@@ -54,6 +60,7 @@ def test_some_trades_come_to_what_their_decimals_do(made: list[Trade]) -> None:
         assert total.trades_count == len(made)
 
 
+@compiled
 @given(trades, st.data())
 def test_in_parts_they_come_to_the_same(made: list[Trade], data: st.DataObject) -> None:
     """Wherever they are cut, and whether C or Python has the parts."""
@@ -67,6 +74,7 @@ def test_in_parts_they_come_to_the_same(made: list[Trade], data: st.DataObject) 
     assert total.texts() == traded_slowly(made).texts()
 
 
+@compiled
 @given(st.lists(st.tuples(long_amounts, long_amounts), min_size=1, max_size=4))
 def test_more_digits_than_fit_into_128_bits_are_summed_all_the_same(rows: list[tuple[str, str]]) -> None:
     """By the twin, exactly: as many as a venue may send."""
@@ -76,6 +84,7 @@ def test_more_digits_than_fit_into_128_bits_are_summed_all_the_same(rows: list[t
     assert [*map(Decimal, traded(made).texts())] == plainly(made)
 
 
+@compiled
 def test_a_sum_that_outgrows_128_bits_goes_on_in_python() -> None:
     """What there was until then isn't touched by the attempt."""
     made = [one("1", "9" * 30), one("1", "1." + "0" * 31 + "1")]
@@ -92,13 +101,14 @@ def test_a_sum_that_outgrows_128_bits_goes_on_in_python() -> None:
 @given(trades)
 def test_a_copy_goes_its_own_way(made: list[Trade]) -> None:
     """And its times can be set."""
-    for total in (native.Traded(made), traded_slowly(made)):
+    for total in (traded(made), traded_slowly(made)):
         before, other = total.figures(), total.copy()
         other.merge(total)
         other.first_ns = other.last_ns = 7
         assert (total.figures(), other.trades_count, other.figures()[:2]) == (before, 2 * len(made), (7, 7))
 
 
+@compiled
 @pytest.mark.parametrize(
     ("wrong", "error"),
     [((), TypeError), ([], ValueError), ([object()], AttributeError), ([one("x", "1")], OverflowError)],
