@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from made_up import BTC, ETH, MS, SECOND, START, quote, trade
 from traderd.adapters.journal import FileJournal
@@ -529,6 +530,41 @@ def test_an_exchange_that_answers_at_once_is_heard_behind_what_it_answers(tmp_pa
     told = [fact.status for fact in rig.observer.facts if isinstance(fact, Order)]
     assert told[:2] == ["pending", "open"]
     assert rig.journalled_facts() == rig.observer.facts == rig.feed.fed
+
+
+async def test_what_an_exchange_says_is_in_the_journal_before_the_next_beat(tmp_path: Path) -> None:
+    """And so it isn't the next order that writes it, while its price goes away."""
+    rig = Rig(tmp_path, "LONG").resume()
+    rig.second()
+    rig.second()
+    rig.exchange.send(*rig.sent)
+    rig.clock.now_ns += SECOND
+    rig.stream.on_events([quote("99.99", "100.01", rig.clock.now_ns)])
+    assert [fact for fact in rig.journalled_facts() if isinstance(fact, Execution)]
+    assert rig.journalled_facts() == rig.observer.facts
+
+
+def test_orders_of_one_moment_leave_by_one_sync_though_the_exchange_answers_at_once(tmp_path: Path) -> None:
+    """What it says of the first is written behind the last."""
+    rig = Rig(tmp_path, "LONG").resume()
+    rig.second()
+    rig.second()
+    (first,) = rig.sent
+    pending = next(fact for fact in rig.journalled_facts() if isinstance(fact, Order))
+    ids = [f"{first.intent.client_order_id}-{n}" for n in range(3)]
+    for name in ids:
+        rig.engine.blotter.record(replace(pending, client_order_id=name))
+    outbox = Outbox(rig.facts, at_once, rig.exchange.send, rig.faults.append, lambda seconds: None, rig.clock)
+    rig.pipeline.send = outbox.send
+    rig.calls.clear()
+    orders = [replace(pending, client_order_id=name, reason="now") for name in ids]
+    approved = [replace(first, intent=replace(first.intent, client_order_id=name)) for name in ids]
+    rig.pipeline.carry_out([*orders, *approved])
+    assert [call for call in rig.calls if call != "ticks append"] == ["facts append", "facts sync", "facts append"]
+    answered = {
+        fact.client_order_id for fact in rig.journalled_facts() if isinstance(fact, Order) and fact.status == "open"
+    }
+    assert answered == set(ids)
 
 
 def test_a_beat_journals_what_gathered_and_a_full_batch_does_not_wait_for_it(tmp_path: Path) -> None:

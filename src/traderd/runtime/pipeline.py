@@ -135,6 +135,7 @@ class Pipeline:
         """Rows that could not be journalled since their venue's and channel's gap opened, of all markets."""
         self._facts: list[Fact] = []
         self._untold: deque[Fact] = deque()
+        self._sending = False  # orders of one moment leave together: nothing is written that would part them
         self._derivatives = DerivativeBoard()
 
     def stream(self, exchange: str, symbols: Sequence[str]) -> Stream:
@@ -171,8 +172,10 @@ class Pipeline:
                 stream.clock_ahead_ns = ahead_ns
 
     def on_report(self, report: Report) -> None:
-        """An exchange said what happened to an order."""
+        """An exchange said what happened to an order: journalled at once, so that no later order waits for that."""
         self.carry_out(self.engine.on_report(report))
+        if not self._sending:
+            self.flush_facts()
 
     def carry_out(self, effects: Sequence[Fact | Approved]) -> None:
         """Record the facts. With an order among the effects they are in the journal, and it goes to the outbox, before
@@ -188,10 +191,14 @@ class Pipeline:
                 orders.append(effect)
         self._untold += facts
         if orders and self.flush_facts():
+            self._sending = True
             for approved in orders:
                 self.send(approved)
+            self._sending = False
         while self._untold:  # an exchange that answers at once has brought more, and told all
             self._tell(self._untold.popleft())
+        if orders:
+            self.flush_facts()
 
     def record(self, fact: Fact) -> None:
         """Keep one fact, and tell the outside."""
