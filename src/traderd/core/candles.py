@@ -22,7 +22,7 @@ NEVER_NS = 2**63 - 1
 _NONE: tuple[Candle, ...] = ()
 _TOGETHER = 32
 """Trades that wait for each other: a bar may be a day's."""
-_KEPT_UNSEEN = 2
+_KEPT_UNSEEN = 4
 """So many closed bars may wait without being looked at if they are still of use."""
 
 
@@ -160,7 +160,7 @@ class CandleBuilder:
             self._now_ns = max(self._now_ns, waiting[-1].time_received_ns)
             part = traded(waiting)
             for bar in self._roots:
-                bar.merge(part)
+                bar.take(part)
 
     def _close_until(self, horizon_ns: int) -> Sequence[Candle]:
         self._fold()
@@ -209,12 +209,15 @@ class _Bar:
         self.open_time_ns = time_ns - time_ns % self.length_ns
         self.end_ns = self.open_time_ns + self.length_ns
 
+    def take(self, part: Traded) -> None:
+        """These are in it; it has begun."""
+        self.part = part.copy() if self.part is None else merged(self.part, part)
+
     def merge(self, part: Traded) -> None:
+        """The same; with them it may begin."""
         if self.part is None:
             self.begin(part.first_ns)
-            self.part = part.copy()
-        else:
-            self.part = merged(self.part, part)
+        self.take(part)
 
     def end_of(self, time_ns: int) -> int:
         return time_ns - time_ns % self.length_ns + self.length_ns
