@@ -33,7 +33,8 @@ async def test_bars_books_and_marks_reach_strategies_status_and_database(
         config = configuration(tmp_path, "", database=dsn, venues=[venue], engine=ENGINE, strategies=strategies)
         with DaemonProcess(config) as daemon:
             daemon.start()
-            status = await daemon.until(lambda status: status["engine"]["signals"] and status["engine"]["fills"])
+            # A bar takes three seconds, and prices that go one way for some bars cross nothing.
+            status = await daemon.until(lambda now: now["engine"]["signals"] and now["engine"]["fills"], within_s=90.0)
             for symbol in SYMBOLS:
                 book = status["symbols"][f"binance {symbol}"]["book"]
                 assert book["bid"] < book["microprice"] < book["ask"] and -1 <= book["imbalance"] <= 1
