@@ -30,8 +30,8 @@ class Table(Struct, frozen=True):
     statement: str
     row: Callable[[Any], Row] | None
     """None: the statement takes one argument, the facts as a JSON array, and finds those with the same key itself."""
-    key: Callable[[Any], object] = lambda fact: None
-    """Two rows of one statement must not have the same key."""
+    key: Callable[[Any], object] | None
+    """Two rows of one statement must not have the same key. None where the statement sees to it."""
     newest: Callable[[Any], int] = lambda fact: 0
     """Of facts with the same key the one with the highest number is written; of equals, the last."""
 
@@ -57,7 +57,7 @@ async def arguments_of(table: Table, facts: Iterable[Any]) -> list[Any]:
 
     Others have their turn in between: a row takes as long as several ticks.
     """
-    if table.row is None:
+    if table.row is None or table.key is None:
         return [_json_array(facts)]
     chosen: dict[object, Any] = {}
     for fact in facts:
@@ -136,6 +136,7 @@ CANDLES = Table(
     WHERE EXCLUDED.trades_count >= ohlcv.trades_count AND NOT ohlcv.backfilled
       AND ({", ".join(f"EXCLUDED.{name}" for name in _BAR_NAMES)})
           IS DISTINCT FROM ({", ".join(f"ohlcv.{name}" for name in _BAR_NAMES)})""",
+    None,
     None,
 )
 

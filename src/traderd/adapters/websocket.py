@@ -126,9 +126,10 @@ class _Line(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """What one read brought: into frames, and on. Nearly always it is a few whole ones."""
         if self._flows and not (self._ended or self._rest or self._parts or self._waiting):
+            now_ns = _time_ns()
             frames, at = whole_texts(data, 0, self._frame_bytes_max)
             if at == len(data) and len(frames) <= _FRAMES_AT_ONCE:
-                self._hand_over(frames, self._stamp(len(frames)))
+                self._hand_over(frames, self._stamp(now_ns, len(frames)))
                 return
         self._receive(data)
 
@@ -143,7 +144,8 @@ class _Line(asyncio.Protocol):
         if not self.opened.done():
             data = self._shake_hands(data)
         if data and not self._ended:
-            self._take(self._cut(data))
+            now_ns = _time_ns()
+            self._take(self._cut(data), now_ns)
 
     def eof_received(self) -> None:
         """The other side says no more; the transport closes by itself."""
@@ -263,22 +265,21 @@ class _Line(asyncio.Protocol):
             self._transport.close()
             self._loop.call_later(_GOODBYE_S, self._transport.abort)
 
-    def _stamp(self, count: int) -> int:
+    def _stamp(self, now_ns: int, count: int) -> int:
         """The time of the first of so many: no two frames at one time, none before another.
 
         Unless the clock was set back, which is to be believed.
         """
-        now_ns = _time_ns()
         if 0 <= self._stamped_ns - now_ns < _CLOCK_STEP_NS:
             now_ns = self._stamped_ns + 1
         self._stamped_ns = now_ns + count - 1
         return now_ns
 
-    def _take(self, frames: list[bytes]) -> None:
+    def _take(self, frames: list[bytes], now_ns: int) -> None:
         """Hand over at once, but no more in one turn of the loop than others can wait for."""
         if not frames:
             return
-        now_ns = self._stamp(len(frames))
+        now_ns = self._stamp(now_ns, len(frames))
         if len(frames) <= _FRAMES_AT_ONCE and not self._waiting:
             self._hand_over(frames, now_ns)
             return

@@ -19,8 +19,9 @@ from traderd.core.ticker import TickerBoard
 
 _ZERO = Decimal(0)
 _EXACT = Context(prec=80)
-_DIGITS_MAX, _LEAST = 30, Decimal("1E-30")
+_DIGITS_MAX = 30
 """A price or quantity with more digits before or behind its point is not judged: products of two must stay exact."""
+_LEAST = Decimal(1).scaleb(-_DIGITS_MAX)
 
 
 class RiskSettings(Struct, frozen=True):
