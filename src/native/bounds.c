@@ -1,21 +1,12 @@
 /* Whether a tick is as they all are, of one instrument: all that is asked of it in one place of the memory. The twin is
  * in core/bounds.py. */
 
-#include "native.h"
+#include "bounds.h"
 #include <math.h>
 #include <structmember.h>
 
 #define EAGER 8
 #define LENGTHS_MAX 40
-
-typedef struct {
-    PyObject_HEAD
-    double low, high;
-    long long behind_ns, ahead_ns, due_ns;
-    PyObject *key;
-    double reference, variance;
-    long long sampled_ns, samples;
-} Bounds;
 
 static PyObject *bounds_new(PyTypeObject *type, PyObject *args, PyObject *named)
 {
@@ -32,33 +23,11 @@ static void bounds_dealloc(Bounds *self)
     Py_TYPE(self)->tp_free((PyObject *)self);
 }
 
-static PyObject *bounds_admits(Bounds *self, PyObject *const *args, Py_ssize_t count)
-{
-    if (count != 5 || !PyUnicode_Check(args[0]) || self->key == NULL || !PyUnicode_Check(self->key)) {
-        PyErr_SetString(PyExc_TypeError, "admits takes a key, two prices, and the venue's time and ours");
-        return NULL;
-    }
-    double least = PyFloat_AsDouble(args[1]), most = PyFloat_AsDouble(args[2]);
-    long long venue_ns = PyLong_AsLongLong(args[3]), now_ns = PyLong_AsLongLong(args[4]);
-    if (PyErr_Occurred())
-        return NULL;
-    if (!(self->low <= least && most <= self->high) || PyUnicode_Compare(args[0], self->key) == 0
-        || (venue_ns && !(self->behind_ns <= venue_ns - now_ns && venue_ns - now_ns <= self->ahead_ns)))
-        return PyLong_FromLong(0);
-    PyObject *before = self->key;
-    self->key = Py_NewRef(args[0]);
-    Py_DECREF(before);
-    return PyLong_FromLong(now_ns >= self->due_ns ? 2 : 1);
-}
-
-typedef struct {
-    double alpha, floor, floor_factor, sigmas;
-    long long sample_ns, warmup;
-} Terms;
-
 /* A believed price is due: the twin says why. */
-static void learn(Bounds *self, double price, long long now_ns, const Terms *terms)
+static void learn(Bounds *self, double price, long long now_ns)
 {
+    const Terms *terms = &self->terms;
+
     if (self->reference != 0) {
         double move = log(price / self->reference), square = move * move, lengths = 1.0;
         if (0 < self->sampled_ns && self->sampled_ns < now_ns - terms->sample_ns) {
@@ -86,26 +55,61 @@ static void learn(Bounds *self, double price, long long now_ns, const Terms *ter
     self->due_ns = now_ns + wait_ns;
 }
 
+int bounds_admit(Bounds *self, PyObject *key, double least, double most, long long venue_ns, long long now_ns)
+{
+    if (!(self->low <= least && most <= self->high) || PyUnicode_Compare(key, self->key) == 0
+        || (venue_ns && !(self->behind_ns <= venue_ns - now_ns && venue_ns - now_ns <= self->ahead_ns)))
+        return 0;
+    PyObject *before = self->key;
+    self->key = Py_NewRef(key);
+    Py_DECREF(before);
+    if (now_ns >= self->due_ns)
+        learn(self, (least + most) / 2, now_ns);
+    return 1;
+}
+
+static PyObject *bounds_admits(Bounds *self, PyObject *const *args, Py_ssize_t count)
+{
+    if (count != 5 || !PyUnicode_Check(args[0]) || self->key == NULL || !PyUnicode_Check(self->key)) {
+        PyErr_SetString(PyExc_TypeError, "admits takes a key, two prices, and the venue's time and ours");
+        return NULL;
+    }
+    double least = PyFloat_AsDouble(args[1]), most = PyFloat_AsDouble(args[2]);
+    long long venue_ns = PyLong_AsLongLong(args[3]), now_ns = PyLong_AsLongLong(args[4]);
+    if (PyErr_Occurred())
+        return NULL;
+    return PyBool_FromLong(bounds_admit(self, args[0], least, most, venue_ns, now_ns));
+}
+
 static PyObject *bounds_learn(Bounds *self, PyObject *const *args, Py_ssize_t count)
 {
-    if (count != 8) {
-        PyErr_SetString(PyExc_TypeError, "learn takes a price, a time and the six terms");
+    if (count != 2) {
+        PyErr_SetString(PyExc_TypeError, "learn takes a price and a time");
         return NULL;
     }
     double price = PyFloat_AsDouble(args[0]);
     long long now_ns = PyLong_AsLongLong(args[1]);
-    Terms terms = {
-        PyFloat_AsDouble(args[2]), PyFloat_AsDouble(args[3]), PyFloat_AsDouble(args[4]), PyFloat_AsDouble(args[5]),
-        PyLong_AsLongLong(args[6]), PyLong_AsLongLong(args[7])};
     if (PyErr_Occurred())
         return NULL;
-    learn(self, price, now_ns, &terms);
+    learn(self, price, now_ns);
+    Py_RETURN_NONE;
+}
+
+static PyObject *bounds_set_terms(Bounds *self, PyObject *args)
+{
+    Terms terms;
+
+    if (!PyArg_ParseTuple(args, "ddddLL", &terms.alpha, &terms.floor, &terms.floor_factor, &terms.sigmas,
+                          &terms.sample_ns, &terms.warmup))
+        return NULL;
+    self->terms = terms;
     Py_RETURN_NONE;
 }
 
 static PyMethodDef METHODS[] = {
     {"admits", (PyCFunction)(void (*)(void))bounds_admits, METH_FASTCALL, NULL},
     {"learn", (PyCFunction)(void (*)(void))bounds_learn, METH_FASTCALL, NULL},
+    {"set_terms", (PyCFunction)bounds_set_terms, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL}};
 
 static PyMemberDef MEMBERS[] = {

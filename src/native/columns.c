@@ -1,7 +1,6 @@
 /* Objects -> lists of their attributes. The twin is in adapters/columns.py. */
 
-#include "native.h"
-#include <structmember.h>
+#include "slots.h"
 
 #define NAMES_MAX 4 /* of one path: instrument.index has two */
 
@@ -12,27 +11,13 @@ typedef struct {
     Py_ssize_t offset;  /* -1: not in a slot */
 } Name;
 
-static void look_up(Name *name, PyTypeObject *type)
-{
-    PyObject *found = PyObject_GetAttr((PyObject *)type, name->name);
-
-    name->type = type;
-    name->offset = -1;
-    if (found == NULL)
-        PyErr_Clear();
-    else if (Py_IS_TYPE(found, &PyMemberDescr_Type)) {
-        PyMemberDef *member = ((PyMemberDescrObject *)found)->d_member;
-        if (member->type == T_OBJECT_EX)
-            name->offset = member->offset;
-    }
-    Py_XDECREF(found);
-}
-
 /* A new reference. A slot is read where it lies: a method call for each would cost ten times as much. */
 static PyObject *attribute(PyObject *object, Name *name)
 {
-    if (Py_TYPE(object) != name->type)
-        look_up(name, Py_TYPE(object));
+    if (Py_TYPE(object) != name->type) {
+        name->type = Py_TYPE(object);
+        name->offset = slot_offset(name->type, name->name);
+    }
     if (name->offset >= 0) {
         PyObject *value = *(PyObject **)((char *)object + name->offset);
         if (value != NULL)

@@ -25,10 +25,20 @@ typedef struct {
     Py_ssize_t size;
 } Piece;
 
+#define NEAR_BYTES 16 /* of a symbol, padded with zeros; longer ones are looked up in the dict each time */
+
+/* An instrument by its symbol, in one place of the memory: a dict has its parts in three. */
+typedef struct {
+    uint64_t symbol[NEAR_BYTES / 8];
+    PyObject *instrument;
+} Near;
+
 typedef struct {
     PyObject_HEAD
     PyObject *pieces;      /* a tuple of bytes and str, the latter naming values */
-    PyObject *instruments; /* by the venue's symbol */
+    PyObject *instruments; /* by the venue's symbol: a dict to which others may be added */
+    Near *near;            /* those that were met; a table with open addresses, at least half of them free */
+    size_t near_size, near_count;
     PyObject *make;        /* Quote or Trade */
     PyObject *sides[2];    /* of the taker: where the buyer isn't the maker, and where it is */
     int count, is_trade;
@@ -168,6 +178,66 @@ static PyObject *made(const Form *self, const Told *told, PyObject *instrument, 
     return event;
 }
 
+/* Where a symbol's instrument is, or may be put. */
+static Near *near_place(Near *near, size_t size, const uint64_t symbol[2])
+{
+    uint64_t mixed = (symbol[0] ^ symbol[1] * 0x9e3779b97f4a7c15u) * 0xff51afd7ed558ccdu;
+    size_t at = (size_t)(mixed >> 32) & (size - 1);
+
+    while (near[at].instrument != NULL && (near[at].symbol[0] != symbol[0] || near[at].symbol[1] != symbol[1]))
+        at = (at + 1) & (size - 1);
+    return &near[at];
+}
+
+static int near_grow(Form *self)
+{
+    size_t size = self->near_size ? 2 * self->near_size : 16;
+    Near *near = PyMem_Calloc(size, sizeof(Near));
+
+    if (near == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    for (size_t at = 0; at < self->near_size; at++)
+        if (self->near[at].instrument != NULL)
+            *near_place(near, size, self->near[at].symbol) = self->near[at];
+    PyMem_Free(self->near);
+    self->near = near;
+    self->near_size = size;
+    return 0;
+}
+
+/* Borrowed; NULL for an unknown one, or with an exception set. */
+static PyObject *from_dict(const Form *self, Span symbol)
+{
+    PyObject *text = ascii(symbol), *instrument = NULL;
+
+    if (text != NULL)
+        instrument = PyDict_GetItemWithError(self->instruments, text);
+    Py_XDECREF(text);
+    return instrument;
+}
+
+static PyObject *instrument_of(Form *self, Span told)
+{
+    uint64_t symbol[NEAR_BYTES / 8] = {0};
+
+    if (told.size > NEAR_BYTES)
+        return from_dict(self, told);
+    memcpy(symbol, told.text, told.size);
+    if (2 * self->near_count >= self->near_size && near_grow(self) < 0)
+        return NULL;
+    Near *place = near_place(self->near, self->near_size, symbol);
+    if (place->instrument == NULL) {
+        PyObject *instrument = from_dict(self, told);
+        if (instrument == NULL)
+            return NULL;
+        *place = (Near){{symbol[0], symbol[1]}, Py_NewRef(instrument)};
+        self->near_count++;
+    }
+    return place->instrument;
+}
+
 static PyObject *form_read(Form *self, PyObject *const *args, Py_ssize_t count)
 {
     Told told = {0};
@@ -179,11 +249,7 @@ static PyObject *form_read(Form *self, PyObject *const *args, Py_ssize_t count)
     const char *frame = PyBytes_AS_STRING(args[0]);
     if (!read_frame(self, frame, frame + PyBytes_GET_SIZE(args[0]), &told))
         Py_RETURN_NONE;
-    PyObject *symbol = ascii(told.symbol);
-    if (symbol == NULL)
-        return NULL;
-    PyObject *instrument = PyDict_GetItemWithError(self->instruments, symbol);
-    Py_DECREF(symbol);
+    PyObject *instrument = instrument_of(self, told.symbol);
     if (instrument == NULL) {
         if (PyErr_Occurred())
             return NULL;
@@ -249,6 +315,9 @@ failed:
 
 static void form_dealloc(Form *self)
 {
+    for (size_t at = 0; at < self->near_size; at++)
+        Py_XDECREF(self->near[at].instrument);
+    PyMem_Free(self->near);
     Py_XDECREF(self->pieces);
     Py_XDECREF(self->instruments);
     Py_XDECREF(self->make);

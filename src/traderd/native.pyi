@@ -3,8 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
+from traderd.core.admission import AdmissionSlowly
 from traderd.core.bounds import BoundsSlowly
 from traderd.core.market import Trade
+from traderd.core.staleness import HabitsSlowly
 from traderd.core.traded import TradedSlowly
 
 def whole_texts(data: bytes, at: int, most: int, /) -> tuple[list[bytes], int]:
@@ -35,6 +37,12 @@ class Form:
 
 class Bounds(BoundsSlowly):
     """See core.bounds."""
+
+class Admission(AdmissionSlowly):
+    """See core.admission."""
+
+class Habits(HabitsSlowly):
+    """See core.staleness."""
 
 class Traded:
     """See core.traded."""

@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from traderd.core.continuity import ConnectionSequence, Continuity, Step
+from traderd.core.continuity import ConnectionSequence, Continuity, Step, TradeNumbers
 
 OK, REPEATED, RESTARTED = Step(Continuity.OK), Step(Continuity.REPEATED), Step(Continuity.RESTARTED, breaks=True)
 
@@ -95,3 +95,14 @@ def test_repeats_change_nothing_for_those_that_follow(runs: list[tuple[int, bool
         assert doubled.follow(number) == plain.follow(number)
         if twice:
             assert doubled.follow(number) == REPEATED
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 12), st.booleans()), max_size=60))
+def test_the_trades_of_several_streams_are_followed_each_by_itself(told: list[tuple[int, int, bool]]) -> None:
+    """As by a sequence of its own, also where one of them begins anew."""
+    numbers, apart = TradeNumbers(3), [ConnectionSequence() for _ in range(3)]
+    for at, number, anew in told:
+        if anew:
+            numbers.begin_anew(at)
+            apart[at].begin_anew()
+        assert numbers.breaks(at, number) == apart[at].follow(number).breaks

@@ -1,10 +1,13 @@
 """Silence, held against each stream's own habit."""
 
+from array import array
 from random import Random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from traderd.core.staleness import Habits
+from traderd.core.staleness import Habits, HabitsSlowly
 
 SECOND = 10**9
 LOOK_NS = SECOND // 2
@@ -26,7 +29,7 @@ def judged(times: list[int], until_ns: int, floor_s: float = 2.5) -> list[int]:
         while at < len(times) and times[at] <= now:
             newest = times[at]
             at += 1
-        if habits.look(now, [newest]):
+        if habits.look(now, array("q", [newest])):
             found.append(now)
     return found
 
@@ -69,14 +72,14 @@ def test_one_silent_stream_is_told_from_the_others() -> None:
     for _ in range(40):
         now += LOOK_NS
         heard = [now - 1, now - 2, now - 3]
-        assert habits.look(now, heard) == []
+        assert habits.look(now, array("q", heard)) == []
     silent: list[int] = []
     for _ in range(8):
         now += LOOK_NS
         heard = [now - 1, heard[1], now - 3]
-        silent = habits.look(now, heard)
+        silent = habits.look(now, array("q", heard))
     assert silent == [1]
-    assert habits.look(now + LOOK_NS, [now, 0, now]) == [], "who was told asks for it anew"
+    assert habits.look(now + LOOK_NS, array("q", [now, 0, now])) == [], "who was told asks for it anew"
 
 
 def test_an_interruption_is_nobodys_habit() -> None:
@@ -84,14 +87,52 @@ def test_an_interruption_is_nobodys_habit() -> None:
     habits, now = Habits([2.5, 2.5]), SECOND
     for _ in range(40):
         now += LOOK_NS
-        habits.look(now, [now - 1, now - 2])
+        habits.look(now, array("q", [now - 1, now - 2]))
     usual = habits.limit_ns(0)
     last = now
     for _ in range(10):
         now += LOOK_NS
-        habits.look(now, [last, now - 1])
+        habits.look(now, array("q", [last, now - 1]))
     habits.interrupted([0])
     for _ in range(4):
         now += LOOK_NS
-        assert habits.look(now, [now - 1, now - 2]) == []
+        assert habits.look(now, array("q", [now - 1, now - 2])) == []
     assert habits.limit_ns(0) <= usual
+
+
+steps = st.lists(
+    st.tuples(
+        st.integers(1, 900 * SECOND),
+        st.lists(st.sampled_from(["speaks", "silent", "lost"]), min_size=3, max_size=3),
+        st.lists(st.integers(0, 2), max_size=2),
+    ),
+    max_size=60,
+)
+
+
+@given(steps)
+def test_both_twins_find_the_same(steps: list[tuple[int, list[str], list[int]]]) -> None:
+    """Whatever the streams do, to the nanosecond."""
+    floors_s, now, heard = [0.0, 2.5, 60.0], SECOND, array("q", [0, 0, 0, -1])
+    ours, theirs = HabitsSlowly(floors_s), Habits(floors_s)
+    for step_ns, what, places in steps:
+        now += step_ns
+        for at, each in enumerate(what):
+            heard[at] = {"speaks": now - step_ns // (at + 2), "silent": heard[at], "lost": 0}[each]
+        assert theirs.look(now, heard) == ours.look(now, heard)
+        for twin in (ours, theirs):
+            twin.interrupted(places)
+        assert [theirs.limit_ns(at) for at in range(3)] == [ours.limit_ns(at) for at in range(3)]
+
+
+@pytest.mark.skipif(Habits is HabitsSlowly, reason="not compiled here")
+def test_what_is_no_stream_is_a_mistake_of_ours() -> None:
+    habits = Habits([2.5])
+    with pytest.raises(IndexError):
+        habits.limit_ns(1)
+    with pytest.raises(IndexError):
+        habits.interrupted([0, -1])
+    with pytest.raises(ValueError, match="each stream needs"):
+        habits.look(SECOND, array("q"))
+    with pytest.raises(TypeError):
+        habits.look(SECOND, [0])  # type: ignore[arg-type]

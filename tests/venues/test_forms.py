@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from traderd.core.errors import BadFrameError
 from traderd.core.market import Instrument, Quote, Trade, VenueEvent
@@ -132,6 +133,34 @@ def test_what_is_not_just_so_is_left_to_the_decoder(value: str, text: str) -> No
     assert reader(SPOT_QUOTE, {"ETHUSDT": ETH}, Quote)(filled(SPOT_QUOTE, SOUND | {value: text}), NOW) is None
 
 
+@compiled
+def test_each_symbol_has_its_own_instrument_however_many_there_are_and_however_long_their_names() -> None:
+    """Also those that are added later; of an unknown one nothing is remembered."""
+    instruments: dict[str, Instrument] = {}
+    read = reader(SPOT_QUOTE, instruments, Quote)
+    for number in range(300):
+        symbol = f"{'LONGNAME' * (number % 4)}{number}USDT"
+        frame = filled(SPOT_QUOTE, SOUND | {"symbol": symbol})
+        assert read(frame, NOW) is None
+        instruments[symbol] = Instrument(number, "binance", symbol, symbol, "X", "USDT")
+        assert read(frame, NOW) == read(frame, NOW)
+    for symbol, instrument in instruments.items():
+        quote = read(filled(SPOT_QUOTE, SOUND | {"symbol": symbol}), NOW)
+        assert quote is not None and quote.instrument is instrument
+
+
+def test_an_instrument_that_is_described_anew_is_found_anew() -> None:
+    """After `bind`, though frames of it were read before."""
+    dialect, frame = Binance(), filled(SPOT_QUOTE, SOUND)
+    for each in (ETH, replace(ETH, index=7), replace(ETH, price_tick=Decimal("0.5"))):
+        dialect.bind([each])
+        (quote,) = dialect.decode(frame, NOW)
+        assert isinstance(quote, Quote) and quote.instrument is each
+    dialect.bind([])
+    with pytest.raises(BadFrameError, match="unknown_symbol"):
+        dialect.decode(frame, NOW)
+
+
 def test_a_venue_without_a_known_form_leaves_every_frame_to_the_decoder() -> None:
     assert reader("", {"ETHUSDT": ETH}, Quote)(filled(SPOT_QUOTE, SOUND), NOW) is None
 
@@ -173,12 +202,13 @@ def test_what_cannot_be_made_raises_and_leaks_nothing() -> None:
     def refuse(*parts: object) -> Quote:
         raise OverflowError(f"{len(parts)} parts")
 
+    before = sys.getrefcount(ETH)
     read = compiled_forms().Form(pieces_of(SPOT_QUOTE), {"ETHUSDT": ETH}, refuse).read
     frame = filled(SPOT_QUOTE, SOUND)
-    before = sys.getrefcount(ETH)
     for _ in range(100):
         with pytest.raises(OverflowError, match="7 parts"):
             read(frame, NOW)
+    del read
     gc.collect()
     assert sys.getrefcount(ETH) == before
     quote = reader(SPOT_QUOTE, {"ETHUSDT": ETH}, Quote)(frame, NOW)

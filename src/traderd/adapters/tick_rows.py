@@ -67,7 +67,8 @@ class TickRows:
 
     def __init__(self, instruments: Sequence[Instrument]) -> None:
         self._symbols = [instrument.symbol.encode() for instrument in instruments]
-        self._exchanges = [instrument.exchange.encode() for instrument in instruments]
+        names = {instrument.exchange: instrument.exchange.encode() for instrument in instruments}
+        self._exchanges = [names[instrument.exchange] for instrument in instruments]  # one each: it stays in the cache
 
     def quotes(self, quotes: list[Quote], lasts: list[str]) -> Batch:
         """Rows of tick_data: each quote with the text of the last trade that was known when it came; "" for none."""

@@ -12,8 +12,6 @@ _EAGER = 8
 """A price of which no tick comes within a sample's length by this, when a sample is due, comes seldom …"""
 _LENGTHS_MAX = 40
 """… and is sampled once in so many samples' lengths: else a good part of its ticks would be samples."""
-DUE = 2
-"""Admitted, and something is to be learned from it."""
 
 
 class Terms(NamedTuple):
@@ -44,6 +42,7 @@ class BoundsSlowly:
         "reference",
         "sampled_ns",
         "samples",
+        "terms",
         "variance",
     )
 
@@ -64,31 +63,31 @@ class BoundsSlowly:
         self.samples = 0
         self.sampled_ns = 0
         """When the newest was taken; 0 where its move counts as one sample's, however long ago it was."""
+        self.terms = Terms(0.0, 0.0, 0.0, 0.0, 0, 0)
 
-    def admits(self, key: str, least: float, most: float, venue_ns: int, now_ns: int) -> int:
-        """0 unless its prices lie within, its venue's time (0: none) too and its key is a new one, which is kept then.
+    def set_terms(
+        self, alpha: float, floor: float, floor_factor: float, sigmas: float, sample_ns: int, warmup: int
+    ) -> None:
+        """How it learns from here on: the Terms."""
+        self.terms = Terms(alpha, floor, floor_factor, sigmas, sample_ns, warmup)
 
-        Else 1, or DUE.
+    def admits(self, key: str, least: float, most: float, venue_ns: int, now_ns: int) -> bool:
+        """Whether its prices lie within, its venue's time (0: none) too and its key is a new one.
+
+        The key is kept then, and if it is time for it the price between the two is learned from.
         """
         if not (self.low <= least and most <= self.high) or key == self.key:
-            return 0
+            return False
         if venue_ns and not self.behind_ns <= venue_ns - now_ns <= self.ahead_ns:
-            return 0
+            return False
         self.key = key
-        return DUE if now_ns >= self.due_ns else 1
+        if now_ns >= self.due_ns:
+            self.learn((least + most) / 2, now_ns)
+        return True
 
-    def learn(
-        self,
-        price: float,
-        now_ns: int,
-        alpha: float,
-        floor: float,
-        floor_factor: float,
-        sigmas: float,
-        sample_ns: int,
-        warmup: int,
-    ) -> None:
-        """Take a sample: a price that is believed, and due. What follows the time are the Terms."""
+    def learn(self, price: float, now_ns: int) -> None:
+        """Take a sample: a price that is believed, and due."""
+        alpha, floor, floor_factor, sigmas, sample_ns, warmup = self.terms
         if self.reference:
             move, lengths = log(price / self.reference), 1.0
             square = move * move

@@ -159,8 +159,9 @@ class CandleBuilder:
             self._waiting = []
             self._now_ns = max(self._now_ns, waiting[-1].time_received_ns)
             part = traded(waiting)
-            for bar in self._roots:
-                bar.take(part)
+            for bar in self._roots[1:]:
+                bar.take(part.copy())
+            self._roots[0].take(part)
 
     def _close_until(self, horizon_ns: int) -> Sequence[Candle]:
         self._fold()
@@ -210,14 +211,16 @@ class _Bar:
         self.end_ns = self.open_time_ns + self.length_ns
 
     def take(self, part: Traded) -> None:
-        """These are in it; it has begun."""
-        self.part = part.copy() if self.part is None else merged(self.part, part)
+        """These are in it, which has begun, and nobody else's."""
+        self.part = part if self.part is None else merged(self.part, part)
 
     def merge(self, part: Traded) -> None:
-        """The same; with them it may begin."""
+        """The same; with them it may begin, and they stay whose they are."""
         if self.part is None:
             self.begin(part.first_ns)
-        self.take(part)
+            self.part = part.copy()
+        else:
+            self.part = merged(self.part, part)
 
     def end_of(self, time_ns: int) -> int:
         return time_ns - time_ns % self.length_ns + self.length_ns
@@ -263,7 +266,11 @@ class _Bar:
         )
 
     def _forget(self, keep_from_ns: int) -> None:
-        for open_time_ns in [at for at in self._closed if at + self.length_ns < keep_from_ns]:
+        """The oldest of what is of no use any more."""
+        while self._closed:
+            open_time_ns = next(iter(self._closed))
+            if open_time_ns + self.length_ns >= keep_from_ns:
+                break
             del self._closed[open_time_ns]
 
 

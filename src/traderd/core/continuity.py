@@ -37,6 +37,21 @@ _REPEATED = Step(Continuity.REPEATED)
 _RESTARTED = Step(Continuity.RESTARTED, breaks=True)
 
 
+def judged(number: int, last: int, behind: int) -> Step:
+    """A number after the newest one, `last`; -1: none. `behind` is the one before if that was a repeated one, else -1.
+
+    0 is how a connection begins. Two numbers in a row that lie behind the newest one and follow each other are a new
+    count too, whose beginning was lost: going on to call them repeated would let its frames pass as known.
+    """
+    if number == last + 1 or last < 0:
+        return _OK
+    if number > last:
+        return Step(Continuity.GAP, number - last - 1, breaks=True)
+    if number == 0 or (behind >= 0 and number == behind + 1):
+        return _RESTARTED
+    return _REPEATED
+
+
 class ConnectionSequence:
     """One connection's numbers: call `follow` with each and heed the verdict."""
 
@@ -61,26 +76,47 @@ class ConnectionSequence:
         self._behind = -1  # the newest number that was taken for a repeated one, until a frame is in its place
 
     def follow(self, number: int) -> Step:
-        """The next frame's number, from 0.
-
-        0 is how a connection begins. Two numbers in a row that lie behind the newest one and follow each other are a
-        new count too, whose beginning was lost: going on to call them repeated would let its frames pass as known.
-        """
+        """The next frame's number, from 0."""
         self.frames += 1
-        last, behind = self._last, self._behind
+        step = judged(number, self._last, self._behind)
         self._behind = -1
-        if number == last + 1 or last < 0:
-            self._last = number
-            return _OK
-        if number > last:
-            self._last = number
-            self.gaps += 1
-            self.missing += number - last - 1
-            return Step(Continuity.GAP, number - last - 1, breaks=True)
-        if number == 0 or (behind >= 0 and number == behind + 1):
-            self._last = number
-            self.restarts += 1
-            return _RESTARTED
-        self._behind = number
-        self.repeated += 1
-        return _REPEATED
+        if step is _REPEATED:
+            self._behind = number
+            self.repeated += 1
+            return step
+        self._last = number
+        self.gaps += step.continuity is Continuity.GAP
+        self.missing += step.missing
+        self.restarts += step is _RESTARTED
+        return step
+
+
+class TradeNumbers:
+    """The trade numbers of several streams, each followed by itself, by the rules of a connection's.
+
+    Of a stream only what the next number is judged by is kept: a trade finds little of it in the processor's cache.
+    """
+
+    __slots__ = ("_behind", "_last")
+
+    def __init__(self, streams: int) -> None:
+        self._last = [-1] * streams
+        self._behind: dict[int, int] = {}
+
+    def begin_anew(self, at: int) -> None:
+        """Whatever number comes next is where this stream's count begins."""
+        self._last[at] = -1
+        self._behind.pop(at, None)
+
+    def breaks(self, at: int, number: int) -> bool:
+        """Whether trades are missing before this one, the next of a stream."""
+        last = self._last[at]
+        if not self._behind and (number == last + 1 or last < 0):
+            self._last[at] = number
+            return False
+        step = judged(number, last, self._behind.pop(at, -1))
+        if step is _REPEATED:
+            self._behind[at] = number
+        else:
+            self._last[at] = number
+        return step.breaks

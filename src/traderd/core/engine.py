@@ -6,7 +6,7 @@ Refuses to order before `resume` (starting is recovering), after `halt`, and whi
 work goes on all the same.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Protocol
 
@@ -22,7 +22,7 @@ from traderd.core.engine_settings import EngineSettings
 from traderd.core.facts import BreakerEvent, Candle, Fact, Order, Position, Severity, Signal
 from traderd.core.gaps import GapLedger
 from traderd.core.intake import Intake
-from traderd.core.market import Beat, Instrument, Quote, Trade
+from traderd.core.market import Beat, Instrument, Trade
 from traderd.core.orders import (
     Approved,
     Intent,
@@ -117,15 +117,15 @@ class Engine:
         self.counts = Counts(flagged=self._intake.flagged)
         self.late_by_timeframe = self._intake.late
         """Late trades by the timeframes for which they were too late."""
-        self.on_quote: Callable[[Quote], None] = self._intake.on_quote
-        """The board alone, if the quote is to be believed. Bound, not wrapped: it is the hottest path there is."""
+        self.on_quote = self._intake.on_quote
+        """The board alone, if the quote is to be believed. Bound, not wrapped, as its two steps are."""
+        self.admit_quote, self.judge_quote = self._intake.admit, self._intake.judge
         self.set_clock_offset = self._intake.set_clock_offset
         self.candle_check = CandleCheck(instruments, settings.timeframes, grace_ns, self._alerts)
         self.on_venue_candle = self.candle_check.on_venue_candle
         self._snapshots = Snapshots(settings.book_snapshot_interval_s, self.board.books, self._instruments)
         self._lengths = {each: timeframe_ns(each) for each in settings.timeframes}
         self._told: dict[tuple[int, str], int] = {}
-        self._quotes = self.board.quotes
         self._now_ns = 0
         self._recovered = False
         self._halted = ""
@@ -260,7 +260,7 @@ class Engine:
 
     def _on_candles(self, index: int, candles: Sequence[Candle], now_ns: int) -> list[Effect]:
         self._now_ns = now_ns
-        quote, is_heeded = self._quotes[index], index in self._heeded
+        quote, is_heeded = self.board.quotes[index], index in self._heeded
         effects: list[Effect] = []
         for closed in candles:
             candle = completed(closed, quote, self._lacks(closed))
@@ -317,7 +317,7 @@ class Engine:
 
     def _reference(self, instrument: Instrument, opinion: Opinion, candle: Candle) -> Decimal:
         """The side of the quote that the order would take; without a quote the candle's close, for the record only."""
-        quote = self._quotes[instrument.index]
+        quote = self.board.quotes[instrument.index]
         if quote is None:
             return Decimal(candle.close)
         return Decimal(quote.ask_text if side_of(opinion.signal_type) == "buy" else quote.bid_text)

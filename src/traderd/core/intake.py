@@ -8,8 +8,8 @@ Refuses to decide anything: what candles lead to is the engine's.
 
 from collections.abc import Container, Sequence
 
+from traderd.core.admission import Admission
 from traderd.core.bars import BarSettings, builders_of
-from traderd.core.bounds import DUE
 from traderd.core.candles import NEVER_NS, CandleBuilder
 from traderd.core.facts import Candle
 from traderd.core.market import Instrument, Quote, Trade
@@ -39,13 +39,14 @@ class Intake:
         self.late = dict.fromkeys(timeframes, 0)
         """Trades by the timeframes for which they were too late."""
         self._board = board
-        self._quotes = board.quotes
         self._exchanges = [instrument.exchange for instrument in instruments]
         self._grace_ns = grace_ns
         self._builders = [CandleBuilder(each, timeframes, grace_ns, self.late) for each in instruments]
         self._bars = [builders_of(bars, each) for each in instruments]
         self._quote_gates = [QuoteGate(quality) for _ in instruments]
         self._trade_gates = [TradeGate(quality) for _ in instruments]
+        self.admit = Admission(self._quote_gates, board.quotes, board.trade_texts).admit
+        """See there. Bound, not wrapped: it is the hottest path there is."""
         self._heeded = range(len(instruments)) if heeded is None else heeded
         self._waiting: list[Trade] = []
         self._closed: list[tuple[int, Sequence[Candle]]] = []
@@ -59,29 +60,27 @@ class Intake:
 
     def on_quote(self, quote: Quote) -> None:
         """The board alone, if the quote is to be believed."""
+        if self.admit(quote) is None:
+            self.judge(quote)
+
+    def judge(self, quote: Quote) -> str:
+        """One that wasn't admitted: the gate says what is wrong with it, if anything is. As `admit`, never None."""
         index = quote.instrument.index
-        gate = self._quote_gates[index]
-        bid, ask, now_ns = quote.bid, quote.ask, quote.time_received_ns
-        if bid < ask and (admitted := gate.admits(quote.text, bid, ask, quote.time_venue_ns, now_ns)):
-            self._quotes[index] = quote
-            if admitted == DUE:
-                gate.sample((bid + ask) / 2, now_ns)
-        elif flags := gate.judge(quote, self._quotes[index]):
+        if flags := self._quote_gates[index].judge(quote, self._board.quotes[index]):
             self._doubt(quote, flags)
             if not flags & REPEATED:  # which says nothing new
                 self._board.doubts[index] = flags
         else:
             self._board.doubts[index] = 0
-            self._quotes[index] = quote
+            self._board.quotes[index] = quote
+        return self._board.trade_texts[index]
 
     def on_trade(self, trade: Trade) -> Sequence[Candle]:
         """The board and the candles, if the trade is to be believed; the candles and bars that it closes, if heeded."""
         index = trade.instrument.index
         gate = self._trade_gates[index]
-        price, now_ns = trade.price, trade.time_received_ns
-        if admitted := gate.admits(trade.trade_id, price, price, trade.time_venue_ns, now_ns):
-            if admitted == DUE:
-                gate.sample(price, now_ns)
+        price = trade.price
+        if gate.admits(trade.trade_id, price, price, trade.time_venue_ns, trade.time_received_ns):
             if index in self._heeded:
                 candles = self._built(index, trade)
             else:

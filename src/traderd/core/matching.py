@@ -8,7 +8,7 @@ Slippage, rounding and fees are always against us. Nobody else sees our orders, 
 Refuses to execute a client order id twice.
 """
 
-from collections.abc import Container, Sequence
+from collections.abc import Collection, Sequence
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_UP, Decimal
 
 from msgspec import Struct
@@ -45,7 +45,7 @@ class PaperBook:
         self._accepted = 0
 
     @property
-    def working(self) -> Container[int]:
+    def working(self) -> Collection[int]:
         """The instruments, by index, of which an order waits for a quote."""
         return self._resting
 

@@ -78,6 +78,7 @@ class PriceWatch(Bounds):
         super().__init__()
         self._settings = settings
         self._terms = _terms_of(settings)
+        self.set_terms(*self._terms)
         self._suspect = 0.0
         self._streak = 0
         self._bounds: tuple[float, float] | None = None
@@ -89,12 +90,8 @@ class PriceWatch(Bounds):
             return False
         self._streak = 0
         if now_ns >= self.due_ns:
-            self.sample(price, now_ns)
+            self.learn(price, now_ns)
         return True
-
-    def sample(self, price: float, now_ns: int) -> None:
-        """Learn from a believed price once it is due."""
-        self.learn(price, now_ns, *self._terms)
 
     def be_wary(self) -> None:
         """Let nothing pass unjudged."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from traderd.core.book import Book
-from traderd.core.continuity import ConnectionSequence, Continuity
+from traderd.core.continuity import ConnectionSequence, Continuity, TradeNumbers
 from traderd.core.errors import BadFrameError
 from traderd.core.market import Ack, BookDelta, BookSnapshot, Instrument, Numbered, Quote, Trade, VenueEvent
 from traderd.core.subscriptions import Subscriptions, is_busy
@@ -75,7 +75,7 @@ class Connection:
         self._verdict = ""  # why we closed the link, if it was us
         self._sequence = ConnectionSequence()
         self._numbered_ns = 0  # when the newest numbered frame came
-        self._trade_ids = [ConnectionSequence() for _ in streams.of] if dialect.trades_numbered else []
+        self._trade_ids = TradeNumbers(len(streams.of)) if dialect.trades_numbered else None
         self.bookkeeping = Bookkeeping(dialect, endpoint, streams, world, self)
         self._outbox: deque[str] = deque()
         self._timer: asyncio.TimerHandle | None = None
@@ -197,8 +197,8 @@ class Connection:
                     heard[at] = now_ns
                     ready.append(event)
                     continue
-            if kind is Trade and self._trade_ids:
-                self._follow_trades(events, now_ns)
+            if kind is Trade and self._trade_ids is not None:
+                self._follow_trades(events, now_ns, self._trade_ids)
             if kind is Quote or kind is Trade:
                 slots, whole = slots_of[kind], True
                 for event in events:
@@ -292,15 +292,15 @@ class Connection:
             else:
                 self._desk.missed(self, at, self._numbered_ns, received_ns)
 
-    def _follow_trades(self, events: Sequence[VenueEvent], received_ns: int) -> None:
+    def _follow_trades(self, events: Sequence[VenueEvent], received_ns: int, numbers: TradeNumbers) -> None:
         """Where the venue numbers an instrument's trades the next one tells what got lost before it."""
         slots, heard_ns = self._streams.slots[Trade], self.heard_ns
         for event in events:
             if type(event) is not Trade or (at := slots[event.instrument.index]) == UNASKED:
                 continue
             if heard_ns[at] <= 0:  # what came before has a gap of its own
-                self._trade_ids[at] = ConnectionSequence()
-            if self._trade_ids[at].follow(int(event.trade_id)).breaks:
+                numbers.begin_anew(at)
+            if numbers.breaks(at, int(event.trade_id)):
                 self._desk.missed(self, at, heard_ns[at], received_ns)
 
     def _remake(self, at: int) -> None:

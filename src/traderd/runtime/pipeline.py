@@ -64,15 +64,16 @@ class Stream:
         """Some frames' events, in the venue's order. The hot path."""
         pipeline, quotes, lasts = self._pipeline, self.quotes, self.lasts  # a flush takes them from us, never meanwhile
         engine, matching = pipeline.engine, pipeline.matching
-        on_quote, last_texts, working = engine.on_quote, pipeline.last_texts, matching.working
+        admit, working = engine.admit_quote, matching.working
         for event in events:
             if type(event) is Quote:
-                index = event.instrument.index
+                last = admit(event)
+                if last is None:
+                    last = engine.judge_quote(event)
                 quotes.append(event)
-                lasts.append(last_texts[index])
-                on_quote(event)
-                if index in working and not event.flags:  # a doubtful one is stored, and nobody acts on it
-                    matching.on_quote(event)
+                lasts.append(last)
+                if working and not event.flags and event.instrument.index in working:
+                    matching.on_quote(event)  # of a doubtful one, which is stored, nobody hears
             elif type(event) is Trade:
                 self.trades.append(event)
                 effects = engine.on_trade(event)
@@ -118,7 +119,6 @@ class Pipeline:
         self.feed = feed
         self.matching = matching
         self.flush_rows_max = flush_rows_max
-        self.last_texts = engine.board.trade_texts
         self.streams: list[Stream] = []
         self.send: Callable[[Approved], None] = _nowhere
         self.fault: Callable[[str], None] = lambda reason: None

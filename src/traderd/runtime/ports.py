@@ -3,7 +3,7 @@
 Only words of `core` cross these lines; a foreign library's fault is translated before it does.
 """
 
-from collections.abc import Callable, Container, Coroutine, Generator, Sequence
+from collections.abc import Callable, Collection, Coroutine, Generator, Sequence
 from typing import Any, Protocol
 
 from msgspec import Struct
@@ -306,7 +306,7 @@ class Observer(Protocol):
 class Matching(Protocol):
     """A simulated venue that fills against the live quotes (paper mode)."""
 
-    working: Container[int]
+    working: Collection[int]
     """The instruments, by index, of which an order is waiting for a quote."""
 
     def on_quote(self, quote: Quote) -> None:

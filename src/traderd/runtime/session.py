@@ -7,6 +7,7 @@ is closed. Ends only by being cancelled, or by a mistake of our own.
 """
 
 import asyncio
+from array import array
 from collections.abc import Callable, Sequence
 
 from traderd.core.backoff import Backoff
@@ -237,13 +238,12 @@ class Session:
         """Hang up a link without data; repair single streams."""
         heard_ns = current.heard_ns
         newest_ns = max(heard_ns)
-        stalled = self._link_habit.look(now_ns, [newest_ns])
+        stalled = self._link_habit.look(now_ns, array("q", [newest_ns]))
         if stalled or (not newest_ns and now_ns - current.opened_ns > self._first_data_ns(current)):
             age_s = (now_ns - (newest_ns or current.opened_ns)) / 1e9
             current.hang_up(f"no data for {age_s:.1f} s")
             return
-        silent = self._habits.look(now_ns, heard_ns[:-1])
-        if silent:
+        if silent := self._habits.look(now_ns, heard_ns):
             lost = sorted({each for at in silent for each in self._silent_with(at, heard_ns)})
             self._habits.interrupted(lost)
             for at in lost:

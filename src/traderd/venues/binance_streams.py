@@ -89,8 +89,6 @@ class BinanceStreams(Bound):
         self._streams = streams
         self._numbers = count(_HEARTBEAT_ID + 1)
         self._asked: dict[int, list[tuple[AnyChannel, str]]] = {}
-        self._read_quote = reader(self.quote_form, self._bound, Quote)
-        self._read_trade = reader(self.trade_form, self._bound, Trade)
         self._forget()
 
     def bind(self, instruments: Sequence[Instrument]) -> None:
@@ -149,6 +147,8 @@ class BinanceStreams(Bound):
             raise BadFrameError(why_unreadable(frame)) from error
 
     def _forget(self) -> None:
+        self._read_quote = reader(self.quote_form, self._bound, Quote)
+        self._read_trade = reader(self.trade_form, self._bound, Trade)
         self._book_streams: dict[str, bytes] = {}
         self._trade_forms: dict[str, type] = {}
         self._changing: set[str] = set()

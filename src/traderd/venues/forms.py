@@ -35,7 +35,7 @@ def pieces_of(form: str) -> tuple[bytes | str, ...]:
 def reader(form: str, instruments: dict[str, Instrument], make: type[T]) -> Callable[[bytes, int], T | None]:
     """Of (frame, received_ns): what the frame tells, or None if it isn't just so.
 
-    Instruments are looked up by the venue's symbol, and may still be filled in.
+    Instruments are looked up by the venue's symbol. Others may be added later; where one is replaced make a new reader.
     """
     if not form or native is None:
         return _left

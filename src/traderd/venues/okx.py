@@ -132,7 +132,6 @@ class Okx(Bound, OkxRest):
         super().__init__(self._discovered)
         self._by_index: dict[str, list[Instrument]] = {}
         self._numbers = count(1)
-        self._read_best = reader(BEST, self._bound, Quote)
         self._forget()
         self._readers: dict[bytes, Callable[[bytes, int], Sequence[VenueEvent]]] = {
             b"bbo-tbt": self._best,
@@ -205,6 +204,7 @@ class Okx(Bound, OkxRest):
             raise BadFrameError("malformed") from error
 
     def _forget(self) -> None:
+        self._read_best = reader(BEST, self._bound, Quote)
         self._book_channels: dict[str, str] = {}
         self._tapes: dict[str, str] = {}
 

@@ -1,0 +1,42 @@
+/* See slots.h. */
+
+#include "slots.h"
+#include <structmember.h>
+
+Py_ssize_t slot_offset(PyTypeObject *type, PyObject *name)
+{
+    PyObject *found = PyObject_GetAttr((PyObject *)type, name);
+    Py_ssize_t offset = -1;
+
+    if (found == NULL)
+        PyErr_Clear();
+    else if (Py_IS_TYPE(found, &PyMemberDescr_Type)) {
+        PyMemberDef *member = ((PyMemberDescrObject *)found)->d_member;
+        if (member->type == T_OBJECT_EX)
+            offset = member->offset;
+    }
+    Py_XDECREF(found);
+    return offset;
+}
+
+static int look_up(Slot *of, PyTypeObject *type)
+{
+    PyObject *name = PyUnicode_InternFromString(of->name);
+
+    if (name == NULL)
+        return 0;
+    Py_XSETREF(of->type, (PyTypeObject *)Py_NewRef(type));
+    of->offset = slot_offset(type, name);
+    Py_DECREF(name);
+    return 1;
+}
+
+PyObject *slot(PyObject *object, Slot *of)
+{
+    if (Py_TYPE(object) != of->type && !look_up(of, Py_TYPE(object)))
+        return NULL;
+    PyObject *value = of->offset < 0 ? NULL : *(PyObject **)((char *)object + of->offset);
+    if (value == NULL)
+        PyErr_Format(PyExc_TypeError, "%s has no %s", Py_TYPE(object)->tp_name, of->name);
+    return value;
+}
