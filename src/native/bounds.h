@@ -1,4 +1,4 @@
-/* What of a gate's bounds the admission looks at. */
+/* A gate's bounds, for who asks them in C. */
 
 #ifndef TRADERD_BOUNDS_H
 #define TRADERD_BOUNDS_H

@@ -49,14 +49,21 @@ static void put64(Buffer *out, uint64_t value)
 
 #define FIELD_MAX 64 /* bytes of any field but a text, its length included */
 
-static int put_text(Buffer *out, const char *text, Py_ssize_t size)
+static int put_bytes(Buffer *out, const char *bytes, Py_ssize_t size)
 {
-    if (make_room(out, size + 4) < 0)
+    if (make_room(out, size) < 0)
         return -1;
-    put32(out, (uint32_t)size);
-    memcpy(out->bytes + out->size, text, size);
+    memcpy(out->bytes + out->size, bytes, size);
     out->size += size;
     return 0;
+}
+
+static int put_text(Buffer *out, const char *text, Py_ssize_t size)
+{
+    if (make_room(out, 4) < 0)
+        return -1;
+    put32(out, (uint32_t)size);
+    return put_bytes(out, text, size);
 }
 
 /* numeric_send's form (numeric.c): number of base-10000 digits, weight of the first, sign, display scale, digits.
@@ -146,10 +153,25 @@ static int read_places(PyObject *told, long *places)
 typedef struct {
     char kind;
     PyObject *values; /* a list, as long as there are rows */
-    PyObject *choices; /* of a choice: a list of bytes */
+    PyObject *choices; /* of a choice: a list of bytes, all fields of a place as they stand in a row */
     long places[NUMERICS_MAX];
     int fields;
 } Column;
+
+/* What choices_of made. */
+static int read_choices(Column *column)
+{
+    PyObject *told = column->choices;
+
+    if (!PyTuple_Check(told) || PyTuple_GET_SIZE(told) != 2 || !PyList_Check(PyTuple_GET_ITEM(told, 0))
+        || !PyTuple_Check(PyTuple_GET_ITEM(told, 1))) {
+        PyErr_SetString(PyExc_TypeError, "a choice needs its places as bytes, and a tuple of their fields");
+        return -1;
+    }
+    column->choices = PyTuple_GET_ITEM(told, 0);
+    column->fields = (int)PyTuple_GET_SIZE(PyTuple_GET_ITEM(told, 1));
+    return 0;
+}
 
 /* One of Python's (kind, values, what the kind needs). All references are borrowed from it. */
 static int read_column(PyObject *told, Py_ssize_t count, Column *column)
@@ -169,11 +191,7 @@ static int read_column(PyObject *told, Py_ssize_t count, Column *column)
     }
     if (column->kind == 'n' && (column->fields = read_places(column->choices, column->places)) < 0)
         return -1;
-    if (column->kind == 'c' && !PyList_Check(column->choices)) {
-        PyErr_SetString(PyExc_TypeError, "a choice needs a list of bytes");
-        return -1;
-    }
-    return 0;
+    return column->kind == 'c' ? read_choices(column) : 0;
 }
 
 static int put_number(Buffer *out, char kind, long long number)
@@ -221,7 +239,7 @@ static int put_field(Buffer *out, const Column *column, PyObject *value)
         PyObject *choice = code == -1 && PyErr_Occurred() ? NULL : PyList_GetItem(column->choices, code);
         if (choice == NULL || PyBytes_AsStringAndSize(choice, &text, &size) < 0)
             return -1;
-        return put_text(out, text, size) < 0 ? -1 : 1;
+        return put_bytes(out, text, size) < 0 ? -1 : 1;
     }
     default: {
         long long number = PyLong_AsLongLong(value);

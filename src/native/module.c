@@ -4,7 +4,7 @@
  *   told.c        a venue's decimals -> checked, joined, and floats; the levels of book messages checked
  *   forms.c       a frame of the form that nearly all have -> a quote or a trade
  *   bounds.c      whether a tick is as they all are
- *   admission.c   a quote that is, onto the board
+ *   posting.c     a quote that is, onto the board
  *   traded.c      trades -> what they come to: bars
  *   habits.c      which streams have been silent for longer than is usual
  *   columns.c     objects -> lists of their attributes
@@ -35,7 +35,7 @@ PyMODINIT_FUNC PyInit_native(void)
 
     if (module != NULL && (PyModule_AddType(module, &FormType) < 0 || PyModule_AddType(module, &BoundsType) < 0
                            || PyModule_AddType(module, &TradedType) < 0 || PyModule_AddType(module, &HabitsType) < 0
-                           || PyModule_AddType(module, &AdmissionType) < 0))
+                           || PyModule_AddType(module, &PostingType) < 0))
         Py_CLEAR(module);
     return module;
 }

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
-from traderd.core.admission import AdmissionSlowly
 from traderd.core.bounds import BoundsSlowly
 from traderd.core.market import Trade
+from traderd.core.posting import PostingSlowly
 from traderd.core.staleness import HabitsSlowly
 from traderd.core.traded import TradedSlowly
 
@@ -38,8 +38,8 @@ class Form:
 class Bounds(BoundsSlowly):
     """See core.bounds."""
 
-class Admission(AdmissionSlowly):
-    """See core.admission."""
+class Posting(PostingSlowly):
+    """See core.posting."""
 
 class Habits(HabitsSlowly):
     """See core.staleness."""

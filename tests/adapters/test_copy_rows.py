@@ -16,6 +16,7 @@ from traderd.adapters.copy_rows import (
     SMALLINT,
     TEXT,
     Column,
+    choices_of,
     copy_rows_slowly,
 )
 from traderd.adapters.journal_rows import copied_rows
@@ -26,7 +27,7 @@ except ImportError:
     copy_rows_natively = copy_rows_slowly
 WAYS = [copy_rows_natively, copy_rows_slowly]
 
-NAMES = ("time", "time_venue", "symbol", "side", "price", "quantity", "bid", "sequence", "flags")
+NAMES = ("time", "time_venue", "symbol", "exchange", "side", "price", "quantity", "bid", "sequence", "flags")
 PLAIN = st.from_regex(r"[0-9]{1,28}(\.[0-9]{1,20})?", fullmatch=True)
 ODD = st.sampled_from(
     ["", ".", "1.", ".5", "1..2", "-1", "+1", "1e5", "NaN", "inf", " 1", "1 ", "1_0", "٣", "9" * 29, "0." + "1" * 21]
@@ -40,7 +41,7 @@ def columns_of(rows: list[tuple[Any, ...]]) -> list[Column]:
     return [
         (MOMENT, times, None),
         (MOMENT_OR_NONE, venue_times, None),
-        (CHOICE, codes, [b"BTC/USDT", b"ETH/USDT", "币/USDT".encode()]),
+        (CHOICE, codes, choices_of([b"BTC/USDT", b"ETH/USDT", "币/USDT".encode()], [b"binance", b"okx", b""])),
         (TEXT, texts, None),
         (NUMERICS, told, (0, 2, 1)),
         (BIGINT, sequences, None),
@@ -107,9 +108,12 @@ def test_no_rows_are_no_bytes(way: Callable[..., tuple[bytes, list[int]]]) -> No
         ([("m", ["1"], None)], 1),
         ([("t", [1], None)], 1),
         ([("t", ["\ud800"], None)], 1),
-        ([("c", [3], [b"a"])], 1),
-        ([("c", [-2], [b"a"])], 1),
-        ([("c", [0], ["a"])], 1),
+        ([("c", [3], choices_of([b"a"]))], 1),
+        ([("c", [-2], choices_of([b"a"]))], 1),
+        ([("c", [0], (["a"], (["a"],)))], 1),
+        ([("c", [0], [b"a"])], 1),
+        ([("c", [0], ([b"a"], 1))], 1),
+        ([("c", [0], ((b"a",), ()))], 1),
         ([("c", [0], None)], 1),
         ([("n", ["1"], (1,))], 1),
         ([("n", ["1"], ())], 1),

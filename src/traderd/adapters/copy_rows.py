@@ -16,7 +16,7 @@ BIGINT, SMALLINT = "b", "s"
 TEXT = "t"
 """A str, without a NUL: PostgreSQL has no such text."""
 CHOICE = "c"
-"""A place in a list of bytes."""
+"""A place in lists of bytes, one for each field that it decides: `choices_of` them."""
 NUMERICS = "n"
 """Several NUMERICs from one str, its decimals parted by commas; "" is NULL in all. Needs their places, in our order.
 
@@ -24,6 +24,15 @@ What isn't a plain decimal, or has more than 28 digits before the dot or 20 behi
 """
 
 Column = tuple[str, list[Any], Any]
+
+
+Choice = tuple[list[bytes], tuple[list[bytes], ...]]
+
+
+def choices_of(*lists: list[bytes]) -> Choice:
+    """What may be chosen: of each place all its fields as they stand in a row, and the lists themselves."""
+    places = zip(*lists, strict=True)
+    return [b"".join(len(text).to_bytes(4, "big") + text for text in texts) for texts in places], lists
 
 
 def copy_rows_slowly(columns: list[Column], count: int) -> tuple[bytes, list[int]]:
@@ -50,7 +59,7 @@ def _encoders(column: Column) -> Sequence[Encoder]:
         case "t":
             return [Texts.each(values)]
         case "c":
-            return [Texts(Choices.encoded(more), values)]
+            return [Texts(Choices.encoded(texts), values) for texts in more[1]]
         case "n":
             numerics = Numerics.parted(values, len(more))
             return [numerics[place] for place in more]

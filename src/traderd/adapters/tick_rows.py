@@ -17,6 +17,7 @@ from traderd.adapters.copy_rows import (
     SMALLINT,
     TEXT,
     Column,
+    choices_of,
     copy_rows,
 )
 from traderd.core.market import Instrument, Quote, Trade
@@ -47,7 +48,7 @@ BACKFILLED = ("time", "symbol", "exchange", "trade_id", "side", "price", "quanti
 """Their columns: the stream's trades leave the last one to its default, and so don't get longer by it."""
 
 _VENUE_TIME_ERROR_NS_MAX = 86_400 * 10**9
-_TRUE = [b"\x01"]
+_TRUE = choices_of([b"\x01"])
 """A boolean is one byte."""
 _PRICES_FIRST, _AS_TOLD = (0, 2, 1, 3), (0, 1)
 """Where bid, ask, bid size and ask size stand in a quote's text; and a trade's price and quantity."""
@@ -66,9 +67,8 @@ class TickRows:
     """The encoder for one set of instruments."""
 
     def __init__(self, instruments: Sequence[Instrument]) -> None:
-        self._symbols = [instrument.symbol.encode() for instrument in instruments]
-        names = {instrument.exchange: instrument.exchange.encode() for instrument in instruments}
-        self._exchanges = [names[instrument.exchange] for instrument in instruments]  # one each: it stays in the cache
+        symbols = [instrument.symbol.encode() for instrument in instruments]
+        self._names = choices_of(symbols, [instrument.exchange.encode() for instrument in instruments])
 
     def quotes(self, quotes: list[Quote], lasts: list[str]) -> Batch:
         """Rows of tick_data: each quote with the text of the last trade that was known when it came; "" for none."""
@@ -115,8 +115,7 @@ class TickRows:
         times, codes, texts, sequences, venue_times, flags = columns_of(quotes, _OF_A_QUOTE)
         columns: list[Column] = [
             (MOMENT, times, None),
-            (CHOICE, codes, self._symbols),
-            (CHOICE, codes, self._exchanges),
+            (CHOICE, codes, self._names),
             (NUMERICS, texts, _PRICES_FIRST),
             (NUMERICS, lasts, _AS_TOLD),
             (BIGINT, sequences, None),
@@ -131,8 +130,7 @@ class TickRows:
         times = venue_times if late else list(map(_trade_time, venue_times, received))
         columns: list[Column] = [
             (MOMENT, times, None),
-            (CHOICE, codes, self._symbols),
-            (CHOICE, codes, self._exchanges),
+            (CHOICE, codes, self._names),
             (TEXT, ids, None),
             (TEXT, sides, None),
             (NUMERICS, texts, _AS_TOLD),

@@ -119,7 +119,7 @@ class Engine:
         """Late trades by the timeframes for which they were too late."""
         self.on_quote = self._intake.on_quote
         """The board alone, if the quote is to be believed. Bound, not wrapped, as its two steps are."""
-        self.admit_quote, self.judge_quote = self._intake.admit, self._intake.judge
+        self.post_quote, self.judge_quote = self._intake.post, self._intake.judge
         self.set_clock_offset = self._intake.set_clock_offset
         self.candle_check = CandleCheck(instruments, settings.timeframes, grace_ns, self._alerts)
         self.on_venue_candle = self.candle_check.on_venue_candle

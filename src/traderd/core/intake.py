@@ -8,11 +8,11 @@ Refuses to decide anything: what candles lead to is the engine's.
 
 from collections.abc import Container, Sequence
 
-from traderd.core.admission import Admission
 from traderd.core.bars import BarSettings, builders_of
 from traderd.core.candles import NEVER_NS, CandleBuilder
 from traderd.core.facts import Candle
 from traderd.core.market import Instrument, Quote, Trade
+from traderd.core.posting import Posting
 from traderd.core.quality import CLOCK, JUMP, REPEATED, QualitySettings, QuoteGate, TradeGate, names_of
 from traderd.core.ticker import TickerBoard
 
@@ -45,7 +45,7 @@ class Intake:
         self._bars = [builders_of(bars, each) for each in instruments]
         self._quote_gates = [QuoteGate(quality) for _ in instruments]
         self._trade_gates = [TradeGate(quality) for _ in instruments]
-        self.admit = Admission(self._quote_gates, board.quotes, board.trade_texts).admit
+        self.post = Posting(self._quote_gates, board.quotes, board.trade_texts).post
         """See there. Bound, not wrapped: it is the hottest path there is."""
         self._heeded = range(len(instruments)) if heeded is None else heeded
         self._waiting: list[Trade] = []
@@ -60,11 +60,11 @@ class Intake:
 
     def on_quote(self, quote: Quote) -> None:
         """The board alone, if the quote is to be believed."""
-        if self.admit(quote) is None:
+        if self.post(quote) is None:
             self.judge(quote)
 
     def judge(self, quote: Quote) -> str:
-        """One that wasn't admitted: the gate says what is wrong with it, if anything is. As `admit`, never None."""
+        """One that wasn't posted: the gate says what is wrong with it, if anything is. As `post`, never None."""
         index = quote.instrument.index
         if flags := self._quote_gates[index].judge(quote, self._board.quotes[index]):
             self._doubt(quote, flags)

@@ -75,7 +75,7 @@ class Connection:
         self._verdict = ""  # why we closed the link, if it was us
         self._sequence = ConnectionSequence()
         self._numbered_ns = 0  # when the newest numbered frame came
-        self._trade_ids = TradeNumbers(len(streams.of)) if dialect.trades_numbered else None
+        self._trade_numbers = TradeNumbers(len(streams.of)) if dialect.trades_numbered else None
         self.bookkeeping = Bookkeeping(dialect, endpoint, streams, world, self)
         self._outbox: deque[str] = deque()
         self._timer: asyncio.TimerHandle | None = None
@@ -178,7 +178,7 @@ class Connection:
         if self._world.tape is not None:
             self._record(frames, received_ns)
         decode, heard, slots_of = self._dialect.decode, self.heard_ns, self._streams.slots
-        quote_slots = slots_of[Quote]
+        quote_slots, trade_slots, numbers = slots_of[Quote], slots_of[Trade], self._trade_numbers
         ready: list[VenueEvent] = []
         for now_ns, frame in enumerate(frames, received_ns):
             try:
@@ -191,28 +191,33 @@ class Connection:
                 continue
             event = events[0]
             kind = type(event)
-            if type(event) is Quote and len(events) == 1:  # what nearly every frame is
-                at = quote_slots[event.instrument.index]
+            if len(events) == 1 and (type(event) is Quote or type(event) is Trade):  # what nearly every frame is
+                at = (quote_slots if kind is Quote else trade_slots)[event.instrument.index]
                 if heard[at] > 0:  # the place of UNASKED is the last one, which is never heard
+                    if numbers is not None and type(event) is Trade and numbers.breaks(at, int(event.trade_id)):
+                        self._desk.missed(self, at, heard[at], now_ns)
                     heard[at] = now_ns
                     ready.append(event)
                     continue
-            if kind is Trade and self._trade_ids is not None:
-                self._follow_trades(events, now_ns, self._trade_ids)
-            if kind is Quote or kind is Trade:
-                slots, whole = slots_of[kind], True
-                for event in events:
-                    at = slots[event.instrument.index] if type(event) is kind else UNASKED
-                    if heard[at] > 0:
-                        heard[at] = now_ns
-                    else:
-                        whole = False
-                if whole:
-                    ready += events
-                    continue
+            if (kind is Quote or kind is Trade) and self._are_wanted(events, kind, now_ns):
+                ready += events
+                continue
             ready = self._hand_on(ready)
             self._on_others(events, now_ns)
         self._hand_on(ready)
+
+    def _are_wanted(self, events: Sequence[VenueEvent], kind: type[VenueEvent], now_ns: int) -> bool:
+        """Whether all that one frame tells is of this kind and of streams that flow; what is of them is heard."""
+        if kind is Trade and self._trade_numbers is not None:
+            self._follow_trades(events, now_ns, self._trade_numbers)
+        slots, heard, whole = self._streams.slots[kind], self.heard_ns, True
+        for event in events:
+            at = slots[event.instrument.index] if type(event) is kind else UNASKED  # type: ignore[union-attr]
+            if heard[at] > 0:
+                heard[at] = now_ns
+            else:
+                whole = False
+        return whole
 
     def _record(self, frames: Sequence[bytes], received_ns: int) -> None:
         """On the tape."""

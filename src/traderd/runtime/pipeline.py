@@ -64,10 +64,10 @@ class Stream:
         """Some frames' events, in the venue's order. The hot path."""
         pipeline, quotes, lasts = self._pipeline, self.quotes, self.lasts  # a flush takes them from us, never meanwhile
         engine, matching = pipeline.engine, pipeline.matching
-        admit, working = engine.admit_quote, matching.working
+        post, working = engine.post_quote, matching.working
         for event in events:
             if type(event) is Quote:
-                last = admit(event)
+                last = post(event)
                 if last is None:
                     last = engine.judge_quote(event)
                 quotes.append(event)

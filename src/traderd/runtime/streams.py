@@ -59,7 +59,7 @@ class Streams:
         self.names = [(instrument.venue_symbol, str(channel)) for instrument, channel in self.of]
         self.floors_s = [_FLOORS_S[channel] for _, channel in self.of]
         size = max((instrument.index for instrument in instruments), default=-1) + 1
-        self.slots = {kind: array("q", [UNASKED]) * size for kinds in _EVENTS.values() for kind in kinds}
+        self.slots = {kind: array("i", [UNASKED]) * size for kinds in _EVENTS.values() for kind in kinds}
         """By the event's type and its instrument's index."""
         self.retired: set[int] = set()
         """Instruments, by their index."""

@@ -1,5 +1,5 @@
 /* A quote that is as they all are, onto the board: in one go, so that what it needs of its instrument comes from the memory
- * together and not piece by piece. The twin is in core/admission.py. */
+ * together and not piece by piece. The twin is in core/posting.py. */
 
 #include "bounds.h"
 #include "slots.h"
@@ -7,18 +7,18 @@
 typedef struct {
     PyObject_HEAD
     PyObject *gates, *quotes, *trade_texts; /* lists by the instrument's index */
-} Admission;
+} Posting;
 
 static Slot INSTRUMENT = {"instrument"}, INDEX = {"index"}, BID = {"bid"}, ASK = {"ask"}, TEXT = {"text"},
             VENUE_NS = {"time_venue_ns"}, RECEIVED_NS = {"time_received_ns"};
 
-static PyObject *admission_new(PyTypeObject *type, PyObject *args, PyObject *named)
+static PyObject *posting_new(PyTypeObject *type, PyObject *args, PyObject *named)
 {
     PyObject *gates, *quotes, *trade_texts;
 
     if (!PyArg_ParseTuple(args, "O!O!O!", &PyList_Type, &gates, &PyList_Type, &quotes, &PyList_Type, &trade_texts))
         return NULL;
-    Admission *self = (Admission *)type->tp_alloc(type, 0);
+    Posting *self = (Posting *)type->tp_alloc(type, 0);
     if (self != NULL) {
         self->gates = Py_NewRef(gates);
         self->quotes = Py_NewRef(quotes);
@@ -27,7 +27,7 @@ static PyObject *admission_new(PyTypeObject *type, PyObject *args, PyObject *nam
     return (PyObject *)self;
 }
 
-static int admission_traverse(Admission *self, visitproc visit, void *arg)
+static int posting_traverse(Posting *self, visitproc visit, void *arg)
 {
     Py_VISIT(self->gates);
     Py_VISIT(self->quotes);
@@ -35,7 +35,7 @@ static int admission_traverse(Admission *self, visitproc visit, void *arg)
     return 0;
 }
 
-static int admission_clear(Admission *self)
+static int posting_clear(Posting *self)
 {
     Py_CLEAR(self->gates);
     Py_CLEAR(self->quotes);
@@ -43,15 +43,15 @@ static int admission_clear(Admission *self)
     return 0;
 }
 
-static void admission_dealloc(Admission *self)
+static void posting_dealloc(Posting *self)
 {
     PyObject_GC_UnTrack(self);
-    admission_clear(self);
+    posting_clear(self);
     Py_TYPE(self)->tp_free((PyObject *)self);
 }
 
 /* The place in the lists; -1 with an exception set. */
-static Py_ssize_t place_of(Admission *self, PyObject *quote)
+static Py_ssize_t place_of(Posting *self, PyObject *quote)
 {
     PyObject *instrument = slot(quote, &INSTRUMENT), *index = instrument == NULL ? NULL : slot(instrument, &INDEX);
     Py_ssize_t at = index == NULL ? -1 : PyLong_AsSsize_t(index);
@@ -85,7 +85,7 @@ static void fetch_parts(PyObject *before)
     }
 }
 
-static PyObject *admission_admit(Admission *self, PyObject *quote)
+static PyObject *posting_post(Posting *self, PyObject *quote)
 {
     Py_ssize_t at = place_of(self, quote);
 
@@ -115,16 +115,16 @@ static PyObject *admission_admit(Admission *self, PyObject *quote)
     return last;
 }
 
-static PyMethodDef METHODS[] = {{"admit", (PyCFunction)admission_admit, METH_O, NULL}, {NULL, NULL, 0, NULL}};
+static PyMethodDef METHODS[] = {{"post", (PyCFunction)posting_post, METH_O, NULL}, {NULL, NULL, 0, NULL}};
 
-PyTypeObject AdmissionType = {
+PyTypeObject PostingType = {
     PyVarObject_HEAD_INIT(NULL, 0)
-    .tp_name = "traderd.native.Admission",
-    .tp_basicsize = sizeof(Admission),
+    .tp_name = "traderd.native.Posting",
+    .tp_basicsize = sizeof(Posting),
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
-    .tp_new = admission_new,
-    .tp_dealloc = (destructor)admission_dealloc,
-    .tp_traverse = (traverseproc)admission_traverse,
-    .tp_clear = (inquiry)admission_clear,
+    .tp_new = posting_new,
+    .tp_dealloc = (destructor)posting_dealloc,
+    .tp_traverse = (traverseproc)posting_traverse,
+    .tp_clear = (inquiry)posting_clear,
     .tp_methods = METHODS,
 };

@@ -10,7 +10,7 @@ from traderd.core.bounds import Bounds
 from traderd.core.market import Quote
 
 
-class AdmissionSlowly:
+class PostingSlowly:
     """Lists by the instruments' index: the gates' bounds, the newest quotes, and the texts of the newest trades."""
 
     def __init__(self, gates: Sequence[Bounds], quotes: list[Quote | None], trade_texts: list[str]) -> None:
@@ -19,7 +19,7 @@ class AdmissionSlowly:
         self._quotes = quotes
         self._trade_texts = trade_texts
 
-    def admit(self, quote: Quote) -> str | None:
+    def post(self, quote: Quote) -> str | None:
         """Put it onto the board; the text of the newest trade, or None for a quote that must be judged first."""
         index, bid, ask = quote.instrument.index, quote.bid, quote.ask
         gate = self._gates[index]
@@ -30,9 +30,9 @@ class AdmissionSlowly:
 
 
 if TYPE_CHECKING:
-    Admission = AdmissionSlowly
+    Posting = PostingSlowly
 else:
     try:
-        from traderd.native import Admission
+        from traderd.native import Posting
     except ImportError:  # installed where no C compiler was at hand
-        Admission = AdmissionSlowly
+        Posting = PostingSlowly
