@@ -1,5 +1,5 @@
 from collections import Counter
-from decimal import Decimal
+from decimal import Decimal, localcontext
 
 import pytest
 from hypothesis import given, settings
@@ -116,6 +116,21 @@ def test_a_quantity_that_no_venue_could_take_is_refused(quantity: str) -> None:
 def test_a_price_that_is_none_is_refused(price: str) -> None:
     """Of a limit order."""
     assert Desk().rule(intent(price=price)) == "malformed"
+
+
+def test_a_notional_is_judged_to_its_last_digit_however_many_it_has() -> None:
+    """As many before and behind the points as are judged at all."""
+    quantity, price = Decimal("9" * 30 + "." + "9" * 30), Decimal("8" * 30 + "." + "8" * 30)
+    with localcontext(prec=200):
+        notional = quantity * price
+        barely_less = notional - Decimal("1E-60")
+    for limit, rule in ((barely_less, "order_notional_max"), (notional, "")):
+        settings = structs.replace(SETTINGS, order_notional_max=limit, position_notional_max=Decimal("1E+70"))
+        desk = Desk(cash="1E+70", settings=settings)
+        desk.board.quotes[0] = quote("999", str(price), START)
+        wish = intent(quantity=quantity)
+        fine = structs.replace(wish, instrument=structs.replace(BTC, quantity_step=Decimal("1E-30")))
+        assert desk.rule(fine) == rule
 
 
 def test_a_limit_order_has_a_price_and_a_market_order_has_none() -> None:

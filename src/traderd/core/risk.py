@@ -18,9 +18,10 @@ from traderd.core.quality import names_of
 from traderd.core.ticker import TickerBoard
 
 _ZERO = Decimal(0)
-_EXACT = Context(prec=80)
 _DIGITS_MAX = 30
-"""A price or quantity with more digits before or behind its point is not judged: products of two must stay exact."""
+"""A price or quantity with more digits before or behind its point is not judged: products must stay exact."""
+_EXACT = Context(prec=2 * 2 * _DIGITS_MAX + 60)
+"""For two such numbers, and what a share of costs adds to them."""
 _LEAST = Decimal(1).scaleb(-_DIGITS_MAX)
 
 
