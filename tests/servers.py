@@ -23,6 +23,7 @@ import asyncpg
 import psutil
 import pytest
 
+from certificates import make_certificate
 from traderd.adapters.embedded import EmbeddedPostgres
 from traderd.adapters.server_process import clean_environment, is_alive, spawn, stop
 
@@ -133,6 +134,20 @@ class TimescaleServer(_OwnServer):
         if self._process is not None:
             await stop(self._process, [(signal.SIGINT, 20.0), (signal.SIGQUIT, 5.0)])
             self._process = None
+
+    async def speak_tls(self) -> None:
+        """From now on it also takes connections by TLS, with a certificate that it signed itself."""
+        files = make_certificate(self._folder / "tls", "127.0.0.1")
+        owner = (self._folder / "password").stat()
+        for path in (files[0].parent, *files):
+            os.chown(path, owner.st_uid, owner.st_gid)
+            path.chmod(0o700 if path.is_dir() else 0o600)
+        connection = await asyncpg.connect(self.dsn)
+        for name, path in zip(("ssl_cert_file", "ssl_key_file"), files, strict=True):
+            await connection.execute(f"ALTER SYSTEM SET {name} = '{self._inside}/tls/{path.name}'")
+        await connection.execute("ALTER SYSTEM SET ssl = on")
+        await connection.execute("SELECT pg_reload_conf()")
+        await connection.close()
 
     def remove(self) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)

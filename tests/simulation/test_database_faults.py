@@ -15,6 +15,7 @@ from daemons import LONG, DaemonProcess, configuration, exchange
 
 from conftest import Database
 from proxy import Proxy
+from servers import TimescaleServer, make_server
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(3_600 if LONG else 240)]
 OUTAGE_S = 30.0 if LONG else 1.5
@@ -125,3 +126,33 @@ async def test_whatever_happens_on_the_way_to_the_database_costs_no_tick(
                 await daemon.terminate()
                 assert {"database is away, journalling", "database is back"} <= set(daemon.events())
                 await expect_sound_books(dsn)
+
+
+@pytest.mark.timescale
+async def test_bits_that_flip_on_the_way_to_the_database_cost_no_tick_where_tls_guards_it(tmp_path: Path) -> None:
+    """TLS ends a connection in which a byte isn't what was sent; without it a wrong digit would be a digit."""
+    server = make_server("timescaledb-apache")
+    if not isinstance(server, TimescaleServer):
+        pytest.skip("a server given by DSN may have no TLS")
+    try:
+        await server.start()
+        await server.speak_tls()
+        where = urlsplit(server.dsn)
+        async with exchange(remember=True) as sim:
+            with Proxy(("127.0.0.1", where.port or 0), seed=3) as proxy:
+                dsn = where._replace(
+                    netloc=f"postgres:{where.password}@127.0.0.1:{proxy.port}", query="sslmode=require"
+                )
+                with DaemonProcess(configuration(tmp_path, sim.url, database=dsn.geturl())) as daemon:
+                    daemon.start()
+                    await daemon.until(lambda status: status["ticks"]["stored"] > 500, 60.0)
+                    before = proxy.connections
+                    proxy.corruption = 2e-5
+                    await daemon.until(lambda _: proxy.connections >= before + 3 * TOUCHES, 60.0)
+                    proxy.corruption = 0.0
+                    accounts = await settle(daemon, sim, server.dsn)
+                    assert accounts.sent == accounts.stored > 500
+                    await daemon.terminate()
+    finally:
+        await server.stop()
+        server.remove()
