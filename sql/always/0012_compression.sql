@@ -34,15 +34,15 @@ $$;
 -- longer. The jobs are their owner's sessions, so it is a setting of that role in this database; one that is there stays.
 CREATE OR REPLACE FUNCTION compress_in_batches_of(batch_rows integer) RETURNS text[] LANGUAGE plpgsql AS $$
 DECLARE
-    setting text := 'timescaledb.compression_batch_size_limit';
+    parameter text := 'timescaledb.compression_batch_size_limit';
 BEGIN
-    IF current_setting(setting, true) IS NULL  -- an older version
+    IF NOT EXISTS (SELECT FROM pg_settings WHERE name = parameter AND max_val::bigint >= batch_rows)  -- an older version
        OR EXISTS (SELECT FROM pg_db_role_setting, unnest(setconfig) configured
                   WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())
-                    AND setrole = current_user::regrole AND starts_with(configured, setting || '=')) THEN
+                    AND setrole = current_user::regrole AND starts_with(configured, parameter || '=')) THEN
         RETURN '{}';
     END IF;
-    EXECUTE format('ALTER ROLE CURRENT_USER IN DATABASE %I SET %s = %s', current_database(), setting, batch_rows);
+    EXECUTE format('ALTER ROLE CURRENT_USER IN DATABASE %I SET %s = %s', current_database(), parameter, batch_rows);
     RETURN ARRAY[format('compressed in batches of %s rows', batch_rows)];
 END
 $$;

@@ -401,7 +401,13 @@ async def test_what_is_compressed_is_read_and_written_as_before(connection: asyn
 async def test_trades_are_compressed_four_thousand_at_a_time_and_without_bloom_filters(
     connection: asyncpg.Connection,
 ) -> None:
-    """What the server's job makes of them, in a session with its owner's settings; a second start changes nothing."""
+    """What the server's job makes of them, in a session with its owner's settings; a second start changes nothing.
+
+    A version that takes no more than a thousand at a time is left at that.
+    """
+    most = await connection.fetchval(
+        "SELECT max_val::integer FROM pg_settings WHERE name = 'timescaledb.compression_batch_size_limit'"
+    )
     await apply_settings(connection, Storage())
     assert await apply_settings(connection, Storage()) == ()
     settings = await connection.fetch(
@@ -409,14 +415,16 @@ async def test_trades_are_compressed_four_thousand_at_a_time_and_without_bloom_f
         " ON d.oid = setdatabase AND datname = current_database(), unnest(setconfig) each"
         " WHERE setrole = (SELECT relowner FROM pg_class WHERE oid = 'public_trades'::regclass)"
     )
-    assert [tuple(row) for row in settings] == [("timescaledb.compression_batch_size_limit", "4000")]
+    expected = [("timescaledb.compression_batch_size_limit", "4000")] if most >= 4_000 else []
+    assert [tuple(row) for row in settings] == expected
     await connection.execute(
         "INSERT INTO public_trades (time, symbol, exchange, trade_id, side, price, quantity, time_received)"
         " SELECT at, 'BTC/USDT', 'binance', n::text, 'buy', 1, 1, at FROM generate_series(1, 5000) n,"
         " LATERAL (SELECT $1::timestamptz + n * interval '1 second' AS at) moment",
         (NOW - 10 * DAY).replace(hour=0, minute=0),
     )
-    await connection.execute("SELECT set_config($1, $2, false)", *settings[0])
+    for setting in settings:
+        await connection.execute("SELECT set_config($1, $2, false)", *setting)
     await run_jobs(connection, "policy_compression", "public_trades")
     ((compressed,),) = await connection.fetch(
         "SELECT format('%I.%I', p.schema_name, p.table_name) FROM _timescaledb_catalog.chunk c"
@@ -424,7 +432,7 @@ async def test_trades_are_compressed_four_thousand_at_a_time_and_without_bloom_f
         " JOIN _timescaledb_catalog.chunk p ON p.id = c.compressed_chunk_id WHERE h.table_name = 'public_trades'"
     )
     batches = await connection.fetch(f"SELECT _ts_meta_count AS rows FROM {compressed} ORDER BY 1")
-    assert [row["rows"] for row in batches] == [1000, 4000]
+    assert [row["rows"] for row in batches] == ([1_000, 4_000] if most >= 4_000 else [1_000] * 5)
     columns = await connection.fetch(
         "SELECT attname FROM pg_attribute WHERE attrelid = $1::text::regclass AND attname LIKE '%bloom%'", compressed
     )
