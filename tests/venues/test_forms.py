@@ -202,6 +202,7 @@ def test_what_cannot_be_made_raises_and_leaks_nothing() -> None:
     def refuse(*parts: object) -> Quote:
         raise OverflowError(f"{len(parts)} parts")
 
+    gc.collect()
     before = sys.getrefcount(ETH)
     read = compiled_forms().Form(pieces_of(SPOT_QUOTE), {"ETHUSDT": ETH}, refuse).read
     frame = filled(SPOT_QUOTE, SOUND)

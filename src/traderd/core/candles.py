@@ -35,6 +35,12 @@ def timeframe_ns(text: str) -> int:
     return int(match[1]) * _UNIT_NS[match[2]]
 
 
+@lru_cache(maxsize=64)
+def _span(number: int, length_ns: int) -> tuple[int, int]:
+    """A bar's first nanosecond, and that after it. The same integers for all instruments: they stay in the cache."""
+    return number * length_ns, (number + 1) * length_ns
+
+
 def completed(candle: Candle, quote: Quote | None, has_gap: bool) -> Candle:
     """The candle, the quote at which it was closed, and whether trades may be missing in it."""
     if quote is None:
@@ -207,8 +213,7 @@ class _Bar:
 
     def begin(self, time_ns: int) -> None:
         """What comes next is of this time's bar."""
-        self.open_time_ns = time_ns - time_ns % self.length_ns
-        self.end_ns = self.open_time_ns + self.length_ns
+        self.open_time_ns, self.end_ns = _span(time_ns // self.length_ns, self.length_ns)
 
     def take(self, part: Traded) -> None:
         """These are in it, which has begun, and nobody else's."""
