@@ -60,7 +60,7 @@ class BriskEngine(Engine):
         trades.extend((index, int(trade.trade_id), time.time_ns()))
         effects = super().on_trade(trade)
         self._seen += 1
-        if self._seen % EVERY or self._quotes[index] is None:
+        if self._seen % EVERY or self.board.quotes[index] is None:
             return effects
         slot, instrument = self._slot_of[index], self._instruments[index]
         held = self.portfolio.quantity_of(slot.name, slot.exchange, slot.symbol)
