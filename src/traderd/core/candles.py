@@ -22,8 +22,6 @@ NEVER_NS = 2**63 - 1
 _NONE: tuple[Candle, ...] = ()
 _TOGETHER = 32
 """Trades that wait for each other: a bar may be a day's."""
-_KEPT_UNSEEN = 4
-"""So many closed bars may wait without being looked at if they are still of use."""
 
 
 @lru_cache(maxsize=256)
@@ -77,7 +75,7 @@ class CandleBuilder:
         self.late = dict.fromkeys(timeframes, 0) if late is None else late
         """Those trades by the timeframes for which they were too late."""
         self._grace_ns = self._given_grace_ns = grace_ns
-        self._bars = sorted((_Bar(instrument, each) for each in set(timeframes)), key=lambda bar: bar.length_ns)
+        self._bars = tuple(sorted((_Bar(instrument, each) for each in set(timeframes)), key=lambda bar: bar.length_ns))
         self._roots = _wire(self._bars)
         self.deadline_ns = NEVER_NS
         """The earliest end of a bar in progress: before it and the grace a Beat changes nothing."""
@@ -188,9 +186,10 @@ class _Bar:
     """One timeframe's bar in progress, empty while it has no `part`. And those that may still be amended."""
 
     __slots__ = (
-        "_closed",
         "_closed_to_ns",
         "_instrument",
+        "_newest",
+        "_older",
         "end_ns",
         "feeds",
         "length_ns",
@@ -203,12 +202,13 @@ class _Bar:
     def __init__(self, instrument: Instrument, timeframe: str) -> None:
         self.timeframe = timeframe
         self.length_ns = timeframe_ns(timeframe)
-        self.feeds: list[_Bar] = []
+        self.feeds: tuple[_Bar, ...] = ()
         self.source: _Bar | None = None
         self.part: Traded | None = None
         self.open_time_ns = self.end_ns = 0
         self._instrument = instrument
-        self._closed: dict[int, Traded] = {}
+        self._newest: tuple[int, Traded] | None = None  # the bar that was closed last, and when it began
+        self._older: dict[int, Traded] = {}
         self._closed_to_ns = 0
 
     def begin(self, time_ns: int) -> None:
@@ -240,24 +240,33 @@ class _Bar:
             larger.merge(part)
         self.part = None
         self._closed_to_ns = self.end_ns
-        if len(self._closed) > _KEPT_UNSEEN:
-            self._forget(keep_from_ns)
-        if self.end_ns >= keep_from_ns:
-            self._closed[self.open_time_ns] = part
+        self._keep_older(keep_from_ns)
+        self._newest = self.open_time_ns, part
         return self._candle(self.open_time_ns, part)
 
     def amend(self, single: Traded, keep_from_ns: int) -> Candle:
         """The closed bar of the trade's time, with the trade; a new one if there was none."""
-        self._forget(keep_from_ns)
+        self._keep_older(keep_from_ns)
         open_time_ns = single.first_ns - single.first_ns % self.length_ns
-        before = self._closed.get(open_time_ns)
-        self._closed[open_time_ns] = part = single.copy() if before is None else merged(before, single)
+        before = self._older.get(open_time_ns)
+        self._older[open_time_ns] = part = single.copy() if before is None else merged(before, single)
         return self._candle(open_time_ns, part)
 
     def forget(self) -> None:
         """No bar is over."""
-        self._closed.clear()
+        self._newest = None
+        self._older.clear()
         self._closed_to_ns = 0
+
+    def _keep_older(self, keep_from_ns: int) -> None:
+        """The bar that was closed last goes to the older ones, and those that can't be amended any more go."""
+        if self._newest is not None:
+            if self._newest[0] + self.length_ns >= keep_from_ns:
+                self._older.__setitem__(*self._newest)
+            self._newest = None
+        if self._older:
+            for open_time_ns in [at for at in self._older if at + self.length_ns < keep_from_ns]:
+                del self._older[open_time_ns]
 
     def _candle(self, open_time_ns: int, part: Traded) -> Candle:
         at = self._instrument
@@ -270,23 +279,13 @@ class _Bar:
             part.trades_count,
         )
 
-    def _forget(self, keep_from_ns: int) -> None:
-        """The oldest of what is of no use any more."""
-        while self._closed:
-            open_time_ns = next(iter(self._closed))
-            if open_time_ns + self.length_ns >= keep_from_ns:
-                break
-            del self._closed[open_time_ns]
 
-
-def _wire(bars: list[_Bar]) -> list[_Bar]:
+def _wire(bars: Sequence[_Bar]) -> tuple[_Bar, ...]:
     """Let each bar be fed by the largest smaller one that divides it; those that none divides are fed by trades."""
-    roots = []
     for place, bar in enumerate(bars):
-        sources = [smaller for smaller in bars[:place] if bar.length_ns % smaller.length_ns == 0]
-        if sources:
-            bar.source = sources[-1]
-            sources[-1].feeds.append(bar)
-        else:
-            roots.append(bar)
-    return roots
+        for smaller in bars[:place]:
+            if bar.length_ns % smaller.length_ns == 0:
+                bar.source = smaller
+        if bar.source is not None:
+            bar.source.feeds += (bar,)
+    return tuple(bar for bar in bars if bar.source is None)

@@ -42,7 +42,7 @@ class Intake:
         self._exchanges = [instrument.exchange for instrument in instruments]
         self._grace_ns = grace_ns
         self._builders = [CandleBuilder(each, timeframes, grace_ns, self.late) for each in instruments]
-        self._bars = [builders_of(bars, each) for each in instruments]
+        self._bars = {at: made for at, each in enumerate(instruments) if (made := builders_of(bars, each))}
         self._quote_gates = [QuoteGate(quality) for _ in instruments]
         self._trade_gates = [TradeGate(quality) for _ in instruments]
         self.post = Posting(self._quote_gates, board.quotes, board.trade_texts).post
@@ -128,7 +128,7 @@ class Intake:
         self._now_ns, self._due_ns = now_ns, NEVER_NS
         for gate in (*self._quote_gates, *self._trade_gates):
             gate.clock_set_back()
-        for bars in self._bars:
+        for bars in self._bars.values():
             for each in bars:
                 each.clock_set_back()
         return [(at, candles) for at, each in enumerate(self._builders) if (candles := each.clock_set_back(now_ns))]
@@ -164,7 +164,7 @@ class Intake:
         builder = self._builders[index]
         candles = builder.on_trade(trade)
         self._due_ns = min(self._due_ns, builder.deadline_ns)
-        if self._bars[index]:
+        if index in self._bars:
             bars = [bar for each in self._bars[index] if (bar := each.on_trade(trade))]
             return [*candles, *bars] if bars else candles
         return candles
