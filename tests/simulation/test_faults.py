@@ -104,8 +104,12 @@ def _well(proxy: Proxy) -> None:
 
 async def _expect_business_as_usual(daemon: DaemonProcess, stored: int) -> dict[str, Any]:
     """Ticks are stored as they come and orders are filled."""
-    status = await daemon.until(lambda status: status["engine"]["fills"] > 0 and not status["not_ready"], 30.0)
-    assert status["ticks"]["stored"] > stored + 1_000
+    status = await daemon.until(
+        lambda status: (
+            status["engine"]["fills"] > 0 and not status["not_ready"] and status["ticks"]["stored"] > stored + 1_000
+        ),
+        30.0,
+    )
     assert status["ticks"]["journalled"] + status["ticks"]["pending"] < 500
     assert status["ticks"]["lost"] == 0
     return status
