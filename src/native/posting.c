@@ -79,9 +79,8 @@ static void fetch_parts(PyObject *before)
     Slot *parts[] = {&BID, &ASK, &TEXT, &RECEIVED_NS};
 
     for (size_t n = 0; n < sizeof parts / sizeof parts[0]; n++) {
-        PyObject *part = Py_TYPE(before) == parts[n]->type ? slot(before, parts[n]) : NULL;
-        if (part != NULL)
-            __builtin_prefetch(part);
+        if (Py_TYPE(before) == parts[n]->type && parts[n]->offset >= 0)
+            __builtin_prefetch(*(void **)((char *)before + parts[n]->offset));
     }
 }
 

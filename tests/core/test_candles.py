@@ -267,3 +267,8 @@ def test_a_day_of_trades_does_not_stay_in_memory() -> None:
     assert sum(sys.getrefcount(made[number]) > held_before for number in range(1_000)) < 64
     (day,) = builder.on_beat(ALIGNED + 2 * 86_400 * SECOND)
     assert (day.volume, day.quote_volume, day.trades_count) == ("2000", "20000", 1_000)
+
+
+def test_trades_of_an_instrument_without_timeframes_make_no_candle_and_no_harm() -> None:
+    """Bars of trades alone may be configured."""
+    assert build([trade("1", "1", ALIGNED + number * SECOND) for number in range(100)], [])[0] == []

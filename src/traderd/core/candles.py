@@ -163,9 +163,8 @@ class CandleBuilder:
             self._waiting = []
             self._now_ns = max(self._now_ns, waiting[-1].time_received_ns)
             part = traded(waiting)
-            for bar in self._roots[1:]:
-                bar.take(part.copy())
-            self._roots[0].take(part)
+            for place, bar in enumerate(self._roots):
+                bar.take(part.copy() if place else part)
 
     def _close_until(self, horizon_ns: int) -> Sequence[Candle]:
         self._fold()
@@ -261,8 +260,9 @@ class _Bar:
     def _keep_older(self, keep_from_ns: int) -> None:
         """The bar that was closed last goes to the older ones, and those that can't be amended any more go."""
         if self._newest is not None:
-            if self._newest[0] + self.length_ns >= keep_from_ns:
-                self._older.__setitem__(*self._newest)
+            open_time_ns, part = self._newest
+            if open_time_ns + self.length_ns >= keep_from_ns:
+                self._older[open_time_ns] = part
             self._newest = None
         if self._older:
             for open_time_ns in [at for at in self._older if at + self.length_ns < keep_from_ns]:

@@ -199,15 +199,15 @@ class Connection:
                     heard[at] = now_ns
                     ready.append(event)
                     continue
-            if (kind is Quote or kind is Trade) and self._are_wanted(events, kind, now_ns):
+            if (kind is Quote or kind is Trade) and self._hear(events, kind, now_ns):
                 ready += events
                 continue
             ready = self._hand_on(ready)
             self._on_others(events, now_ns)
         self._hand_on(ready)
 
-    def _are_wanted(self, events: Sequence[VenueEvent], kind: type[VenueEvent], now_ns: int) -> bool:
-        """Whether all that one frame tells is of this kind and of streams that flow; what is of them is heard."""
+    def _hear(self, events: Sequence[VenueEvent], kind: type[VenueEvent], now_ns: int) -> bool:
+        """Note of which streams a frame tells; whether all of it is of this kind and of streams that flow."""
         if kind is Trade and self._trade_numbers is not None:
             self._follow_trades(events, now_ns, self._trade_numbers)
         slots, heard, whole = self._streams.slots[kind], self.heard_ns, True
