@@ -75,7 +75,14 @@ async def test_no_table_stays_empty_but_those_of_later_capabilities(plain_databa
             settings["venues"] = [{"name": "binance", "endpoint": foul} | channels]
             configuration(tmp_path, foul, **settings, strategies=[])
             daemon.start("--reset-breaker")
-            await daemon.until(lambda status: status["ticks"]["quarantined"] and status["ticks"]["stored"])
+            # Ticks are stored before the books are recovered, and it's then that the breaker is reset.
+            await daemon.until(
+                lambda status: (
+                    status["ticks"]["quarantined"]
+                    and status["ticks"]["stored"]
+                    and "recovered" not in status["engine"]["refusal"]
+                )
+            )
             await daemon.terminate()
 
             settings["venues"] = [{"name": "binance", "endpoint": contracts, "symbols": [CONTRACT], "channels": TOLD}]
