@@ -5,7 +5,10 @@
  *   forms.c       a frame of the form that nearly all have -> a quote or a trade
  *   bounds.c      whether a tick is as they all are
  *   posting.c     a quote that is, onto the board
- *   traded.c      trades -> what they come to: bars
+ *   sums.c        trades -> what they come to, exactly
+ *   traded.c      the same as an object
+ *   candle_bars.c one instrument's bars, as long as its trades come in order
+ *   candles.c     the same of all instruments
  *   habits.c      which streams have been silent for longer than is usual
  *   columns.c     objects -> lists of their attributes
  *   copy_rows.c   columns -> rows of PostgreSQL's binary COPY format
@@ -35,7 +38,7 @@ PyMODINIT_FUNC PyInit_native(void)
 
     if (module != NULL && (PyModule_AddType(module, &FormType) < 0 || PyModule_AddType(module, &BoundsType) < 0
                            || PyModule_AddType(module, &TradedType) < 0 || PyModule_AddType(module, &HabitsType) < 0
-                           || PyModule_AddType(module, &PostingType) < 0))
+                           || PyModule_AddType(module, &PostingType) < 0 || PyModule_AddType(module, &CandlesType) < 0))
         Py_CLEAR(module);
     return module;
 }

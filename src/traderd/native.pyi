@@ -4,7 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 from traderd.core.bounds import BoundsSlowly
-from traderd.core.market import Trade
+from traderd.core.facts import Candle
+from traderd.core.market import Instrument, Quote, Trade
 from traderd.core.posting import PostingSlowly
 from traderd.core.staleness import HabitsSlowly
 from traderd.core.traded import TradedSlowly
@@ -43,6 +44,34 @@ class Posting(PostingSlowly):
 
 class Habits(HabitsSlowly):
     """See core.staleness."""
+
+class Candles:
+    """See core.candle_builders."""
+
+    def __new__(
+        cls,
+        instruments: list[Instrument],
+        frames: tuple[tuple[str, int, int], ...],
+        grace_ns: int,
+        kept: int,
+        quotes: list[Quote | None],
+        make: type[Candle],
+        /,
+    ) -> Candles:
+        """`frames`: name, length in ns, and the place of the one that feeds it, or -1; `kept`: closed bars of each."""
+
+    def take(self, trades: list[Trade], at: int, told: list[tuple[int, Candle]], /) -> int:
+        """Those from that place on; the place of the first that is for the twin, or how many there are."""
+
+    def beat(self, now_ns: int, told: list[tuple[int, Candle]], /) -> list[int]:
+        """Close what is due; the instruments whose bars are for the twin to close."""
+
+    def set_grace(self, index: int, grace_ns: int, /) -> None: ...
+    def lend(self, index: int, /) -> bytes:
+        """One instrument's state, which isn't touched until it comes back."""
+
+    def take_back(self, index: int, state: bytes, /) -> None:
+        """Raises OverflowError for what isn't kept here."""
 
 class Traded:
     """See core.traded."""

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from made_up import BTC, MS, SECOND, START, figures_of, trade
-from traderd.core.candles import CandleBuilder, timeframe_ns
+from traderd.core.candles import CandleBuilder, LateTrades, timeframe_ns
 from traderd.core.facts import Candle
 from traderd.core.market import Trade
 
@@ -115,7 +115,7 @@ def test_a_trade_of_a_closed_bar_is_counted_and_not_applied() -> None:
     builder.on_trade(trade("10", "1", ALIGNED))
     builder.on_beat(ALIGNED + 2 * SECOND)
     assert not builder.on_trade(trade("99", "1", ALIGNED + 1))
-    assert builder.late_trades == 1
+    assert builder.late.trades == 1
     (minute,) = builder.on_trade(trade("11", "1", ALIGNED + MINUTE))
     assert (minute.timeframe, minute.high, minute.trades_count) == ("1m", "10", 1)
 
@@ -149,7 +149,7 @@ def test_a_trade_that_comes_late_but_within_the_grace_amends_its_bar() -> None:
         assert (each.volume, each.trades_count) == ("3", 2)
     again = trade("12", "2", ALIGNED + MINUTE - 600 * MS, received_ns=ALIGNED + MINUTE + GRACE + 1)
     assert not builder.on_trade(again)
-    assert (builder.late_trades, builder.late) == (1, {"1s": 1, "1m": 1})
+    assert builder.late == LateTrades(1, {"1s": 1, "1m": 1})
 
 
 def test_a_late_trade_of_a_second_without_any_makes_its_candle() -> None:
@@ -196,7 +196,7 @@ def test_every_timeframe_sums_to_the_trades_in_time_and_no_bucket_comes_twice(
     """Nothing is lost and nothing counted twice; what is late is counted as late."""
     candles, builder = build(trades, timeframes)
     kept = in_time(trades)
-    assert builder.late_trades == len(trades) - len(kept)
+    assert builder.late.trades == len(trades) - len(kept)
     for timeframe in timeframes:
         own = [each for each in candles if each.timeframe == timeframe]
         assert sum(figures_of(each).volume for each in own) == sum(Decimal(each.quantity_text) for each in kept)
@@ -211,7 +211,7 @@ def test_two_timeframes_that_do_not_divide_see_the_same_trades(trades: list[Trad
     candles, builder = build(trades, ["1m", "90s"])
     for timeframe in ("1m", "90s"):
         counted = sum(each.trades_count for each in candles if each.timeframe == timeframe)
-        assert counted == len(trades) - builder.late_trades
+        assert counted == len(trades) - builder.late.trades
 
 
 @given(trade_sequences())
@@ -233,16 +233,16 @@ def test_a_minute_is_the_sum_of_its_seconds(trades: list[Trade]) -> None:
 def test_a_bar_ends_by_the_venues_clock(ahead_ns: int) -> None:
     """Known to be ahead or behind: no trade is late for that, and none is waited for longer than the grace."""
     builder = CandleBuilder(BTC, ["1s"], 500 * MS)
-    builder.set_clock_offset(ahead_ns)
+    builder.grace_ns -= ahead_ns
     opened = START - START % SECOND
     builder.on_trade(trade("10", "1", opened + 1, received_ns=opened + 1 - ahead_ns))
     ours = opened + SECOND - ahead_ns
     assert builder.on_beat(ours + 499 * MS) == ()
     (closed,) = builder.on_beat(ours + 500 * MS)
     (amended,) = builder.on_trade(trade("11", "1", opened + 2, received_ns=ours + 500 * MS))
-    assert (closed.trades_count, amended.trades_count, builder.late_trades) == (1, 2, 0)
+    assert (closed.trades_count, amended.trades_count, builder.late.trades) == (1, 2, 0)
     assert not builder.on_trade(trade("12", "1", opened + 3, received_ns=ours + 501 * MS))
-    assert builder.late_trades == 1
+    assert builder.late.trades == 1
 
 
 def test_after_the_clock_was_set_back_bars_go_on_from_what_it_says_then() -> None:
@@ -254,7 +254,7 @@ def test_after_the_clock_was_set_back_bars_go_on_from_what_it_says_then() -> Non
     assert not builder.on_trade(trade("101", "2", ALIGNED + 10 * MS))
     (candle,) = builder.on_trade(trade("102", "3", ALIGNED + SECOND))
     assert (candle.open_time_ns, candle.open, candle.volume) == (ALIGNED, "101", "2")
-    assert builder.late_trades == 0
+    assert builder.late.trades == 0
 
 
 def test_a_day_of_trades_does_not_stay_in_memory() -> None:

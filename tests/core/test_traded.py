@@ -111,7 +111,7 @@ def test_a_copy_goes_its_own_way(made: list[Trade]) -> None:
 @compiled
 @pytest.mark.parametrize(
     ("wrong", "error"),
-    [((), TypeError), ([], ValueError), ([object()], AttributeError), ([one("x", "1")], OverflowError)],
+    [((), TypeError), ([], ValueError), ([object()], TypeError), ([one("x", "1")], OverflowError)],
 )
 def test_what_is_no_list_of_trades_is_refused(wrong: Any, error: type[Exception]) -> None:
     """By an exception, whatever it is."""

@@ -16,8 +16,9 @@ from traderd.core.alerts import AlertLog
 from traderd.core.blotter import Blotter
 from traderd.core.book import Book
 from traderd.core.book_top import Snapshots, show_top
+from traderd.core.candle_builders import Told
 from traderd.core.candle_check import CandleCheck
-from traderd.core.candles import completed, timeframe_ns
+from traderd.core.candles import timeframe_ns
 from traderd.core.engine_settings import EngineSettings
 from traderd.core.facts import BreakerEvent, Candle, Fact, Order, Position, Severity, Signal
 from traderd.core.gaps import GapLedger
@@ -115,7 +116,7 @@ class Engine:
             heeded=self._heeded,
         )
         self.counts = Counts(flagged=self._intake.flagged)
-        self.late_by_timeframe = self._intake.late
+        self.late_by_timeframe = self._intake.late.by_timeframe
         """Late trades by the timeframes for which they were too late."""
         self.on_quote = self._intake.on_quote
         """The board alone, if the quote is to be believed. Bound, not wrapped, as its two steps are."""
@@ -144,7 +145,7 @@ class Engine:
     @property
     def late_trades(self) -> int:
         """Trades that came after their bar's grace."""
-        return self._intake.late_trades
+        return self._intake.late.trades
 
     def describe(self, instrument: Instrument) -> None:
         """The venue told steps and limits of an instrument given at the start, known by its index."""
@@ -158,12 +159,12 @@ class Engine:
 
         Candles of an instrument that no strategy listens to wait for `on_beat` or `closed`.
         """
-        candles = self._intake.on_trade(trade)
-        return self._on_candles(trade.instrument.index, candles, trade.time_received_ns) if candles else _NOTHING
+        told = self._intake.on_trade(trade)
+        return self._on_candles(told, trade.time_received_ns) if told else _NOTHING
 
     def closed(self) -> Sequence[Effect]:
         """The candles that waited."""
-        return [told for at, candles in self._intake.closed() for told in self._on_candles(at, candles, self._now_ns)]
+        return self._on_candles(self._intake.closed(), self._now_ns)
 
     def show_books(self, books: Mapping[int, Book]) -> None:
         """The order books in use, by instrument index; one that isn't whole any more shows nothing by itself."""
@@ -176,8 +177,7 @@ class Engine:
         effects: list[Effect] = [*self.closed()]
         if self._recovered:
             effects += self._watch.on_beat(now_ns)
-        for index, candles in self._intake.on_beat(now_ns):
-            effects += self._on_candles(index, candles, now_ns)
+        effects += self._on_candles(self._intake.on_beat(now_ns), now_ns)
         effects += self.candle_check.on_beat(now_ns, self.gaps)
         effects += self._snapshots.on_beat(now_ns)
         return effects or _NOTHING
@@ -258,17 +258,16 @@ class Engine:
         """An operator accepts the drawdown: the peak starts anew from the next fresh equity."""
         return self._watch.reset(self._now_ns)
 
-    def _on_candles(self, index: int, candles: Sequence[Candle], now_ns: int) -> list[Effect]:
+    def _on_candles(self, told: Told, now_ns: int) -> list[Effect]:
         self._now_ns = now_ns
-        quote, is_heeded = self.board.quotes[index], index in self._heeded
         effects: list[Effect] = []
-        for closed in candles:
-            candle = completed(closed, quote, self._lacks(closed))
+        for index, closed in told:
+            candle = structs.replace(closed, has_gap=True) if self._lacks(closed) else closed
             self.candle_check.on_candle(index, candle)
             effects.append(candle)
-            if is_heeded:
+            if index in self._heeded:
                 effects += self._on_heeded(index, candle, now_ns)
-        self.counts.candles += len(candles)
+        self.counts.candles += len(told)
         return effects
 
     def _on_heeded(self, index: int, candle: Candle, now_ns: int) -> list[Effect]:

@@ -9,8 +9,7 @@ Refuses to decide anything: what candles lead to is the engine's.
 from collections.abc import Container, Sequence
 
 from traderd.core.bars import BarSettings, builders_of
-from traderd.core.candles import NEVER_NS, CandleBuilder
-from traderd.core.facts import Candle
+from traderd.core.candle_builders import CandleBuilders, Told
 from traderd.core.market import Instrument, Quote, Trade
 from traderd.core.posting import Posting
 from traderd.core.quality import CLOCK, JUMP, REPEATED, QualitySettings, QuoteGate, TradeGate, names_of
@@ -36,12 +35,10 @@ class Intake:
         """`heeded` are the instruments whose candles are told at once; None: all."""
         self.flagged: dict[tuple[str, ...], int] = {}
         """Doubtful ticks by venue, channel (`quote`, `trade`) and reason."""
-        self.late = dict.fromkeys(timeframes, 0)
-        """Trades by the timeframes for which they were too late."""
         self._board = board
         self._exchanges = [instrument.exchange for instrument in instruments]
-        self._grace_ns = grace_ns
-        self._builders = [CandleBuilder(each, timeframes, grace_ns, self.late) for each in instruments]
+        self._builders = CandleBuilders(instruments, timeframes, grace_ns, board.quotes)
+        self.late = self._builders.late
         self._bars = {at: made for at, each in enumerate(instruments) if (made := builders_of(bars, each))}
         self._quote_gates = [QuoteGate(quality) for _ in instruments]
         self._trade_gates = [TradeGate(quality) for _ in instruments]
@@ -49,14 +46,8 @@ class Intake:
         """See there. Bound, not wrapped: it is the hottest path there is."""
         self._heeded = range(len(instruments)) if heeded is None else heeded
         self._waiting: list[Trade] = []
-        self._closed: list[tuple[int, Sequence[Candle]]] = []
-        self._due_ns = NEVER_NS  # no builder's deadline is earlier
+        self._closed: Told = []
         self._now_ns = 0
-
-    @property
-    def late_trades(self) -> int:
-        """Trades that came after their bar's grace."""
-        return sum(builder.late_trades for builder in self._builders)
 
     def on_quote(self, quote: Quote) -> None:
         """The board alone, if the quote is to be believed."""
@@ -75,44 +66,38 @@ class Intake:
             self._board.quotes[index] = quote
         return self._board.trade_texts[index]
 
-    def on_trade(self, trade: Trade) -> Sequence[Candle]:
+    def on_trade(self, trade: Trade) -> Told:
         """The board and the candles, if the trade is to be believed; the candles and bars that it closes, if heeded."""
         index = trade.instrument.index
         gate = self._trade_gates[index]
         price = trade.price
         if gate.admits(trade.trade_id, price, price, trade.time_venue_ns, trade.time_received_ns):
             if index in self._heeded:
-                candles = self._built(index, trade)
+                told = self._built([trade])
             else:
                 self._waiting.append(trade)
-                candles = ()
+                told = []
         else:
-            candles = self._on_judged(index, trade, gate)
+            told = self._on_judged(index, trade, gate)
             if trade.flags & (JUMP | REPEATED):
-                return ()
+                return told
         self._board.trades[index] = trade
         self._board.trade_texts[index] = trade.text
-        return candles
+        return told
 
-    def closed(self) -> Sequence[tuple[int, Sequence[Candle]]]:
-        """The candles and bars of the trades that waited, by instrument."""
+    def closed(self) -> Told:
+        """The candles and bars of the trades that waited."""
         self._settle()
         closed, self._closed = self._closed, []
         return closed
 
-    def on_beat(self, now_ns: int) -> Sequence[tuple[int, Sequence[Candle]]]:
-        """The candles whose end is more than the grace ago, by instrument; `closed` are told before."""
+    def on_beat(self, now_ns: int) -> Told:
+        """The candles whose end is more than the grace ago; `closed` are told before."""
         self._settle()
         if now_ns < self._now_ns - _CLOCK_STEP_NS:
             return self._on_clock_set_back(now_ns)
         self._now_ns = now_ns
-        horizon_ns = now_ns - self._grace_ns  # the shortest of them all
-        if horizon_ns < self._due_ns:
-            return ()
-        due = [at for at, builder in enumerate(self._builders) if builder.deadline_ns <= horizon_ns]
-        closed = [(at, candles) for at in due if (candles := self._builders[at].on_beat(now_ns))]
-        self._due_ns = min((builder.deadline_ns for builder in self._builders), default=NEVER_NS)
-        return closed
+        return self._builders.on_beat(now_ns)
 
     def set_clock_offset(self, exchange: str, offset_ns: int) -> None:
         """How far a venue's clock is ahead of ours: its times are judged by it, and its bars end by it."""
@@ -120,54 +105,50 @@ class Intake:
             if name == exchange:
                 self._quote_gates[index].set_offset(offset_ns)
                 self._trade_gates[index].set_offset(offset_ns)
-                self._builders[index].set_clock_offset(offset_ns)
-        self._grace_ns = min((builder.grace_ns for builder in self._builders), default=self._grace_ns)
+                self._builders.set_clock_offset(index, offset_ns)
 
-    def _on_clock_set_back(self, now_ns: int) -> Sequence[tuple[int, Sequence[Candle]]]:
+    def _on_clock_set_back(self, now_ns: int) -> Told:
         """The operator's hand, or NTP's: nothing may wait for a time that was only believed."""
-        self._now_ns, self._due_ns = now_ns, NEVER_NS
+        self._now_ns = now_ns
         for gate in (*self._quote_gates, *self._trade_gates):
             gate.clock_set_back()
         for bars in self._bars.values():
             for each in bars:
                 each.clock_set_back()
-        return [(at, candles) for at, each in enumerate(self._builders) if (candles := each.clock_set_back(now_ns))]
+        return self._builders.clock_set_back(now_ns)
 
-    def _on_judged(self, index: int, trade: Trade, gate: TradeGate) -> Sequence[Candle]:
+    def _on_judged(self, index: int, trade: Trade, gate: TradeGate) -> Told:
         """A trade that the gate must look at, and those that it confirms, into the candles."""
         if flags := gate.judge(trade):
             self._doubt(trade, flags)
             if flags & CLOCK:
                 trade.time_venue_ns = 0
             if flags & (JUMP | REPEATED):
-                return ()
+                return []
         self._settle()
-        candles: list[Candle] = []
-        if gate.held:  # those held came earlier: whether they are too late is for the time that it is now to say
-            candles += self._builders[index].on_beat(self._now_ns)
-        candles += [candle for each in (*gate.confirmed(), trade) for candle in self._built(index, each)]
+        told = self._built([*gate.confirmed(), trade])
         if index in self._heeded:
-            return candles
-        self._closed.append((index, candles))
-        return ()
+            return told
+        self._closed += told
+        return []
 
     def _settle(self) -> None:
         """What waited becomes candles, in the order in which it came."""
-        waiting, self._waiting = self._waiting, []
-        for trade in waiting:
-            index = trade.instrument.index
-            if candles := self._built(index, trade):
-                self._closed.append((index, candles))
+        if waiting := self._waiting:
+            self._waiting = []
+            self._closed += self._built(waiting)
 
-    def _built(self, index: int, trade: Trade) -> Sequence[Candle]:
-        """The candles and bars that a trade closes."""
-        builder = self._builders[index]
-        candles = builder.on_trade(trade)
-        self._due_ns = min(self._due_ns, builder.deadline_ns)
-        if index in self._bars:
-            bars = [bar for each in self._bars[index] if (bar := each.on_trade(trade))]
-            return [*candles, *bars] if bars else candles
-        return candles
+    def _built(self, trades: list[Trade]) -> Told:
+        """The candles and bars that they close."""
+        told = self._builders.on_trades(trades)
+        if self._bars:
+            told += [
+                (trade.instrument.index, bar)
+                for trade in trades
+                for builder in self._bars.get(trade.instrument.index, ())
+                if (bar := builder.on_trade(trade))
+            ]
+        return told
 
     def _doubt(self, tick: Quote | Trade, flags: int) -> None:
         tick.flags = flags

@@ -1,0 +1,173 @@
+/* One instrument's bars: trades in, candles out. See candle_bars.h; the twin is in core/candles.py. */
+
+#include "candle_bars.h"
+#include "slots.h"
+
+static Slot QUOTE_TEXT = {"text"};
+
+static Closed *ring_of(Bar *bar)
+{
+    return (Closed *)(bar + 1);
+}
+
+static void begin(Bar *bar, const Frame *frame, long long time_ns)
+{
+    bar->open_ns = time_ns - time_ns % frame->length_ns;
+    bar->end_ns = bar->open_ns + frame->length_ns;
+}
+
+/* The part of a bar that feeds it, which is over; 0 if it doesn't fit. */
+static int feed(Bar *bar, const Frame *frame, const Sum *part)
+{
+    if (bar->part.count)
+        return sum_merge(&bar->part, part);
+    begin(bar, frame, part->first_ns);
+    bar->part = *part;
+    return 1;
+}
+
+/* What was over before can't be amended any more. */
+static long long kept_from(const Head *head)
+{
+    long long newest_ns = head->now_ns - head->grace_ns;
+
+    return newest_ns > head->kept_from_ns ? newest_ns : head->kept_from_ns;
+}
+
+/* What closing comes to, on trial; 0 if it is for the twin. */
+static int try_closing(Candles *self, Py_ssize_t at, long long horizon_ns)
+{
+    const Head *head = &self->heads[at];
+
+    for (Py_ssize_t n = 0; n < self->frames; n++)
+        self->trial[n] = *bar_of(self, at, n);
+    for (Py_ssize_t n = 0; n < self->frames; n++) { /* ascending: what feeds a bar comes before it */
+        const Bar *bar = &self->trial[n];
+        if (!bar->part.count || bar->end_ns > horizon_ns)
+            continue;
+        const Closed *oldest = &ring_of(bar_of(self, at, n))[bar->next];
+        if (oldest->sum.count && oldest->open_ns + self->frame[n].length_ns >= kept_from(head))
+            return 0;
+        for (Py_ssize_t larger = n + 1; larger < self->frames; larger++)
+            if (self->frame[larger].source == n && !feed(&self->trial[larger], &self->frame[larger], &bar->part))
+                return 0;
+    }
+    return 1;
+}
+
+/* Bid, ask, and their sizes, of the quote's text, where each size follows its price; None where there is no quote. */
+static int read_quote(PyObject *quote, PyObject **told)
+{
+    static const int PLACES[] = {0, 2, 1, 3};
+    PyObject *text = quote == Py_None ? NULL : slot(quote, &QUOTE_TEXT);
+
+    if (quote == Py_None) {
+        for (int n = 0; n < 4; n++)
+            told[n] = Py_NewRef(Py_None);
+        return 1;
+    }
+    if (text == NULL)
+        return 0;
+    if (!PyUnicode_Check(text) || !PyUnicode_IS_COMPACT_ASCII(text)) {
+        PyErr_SetString(PyExc_TypeError, "a quote without a text");
+        return 0;
+    }
+    const char *from = (const char *)PyUnicode_1BYTE_DATA(text), *end = from + PyUnicode_GET_LENGTH(text);
+    for (int n = 0; n < 4; n++) {
+        const char *comma = n < 3 ? memchr(from, ',', end - from) : end;
+        if (comma == NULL) {
+            PyErr_SetString(PyExc_ValueError, "a quote's text of fewer than four parts");
+            return 0;
+        }
+        PyObject *part = told[PLACES[n]] = PyUnicode_FromStringAndSize(from, comma - from);
+        if (part == NULL)
+            return 0;
+        from = comma + 1;
+    }
+    return 1;
+}
+
+/* The bar as a Candle, in `told` with the instrument's index; 0 with an exception set. */
+static int tell(Candles *self, Py_ssize_t at, Py_ssize_t n, const Bar *bar, PyObject *told)
+{
+    const Sum *sum = &bar->part;
+    int places = sum->price_places, quantity_places = sum->quantity_places, made = 0;
+    PyObject *argument[15] = {
+        Py_NewRef(self->names[at].exchange), Py_NewRef(self->names[at].symbol), Py_NewRef(self->frame[n].name),
+        PyLong_FromLongLong(bar->open_ns), text_of(sum->open, places), text_of(sum->high, places),
+        text_of(sum->low, places), text_of(sum->close, places), text_of(sum->volume, quantity_places),
+        text_of(sum->quote_volume, places + quantity_places), PyLong_FromSsize_t(sum->count)};
+    int whole = read_quote(PyList_GET_ITEM(self->quotes, at), argument + 11);
+
+    for (int i = 0; i < 15; i++)
+        whole = whole && argument[i] != NULL;
+    PyObject *candle = whole ? PyObject_Vectorcall(self->make, argument, 15, NULL) : NULL;
+    PyObject *pair = candle == NULL ? NULL : Py_BuildValue("nN", at, candle);
+    made = pair != NULL && PyList_Append(told, pair) == 0;
+    Py_XDECREF(pair);
+    for (int i = 0; i < 15; i++)
+        Py_XDECREF(argument[i]);
+    return made;
+}
+
+static void keep(Candles *self, Bar *bar)
+{
+    ring_of(bar)[bar->next] = (Closed){bar->part, bar->open_ns, 0};
+    bar->next = (bar->next + 1) % self->kept;
+    bar->closed_to_ns = bar->end_ns;
+    bar->part.count = 0;
+}
+
+int close_until(Candles *self, Py_ssize_t at, long long horizon_ns, PyObject *told)
+{
+    Head *head = &self->heads[at];
+    long long deadline_ns = NEVER_NS;
+
+    if (!try_closing(self, at, horizon_ns))
+        return 0;
+    for (Py_ssize_t n = 0; n < self->frames; n++)
+        if (self->trial[n].part.count && self->trial[n].end_ns <= horizon_ns && !tell(self, at, n, &self->trial[n], told))
+            return -1;
+    for (Py_ssize_t n = 0; n < self->frames; n++) {
+        Bar *bar = bar_of(self, at, n);
+        *bar = self->trial[n];
+        if (bar->part.count && bar->end_ns <= horizon_ns) {
+            if (bar->end_ns > head->floor_ns)
+                head->floor_ns = bar->end_ns;
+            keep(self, bar);
+        } else if (bar->part.count && bar->end_ns < deadline_ns)
+            deadline_ns = bar->end_ns;
+    }
+    head->deadline_ns = deadline_ns;
+    head->kept_from_ns = kept_from(head);
+    return 1;
+}
+
+int fold(Candles *self, Py_ssize_t at, const Sum *single)
+{
+    Head *head = &self->heads[at];
+
+    for (Py_ssize_t n = 0; n < self->frames; n++) {
+        if (self->frame[n].source >= 0)
+            continue;
+        self->trial[n].part = bar_of(self, at, n)->part;
+        if (self->trial[n].part.count && !sum_merge(&self->trial[n].part, single))
+            return 0;
+    }
+    for (Py_ssize_t n = 0; n < self->frames; n++) {
+        Bar *bar = bar_of(self, at, n);
+        if (self->frame[n].source >= 0)
+            continue;
+        if (bar->part.count) {
+            bar->part = self->trial[n].part;
+            continue;
+        }
+        begin(bar, &self->frame[n], single->first_ns);
+        bar->part = *single;
+        if (bar->open_ns > head->floor_ns)
+            head->floor_ns = bar->open_ns;
+        if (bar->end_ns < head->deadline_ns)
+            head->deadline_ns = bar->end_ns;
+    }
+    return 1;
+}
