@@ -9,6 +9,7 @@
 
 static Slot INSTRUMENT = {"instrument"}, INDEX = {"index"}, TEXT = {"text"}, VENUE_NS = {"time_venue_ns"},
             RECEIVED_NS = {"time_received_ns"}, EXCHANGE = {"exchange"}, SYMBOL = {"symbol"};
+static Slot *const OF_TRADE[] = {&TEXT, &VENUE_NS, &RECEIVED_NS};
 
 static void candles_dealloc(Candles *self)
 {
@@ -112,16 +113,15 @@ static Py_ssize_t place_of(const Candles *self, PyObject *trade)
 static int take_one(Candles *self, PyObject *trade, PyObject *told)
 {
     Py_ssize_t at = place_of(self, trade);
-    PyObject *text = at < 0 ? NULL : slot(trade, &TEXT), *venue = text == NULL ? NULL : slot(trade, &VENUE_NS);
-    PyObject *received = venue == NULL ? NULL : slot(trade, &RECEIVED_NS);
+    PyObject *said[3];
     Sum single;
 
-    if (received == NULL)
+    if (at < 0 || !slots(trade, OF_TRADE, 3, said))
         return -1;
-    long long venue_ns = PyLong_AsLongLong(venue), received_ns = PyLong_AsLongLong(received);
+    long long venue_ns = PyLong_AsLongLong(said[1]), received_ns = PyLong_AsLongLong(said[2]);
     if (PyErr_Occurred())
         return -1;
-    if (!sum_of(text, venue_ns ? venue_ns : received_ns, &single))
+    if (!sum_of(said[0], venue_ns ? venue_ns : received_ns, &single))
         return 0;
     Head *head = &self->heads[at];
     if (self->lent[at] || single.first_ns < head->floor_ns || single.first_ns > NEVER_NS / 2)

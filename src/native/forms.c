@@ -52,6 +52,7 @@ typedef struct {
 
 typedef struct {
     Span symbol, trade_id;
+    uint64_t near[NEAR_BYTES / 8]; /* the symbol as in a Near; zeros for a longer one */
     long long sequence, time_ms;
     int buyer_is_maker;
     Decimal decimal[4];
@@ -124,6 +125,31 @@ static Py_ssize_t read_value(Kind kind, const char *at, const char *end, Told *t
     return span.size;
 }
 
+static size_t near_hash(const uint64_t symbol[2])
+{
+    return (size_t)(((symbol[0] ^ symbol[1] * 0x9e3779b97f4a7c15u) * 0xff51afd7ed558ccdu) >> 32);
+}
+
+/* Where a symbol's instrument is, or may be put. */
+static Near *near_place(Near *near, size_t size, const uint64_t symbol[2])
+{
+    size_t at = near_hash(symbol) & (size - 1);
+
+    while (near[at].instrument != NULL && (near[at].symbol[0] != symbol[0] || near[at].symbol[1] != symbol[1]))
+        at = (at + 1) & (size - 1);
+    return &near[at];
+}
+
+/* The symbol will be looked up when the rest of the frame was read: its place is fetched meanwhile. */
+static void fetch_near(const Form *self, Told *told)
+{
+    if (told->symbol.size > NEAR_BYTES)
+        return;
+    memcpy(told->near, told->symbol.text, told->symbol.size);
+    if (self->near_size)
+        __builtin_prefetch(&self->near[near_hash(told->near) & (self->near_size - 1)]);
+}
+
 /* Whether the frame has the form. */
 static int read_frame(const Form *self, const char *at, const char *end, Told *told)
 {
@@ -136,6 +162,8 @@ static int read_frame(const Form *self, const char *at, const char *end, Told *t
             size = read_value(piece->kind, at, end, told);
         if (size < 0)
             return 0;
+        if (piece->kind == SYMBOL)
+            fetch_near(self, told);
         at += size;
     }
     return at == end;
@@ -156,7 +184,8 @@ static PyObject *made(const Form *self, const Told *told, PyObject *instrument, 
     int count = 0, whole = 1;
 #define ADD(part) (whole = whole && (parts[count++] = (part)) != NULL)
 
-    ADD(Py_NewRef(instrument));
+    __builtin_prefetch(instrument, 1);
+    parts[count++] = instrument; /* it is referred to last: by then it has come */
     if (self->is_trade) {
         ADD(ascii(told->trade_id));
         ADD(Py_NewRef(self->sides[told->buyer_is_maker]));
@@ -171,22 +200,12 @@ static PyObject *made(const Form *self, const Told *told, PyObject *instrument, 
     }
     ADD(PyLong_FromLongLong(told->time_ms * 1000000));
     ADD(Py_NewRef(received_ns));
+    Py_INCREF(instrument);
     if (whole)
         event = PyObject_Vectorcall(self->make, parts, count, NULL);
     for (int n = 0; n < count; n++)
         Py_XDECREF(parts[n]);
     return event;
-}
-
-/* Where a symbol's instrument is, or may be put. */
-static Near *near_place(Near *near, size_t size, const uint64_t symbol[2])
-{
-    uint64_t mixed = (symbol[0] ^ symbol[1] * 0x9e3779b97f4a7c15u) * 0xff51afd7ed558ccdu;
-    size_t at = (size_t)(mixed >> 32) & (size - 1);
-
-    while (near[at].instrument != NULL && (near[at].symbol[0] != symbol[0] || near[at].symbol[1] != symbol[1]))
-        at = (at + 1) & (size - 1);
-    return &near[at];
 }
 
 static int near_grow(Form *self)
@@ -218,21 +237,18 @@ static PyObject *from_dict(const Form *self, Span symbol)
     return instrument;
 }
 
-static PyObject *instrument_of(Form *self, Span told)
+static PyObject *instrument_of(Form *self, const Told *told)
 {
-    uint64_t symbol[NEAR_BYTES / 8] = {0};
-
-    if (told.size > NEAR_BYTES)
-        return from_dict(self, told);
-    memcpy(symbol, told.text, told.size);
+    if (told->symbol.size > NEAR_BYTES)
+        return from_dict(self, told->symbol);
     if (2 * self->near_count >= self->near_size && near_grow(self) < 0)
         return NULL;
-    Near *place = near_place(self->near, self->near_size, symbol);
+    Near *place = near_place(self->near, self->near_size, told->near);
     if (place->instrument == NULL) {
-        PyObject *instrument = from_dict(self, told);
+        PyObject *instrument = from_dict(self, told->symbol);
         if (instrument == NULL)
             return NULL;
-        *place = (Near){{symbol[0], symbol[1]}, Py_NewRef(instrument)};
+        *place = (Near){{told->near[0], told->near[1]}, Py_NewRef(instrument)};
         self->near_count++;
     }
     return place->instrument;
@@ -249,7 +265,7 @@ static PyObject *form_read(Form *self, PyObject *const *args, Py_ssize_t count)
     const char *frame = PyBytes_AS_STRING(args[0]);
     if (!read_frame(self, frame, frame + PyBytes_GET_SIZE(args[0]), &told))
         Py_RETURN_NONE;
-    PyObject *instrument = instrument_of(self, told.symbol);
+    PyObject *instrument = instrument_of(self, &told);
     if (instrument == NULL) {
         if (PyErr_Occurred())
             return NULL;

@@ -40,3 +40,11 @@ PyObject *slot(PyObject *object, Slot *of)
         PyErr_Format(PyExc_TypeError, "%s has no %s", Py_TYPE(object)->tp_name, of->name);
     return value;
 }
+
+int slots(PyObject *object, Slot *const *of, int count, PyObject **values)
+{
+    for (int n = 0; n < count; n++)
+        if ((values[n] = slot(object, of[n])) == NULL)
+            return 0;
+    return 1;
+}

@@ -18,4 +18,7 @@ Py_ssize_t slot_offset(PyTypeObject *type, PyObject *name);
 /* Borrowed from the object; NULL with an exception set where it has no such slot, or nothing in it. */
 PyObject *slot(PyObject *object, Slot *of);
 
+/* Several at once; 0 with an exception set where there isn't each of them. */
+int slots(PyObject *object, Slot *const *of, int count, PyObject **values);
+
 #endif

@@ -11,17 +11,17 @@ typedef struct {
 } Traded;
 
 static Slot TEXT = {"text"}, VENUE_NS = {"time_venue_ns"}, RECEIVED_NS = {"time_received_ns"};
+static Slot *const OF_TRADE[] = {&TEXT, &VENUE_NS, &RECEIVED_NS};
 
 /* 1, or 0 if it doesn't fit, or with an exception set. */
 static int sum_of_trade(PyObject *trade, Sum *sum)
 {
-    PyObject *text = slot(trade, &TEXT), *venue = text == NULL ? NULL : slot(trade, &VENUE_NS);
-    PyObject *received = venue == NULL ? NULL : slot(trade, &RECEIVED_NS);
+    PyObject *told[3];
 
-    if (received == NULL)
+    if (!slots(trade, OF_TRADE, 3, told))
         return 0;
-    long long venue_ns = PyLong_AsLongLong(venue), received_ns = PyLong_AsLongLong(received);
-    return !PyErr_Occurred() && sum_of(text, venue_ns ? venue_ns : received_ns, sum);
+    long long venue_ns = PyLong_AsLongLong(told[1]), received_ns = PyLong_AsLongLong(told[2]);
+    return !PyErr_Occurred() && sum_of(told[0], venue_ns ? venue_ns : received_ns, sum);
 }
 
 static PyObject *does_not_fit(void)

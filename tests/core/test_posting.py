@@ -1,4 +1,4 @@
-"""A quote that is as they all are is put on the board; C and its twin agree on which those are."""
+"""A tick that is as they all are is put on the board; C and its twin agree on which those are."""
 
 import gc
 import sys
@@ -10,30 +10,43 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from made_up import BTC, ETH, MS, START, quote
-from traderd.core.market import Quote
+from made_up import BTC, ETH, MS, START, quote, trade
+from traderd.core.market import Instrument, Quote, Trade
 from traderd.core.posting import Posting, PostingSlowly
-from traderd.core.quality import QualitySettings, QuoteGate
+from traderd.core.quality import QualitySettings, QuoteGate, TradeGate
 
 KINDS = [Posting, PostingSlowly]
 compiled = pytest.mark.skipif(Posting is PostingSlowly, reason="not compiled here")
 
 
 class Board:
-    """Two instruments whose quotes were clean so far."""
+    """Two instruments whose ticks were clean so far; the first one's trades may wait."""
 
     def __init__(self, kind: type[PostingSlowly]) -> None:
         self.gates = [QuoteGate(QualitySettings(warmup=2)) for _ in range(2)]
+        self.trade_gates = [TradeGate(QualitySettings(warmup=2)) for _ in range(2)]
         self.quotes: list[Quote | None] = [None, None]
+        self.trades: list[Trade | None] = [None, None]
         self.texts = ["", "7.5,1"]
-        self.post: Callable[[Quote], str | None] = kind(self.gates, self.quotes, self.texts).post
+        self.waiting: list[Trade] = []
+        ticks = self.gates, self.quotes, self.trade_gates, self.trades, self.texts
+        self.posting = kind(*ticks, self.waiting, b"\1\0")
+        self.post: Callable[[Quote], str | None] = self.posting.post
         for instrument in (BTC, ETH):
             self.gates[instrument.index].judge(quote("100", "101", START, instrument), None)
+            self.trade_gates[instrument.index].judge(traded("100", START, instrument))
 
     @property
-    def state(self) -> list[tuple[Any, ...]]:
-        gates = [(each.key, each.low, each.high, each.reference, each.samples, each.due_ns) for each in self.gates]
-        return [*gates, *self.quotes]
+    def state(self) -> list[Any]:
+        gates = [
+            (each.key, each.low, each.high, each.reference, each.samples, each.due_ns)
+            for each in (*self.gates, *self.trade_gates)
+        ]
+        return [*gates, *self.quotes, *self.trades, *self.texts, *self.waiting]
+
+
+def traded(price: str, time_ns: int, instrument: Instrument = BTC) -> Trade:
+    return replace(trade(price, "2", time_ns), instrument=instrument)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -67,6 +80,32 @@ def test_any_other_is_left_to_the_judge_and_nothing_is_changed(kind: type[Postin
     assert board.state == before
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_usual_trade_is_the_newest_and_waits_if_it_may(kind: type[PostingSlowly]) -> None:
+    board = Board(kind)
+    first, second, other = traded("100", START + MS), traded("101", START + 2 * MS), traded("100", START + MS, ETH)
+    assert [board.posting.post_trade(each) for each in (first, second, other)] == [True, True, False]
+    assert board.waiting == [first, second]
+    assert board.trades == [second, None] and board.texts == ["101,2", "7.5,1"]
+    assert board.post(quote("100", "102", START + MS)) == "101,2"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "odd",
+    [
+        traded("100", START),
+        replace(traded("100", START + MS), time_venue_ns=START + 10_000 * MS),
+        traded("100", START + MS, ETH),
+    ],
+)
+def test_any_other_trade_is_for_the_engine_and_nothing_is_changed(kind: type[PostingSlowly], odd: Trade) -> None:
+    board = Board(kind)
+    before = board.state
+    assert not board.posting.post_trade(odd)
+    assert board.state == before
+
+
 cents = st.integers(9_000, 11_500).map(lambda price: f"{price / 100:.2f}")
 
 
@@ -78,8 +117,11 @@ def test_both_twins_post_the_same_and_learn_the_same(ticks: list[tuple[Any, ...]
     now_ns = START
     for instrument, bid, ask, step_ms, ahead_s in ticks:
         now_ns += step_ms * MS
-        told = replace(quote(bid, ask, now_ns, instrument), time_venue_ns=now_ns + ahead_s * 1_000 * MS)
+        venue_ns = now_ns + ahead_s * 1_000 * MS
+        told = replace(quote(bid, ask, now_ns, instrument), time_venue_ns=venue_ns)
+        paid = replace(traded(bid, now_ns, instrument), time_venue_ns=venue_ns)
         assert theirs.post(told) == ours.post(told)
+        assert theirs.posting.post_trade(paid) == ours.posting.post_trade(paid)
         assert theirs.state == ours.state
 
 
@@ -96,6 +138,20 @@ def test_nothing_of_a_quote_is_kept_but_the_newest() -> None:
     gc.collect()
     assert [sys.getrefcount(each) for each in told] == before
     assert sys.getrefcount(board.post) < 5
+
+
+@compiled
+def test_nothing_of_a_trade_is_kept_but_the_newest_and_those_that_wait() -> None:
+    board, told = Board(Posting), [traded(f"10{n % 2}", START + n * MS) for n in range(1, 50)]
+    before = [(sys.getrefcount(each), sys.getrefcount(each.text)) for each in told]
+    for each in told:
+        assert board.posting.post_trade(each)
+    del each
+    board.waiting.clear()
+    board.trades[0], board.texts[0] = None, ""
+    board.trade_gates[0].key = ""
+    gc.collect()
+    assert [(sys.getrefcount(each), sys.getrefcount(each.text)) for each in told] == before
 
 
 @compiled
@@ -116,10 +172,27 @@ def test_what_is_no_quote_of_a_known_instrument_is_a_mistake_of_ours(odd: Any, e
 
 
 @compiled
+@pytest.mark.parametrize(
+    ("odd", "error"),
+    [
+        (None, TypeError),
+        (quote("1", "2", START), TypeError),
+        (replace(traded("1", START), instrument=replace(BTC, index=2)), IndexError),
+        (replace(traded("1", START), price="1"), TypeError),
+        (replace(traded("1", START), trade_id=1), TypeError),
+        (replace(traded("1", START), time_received_ns=2**70), OverflowError),
+    ],
+)
+def test_what_is_no_trade_of_a_known_instrument_is_a_mistake_of_ours(odd: Any, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        Board(Posting).posting.post_trade(odd)
+
+
+@compiled
 def test_a_place_without_a_gate_is_a_mistake_of_ours() -> None:
     board = Board(Posting)
     board.gates[0] = None  # type: ignore[call-overload]
     with pytest.raises(TypeError, match="a gate that is none"):
         board.post(quote("100", "102", START + MS))
     with pytest.raises(TypeError):
-        Posting(tuple(board.gates), board.quotes, board.texts)
+        Posting(tuple(board.gates), board.quotes, [], [], board.texts, [], b"")

@@ -119,8 +119,9 @@ class Engine:
         self.late_by_timeframe = self._intake.late.by_timeframe
         """Late trades by the timeframes for which they were too late."""
         self.on_quote = self._intake.on_quote
-        """The board alone, if the quote is to be believed. Bound, not wrapped, as its two steps are."""
-        self.post_quote, self.judge_quote = self._intake.post, self._intake.judge
+        """The board alone, if the quote is to be believed. Bound, not wrapped, as what every tick goes through is."""
+        self.post_quote, self.post_trade = self._intake.post, self._intake.post_trade
+        self.judge_quote = self._intake.judge
         self.set_clock_offset = self._intake.set_clock_offset
         self.candle_check = CandleCheck(instruments, settings.timeframes, grace_ns, self._alerts)
         self.on_venue_candle = self.candle_check.on_venue_candle
@@ -157,7 +158,7 @@ class Engine:
     def on_trade(self, trade: Trade) -> Sequence[Effect]:
         """The board and the candles, if the trade is to be believed; a candle that it closes wakes the strategies.
 
-        Candles of an instrument that no strategy listens to wait for `on_beat` or `closed`.
+        Of an instrument that no strategy listens to trades wait for `on_beat` or `closed`: `post_trade` takes most.
         """
         told = self._intake.on_trade(trade)
         return self._on_candles(told, trade.time_received_ns) if told else _NOTHING

@@ -42,10 +42,19 @@ class Intake:
         self._bars = {at: made for at, each in enumerate(instruments) if (made := builders_of(bars, each))}
         self._quote_gates = [QuoteGate(quality) for _ in instruments]
         self._trade_gates = [TradeGate(quality) for _ in instruments]
-        self.post = Posting(self._quote_gates, board.quotes, board.trade_texts).post
-        """See there. Bound, not wrapped: it is the hottest path there is."""
         self._heeded = range(len(instruments)) if heeded is None else heeded
         self._waiting: list[Trade] = []
+        posting = Posting(
+            self._quote_gates,
+            board.quotes,
+            self._trade_gates,
+            board.trades,
+            board.trade_texts,
+            self._waiting,
+            bytes(at not in self._heeded for at in range(len(instruments))),
+        )
+        self.post, self.post_trade = posting.post, posting.post_trade
+        """See there. Bound, not wrapped: it is the hottest path there is."""
         self._closed: Told = []
         self._now_ns = 0
 
@@ -68,15 +77,14 @@ class Intake:
 
     def on_trade(self, trade: Trade) -> Told:
         """The board and the candles, if the trade is to be believed; the candles and bars that it closes, if heeded."""
-        index = trade.instrument.index
+        if self.post_trade(trade):
+            return []
+        index, price = trade.instrument.index, trade.price
         gate = self._trade_gates[index]
-        price = trade.price
-        if gate.admits(trade.trade_id, price, price, trade.time_venue_ns, trade.time_received_ns):
-            if index in self._heeded:
-                told = self._built([trade])
-            else:
-                self._waiting.append(trade)
-                told = []
+        if index in self._heeded and gate.admits(
+            trade.trade_id, price, price, trade.time_venue_ns, trade.time_received_ns
+        ):
+            told = self._built([trade])
         else:
             told = self._on_judged(index, trade, gate)
             if trade.flags & (JUMP | REPEATED):
@@ -134,8 +142,9 @@ class Intake:
 
     def _settle(self) -> None:
         """What waited becomes candles, in the order in which it came."""
-        if waiting := self._waiting:
-            self._waiting = []
+        if self._waiting:
+            waiting = self._waiting.copy()
+            self._waiting.clear()
             self._closed += self._built(waiting)
 
     def _built(self, trades: list[Trade]) -> Told:

@@ -1,4 +1,4 @@
-"""A quote that is as they all are goes onto the board: the way of nearly every tick, in one call.
+"""A tick that is as they all are goes onto the board: the way of nearly every one, in one call.
 
 Of a thousand instruments few are in the processor's cache: what is needed of one is fetched together.
 """
@@ -7,17 +7,32 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from traderd.core.bounds import Bounds
-from traderd.core.market import Quote
+from traderd.core.market import Quote, Trade
 
 
 class PostingSlowly:
-    """Lists by the instruments' index: the gates' bounds, the newest quotes, and the texts of the newest trades."""
+    """Lists by the instruments' index, which are somebody else's too."""
 
-    def __init__(self, gates: Sequence[Bounds], quotes: list[Quote | None], trade_texts: list[str]) -> None:
-        """Three lists, which are somebody else's too; of `quotes` only this and a judge's verdict may set one."""
+    def __init__(
+        self,
+        gates: Sequence[Bounds],
+        quotes: list[Quote | None],
+        trade_gates: Sequence[Bounds],
+        trades: list[Trade | None],
+        trade_texts: list[str],
+        waiting: list[Trade],
+        waits: bytes,
+    ) -> None:
+        """The gates' bounds, the newest quotes and trades, and the texts of these. `waits`: 1 for each instrument whose
+        trades may wait for each other; `waiting` is where.
+        """
         self._gates = gates
         self._quotes = quotes
+        self._trade_gates = trade_gates
+        self._trades = trades
         self._trade_texts = trade_texts
+        self._waiting = waiting
+        self._waits = waits
 
     def post(self, quote: Quote) -> str | None:
         """Put it onto the board; the text of the newest trade, or None for a quote that must be judged first."""
@@ -27,6 +42,19 @@ class PostingSlowly:
             self._quotes[index] = quote
             return self._trade_texts[index]
         return None
+
+    def post_trade(self, trade: Trade) -> bool:
+        """Put it onto the board, and with those that wait; False for one that mustn't wait, or must be judged first."""
+        index, price = trade.instrument.index, trade.price
+        if not self._waits[index]:
+            return False
+        gate = self._trade_gates[index]
+        if not gate.admits(trade.trade_id, price, price, trade.time_venue_ns, trade.time_received_ns):
+            return False
+        self._waiting.append(trade)
+        self._trades[index] = trade
+        self._trade_texts[index] = trade.text
+        return True
 
 
 if TYPE_CHECKING:

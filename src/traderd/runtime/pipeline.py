@@ -64,7 +64,7 @@ class Stream:
         """Some frames' events, in the venue's order. The hot path."""
         pipeline, quotes, lasts = self._pipeline, self.quotes, self.lasts  # a flush takes them from us, never meanwhile
         engine, matching = pipeline.engine, pipeline.matching
-        post, working = engine.post_quote, matching.working
+        post, post_trade, working = engine.post_quote, engine.post_trade, matching.working
         for event in events:
             if type(event) is Quote:
                 last = post(event)
@@ -76,8 +76,7 @@ class Stream:
                     matching.on_quote(event)  # of a doubtful one, which is stored, nobody hears
             elif type(event) is Trade:
                 self.trades.append(event)
-                effects = engine.on_trade(event)
-                if effects:
+                if not post_trade(event) and (effects := engine.on_trade(event)):
                     pipeline.carry_out(effects)
             elif isinstance(event, DerivativeEvent):
                 pipeline.on_derivative(event)
