@@ -9,6 +9,7 @@
  *   traded.c      the same as an object
  *   candle_bars.c one instrument's bars, as long as its trades come in order
  *   candles.c     the same of all instruments
+ *   hearing.c     the frames of one read -> the quotes and trades of streams that flow
  *   habits.c      which streams have been silent for longer than is usual
  *   columns.c     objects -> lists of their attributes
  *   copy_rows.c   columns -> rows of PostgreSQL's binary COPY format
@@ -32,13 +33,15 @@ static PyMethodDef FUNCTIONS[] = {
 static struct PyModuleDef MODULE = {
     PyModuleDef_HEAD_INIT, "traderd.native", "See native.pyi.", -1, FUNCTIONS, NULL, NULL, NULL, NULL};
 
+static PyTypeObject *const TYPES[] = {
+    &FormType, &HearingType, &BoundsType, &PostingType, &TradedType, &CandlesType, &HabitsType};
+
 PyMODINIT_FUNC PyInit_native(void)
 {
     PyObject *module = PyModule_Create(&MODULE);
 
-    if (module != NULL && (PyModule_AddType(module, &FormType) < 0 || PyModule_AddType(module, &BoundsType) < 0
-                           || PyModule_AddType(module, &TradedType) < 0 || PyModule_AddType(module, &HabitsType) < 0
-                           || PyModule_AddType(module, &PostingType) < 0 || PyModule_AddType(module, &CandlesType) < 0))
-        Py_CLEAR(module);
+    for (size_t n = 0; module != NULL && n < sizeof TYPES / sizeof TYPES[0]; n++)
+        if (PyModule_AddType(module, TYPES[n]) < 0)
+            Py_CLEAR(module);
     return module;
 }

@@ -14,6 +14,6 @@ PyObject *trade_told(PyObject *module, PyObject *const *told, Py_ssize_t count);
 PyObject *are_levels(PyObject *module, PyObject *levels);
 PyObject *columns_of(PyObject *module, PyObject *const *args, Py_ssize_t count);
 PyObject *copy_rows(PyObject *module, PyObject *args);
-extern PyTypeObject FormType, BoundsType, TradedType, CandlesType, HabitsType, PostingType;
+extern PyTypeObject FormType, BoundsType, TradedType, CandlesType, HabitsType, HearingType, PostingType;
 
 #endif

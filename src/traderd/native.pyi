@@ -5,6 +5,7 @@ from typing import Any
 
 from traderd.core.bounds import BoundsSlowly
 from traderd.core.facts import Candle
+from traderd.core.hearing import HearingSlowly
 from traderd.core.market import Instrument, Quote, Trade
 from traderd.core.posting import PostingSlowly
 from traderd.core.staleness import HabitsSlowly
@@ -41,6 +42,9 @@ class Bounds(BoundsSlowly):
 
 class Posting(PostingSlowly):
     """See core.posting."""
+
+class Hearing(HearingSlowly):
+    """See core.hearing."""
 
 class Habits(HabitsSlowly):
     """See core.staleness."""

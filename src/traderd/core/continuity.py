@@ -6,6 +6,7 @@ of it has a hole. Counting begins at whatever number comes first, because a reco
 Refuses nothing: what a break means is for the caller to say.
 """
 
+from array import array
 from enum import Enum
 
 from msgspec import Struct
@@ -33,6 +34,7 @@ class Step(Struct, frozen=True, gc=False):
 
 
 _OK = Step(Continuity.OK)
+_NUMBER_MAX = 2**63 - 1
 _REPEATED = Step(Continuity.REPEATED)
 _RESTARTED = Step(Continuity.RESTARTED, breaks=True)
 
@@ -97,26 +99,29 @@ class TradeNumbers:
     Of a stream only what the next number is judged by is kept: a trade finds little of it in the processor's cache.
     """
 
-    __slots__ = ("_behind", "_last")
+    __slots__ = ("behind", "last")
 
     def __init__(self, streams: int) -> None:
-        self._last = [-1] * streams
-        self._behind: dict[int, int] = {}
+        self.last = array("q", [-1]) * streams
+        """Each stream's newest number; -1: none yet."""
+        self.behind: dict[int, int] = {}
+        """The newest number that was taken for a repeated one, of streams where the last was."""
 
     def begin_anew(self, at: int) -> None:
         """Whatever number comes next is where this stream's count begins."""
-        self._last[at] = -1
-        self._behind.pop(at, None)
+        self.last[at] = -1
+        self.behind.pop(at, None)
 
     def breaks(self, at: int, number: int) -> bool:
         """Whether trades are missing before this one, the next of a stream."""
-        last = self._last[at]
-        if not self._behind and (number == last + 1 or last < 0):
-            self._last[at] = number
+        number = max(min(number, _NUMBER_MAX), 0)
+        last = self.last[at]
+        if not self.behind and (number == last + 1 or last < 0):
+            self.last[at] = number
             return False
-        step = judged(number, last, self._behind.pop(at, -1))
+        step = judged(number, last, self.behind.pop(at, -1))
         if step is _REPEATED:
-            self._behind[at] = number
+            self.behind[at] = number
         else:
-            self._last[at] = number
+            self.last[at] = number
         return step.breaks

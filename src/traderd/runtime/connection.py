@@ -13,6 +13,7 @@ from typing import Protocol
 from traderd.core.book import Book
 from traderd.core.continuity import ConnectionSequence, Continuity, TradeNumbers
 from traderd.core.errors import BadFrameError
+from traderd.core.hearing import Hearing
 from traderd.core.market import Ack, BookDelta, BookSnapshot, Instrument, Numbered, Quote, Trade, VenueEvent
 from traderd.core.subscriptions import Subscriptions, is_busy
 from traderd.runtime.bookkeeping import Bookkeeping
@@ -76,6 +77,8 @@ class Connection:
         self._sequence = ConnectionSequence()
         self._numbered_ns = 0  # when the newest numbered frame came
         self._trade_numbers = TradeNumbers(len(streams.of)) if dialect.trades_numbered else None
+        slots = streams.slots[Quote], streams.slots[Trade]
+        self._hearing = Hearing(*slots, self.heard_ns, self._trade_numbers, Quote, Trade)
         self.bookkeeping = Bookkeeping(dialect, endpoint, streams, world, self)
         self._outbox: deque[str] = deque()
         self._timer: asyncio.TimerHandle | None = None
@@ -172,39 +175,36 @@ class Connection:
         if "book" in self._streams.channels:
             self.bookkeeping.revive(instrument, now_ns)
 
-    def _on_frames(self, frames: Sequence[bytes], received_ns: int) -> None:
+    def _on_frames(self, frames: list[bytes], received_ns: int) -> None:
         """The hot path: the frames of one read, received a nanosecond apart, into events, each to its place."""
         self.last_frame_ns = received_ns + len(frames) - 1
         if self._world.tape is not None:
             self._record(frames, received_ns)
-        decode, heard, slots_of = self._dialect.decode, self.heard_ns, self._streams.slots
-        quote_slots, trade_slots, numbers = slots_of[Quote], slots_of[Trade], self._trade_numbers
         ready: list[VenueEvent] = []
-        for now_ns, frame in enumerate(frames, received_ns):
-            try:
-                events = decode(frame, now_ns)
-            except BadFrameError as error:
-                ready = self._hand_on(ready)
-                self._desk.bad_frame(error.reason, frame, now_ns)
-                continue
-            if not events:
-                continue
-            event = events[0]
-            kind = type(event)
-            if len(events) == 1 and (type(event) is Quote or type(event) is Trade):  # what nearly every frame is
-                at = (quote_slots if kind is Quote else trade_slots)[event.instrument.index]
-                if heard[at] > 0:  # the place of UNASKED is the last one, which is never heard
-                    if numbers is not None and type(event) is Trade and numbers.breaks(at, int(event.trade_id)):
-                        self._desk.missed(self, at, heard[at], now_ns)
-                    heard[at] = now_ns
-                    ready.append(event)
-                    continue
-            if (kind is Quote or kind is Trade) and self._hear(events, kind, now_ns):
-                ready += events
-                continue
-            ready = self._hand_on(ready)
-            self._on_others(events, now_ns)
+        at = 0
+        while (at := self._hearing.take(frames, received_ns, at, self._dialect.usual, ready)) < len(frames):
+            ready = self._on_frame(frames[at], received_ns + at, ready)
+            at += 1
         self._hand_on(ready)
+
+    def _on_frame(self, frame: bytes, now_ns: int, ready: list[VenueEvent]) -> list[VenueEvent]:
+        """Any frame. What it tells is ready too, or is handed on after what was ready; returns what is ready then."""
+        try:
+            events = self._dialect.decode(frame, now_ns)
+        except BadFrameError as error:
+            ready = self._hand_on(ready)
+            self._desk.bad_frame(error.reason, frame, now_ns)
+            return ready
+        if not events:
+            return ready
+        kind = type(events[0])
+        plain = len(events) == 1 and self._hearing.hear(events[0], now_ns)  # what nearly every frame is
+        if plain or ((kind is Quote or kind is Trade) and self._hear(events, kind, now_ns)):
+            ready += events
+            return ready
+        ready = self._hand_on(ready)
+        self._on_others(events, now_ns)
+        return ready
 
     def _hear(self, events: Sequence[VenueEvent], kind: type[VenueEvent], now_ns: int) -> bool:
         """Note of which streams a frame tells; whether all of it is of this kind and of streams that flow."""

@@ -129,7 +129,7 @@ class BinanceStreams(Bound):
         if (quote := self._read_quote(frame, received_ns)) is not None:
             return (quote,)
         if (trade := self._read_trade(frame, received_ns)) is not None:
-            return (trade,) if self._is_first_form(trade.instrument.venue_symbol, self.trade_told) else ()
+            return (trade,)
         at = frame.find(b"@") + 1
         kind = frame[at : at + 1]
         try:
@@ -148,7 +148,9 @@ class BinanceStreams(Bound):
 
     def _forget(self) -> None:
         self._read_quote = reader(self.quote_form, self._bound, Quote)
-        self._read_trade = reader(self.trade_form, self._bound, Trade)
+        self._told_so: dict[str, Instrument] = {}  # whose trades are of that form
+        self._read_trade = reader(self.trade_form, self._told_so, Trade)
+        self.usual = (self._read_quote, self._read_trade)
         self._book_streams: dict[str, bytes] = {}
         self._trade_forms: dict[str, type] = {}
         self._changing: set[str] = set()
@@ -220,7 +222,11 @@ class BinanceStreams(Bound):
 
     def _is_first_form(self, venue_symbol: str, form: type) -> bool:
         """Of trades told singly and aggregated only what came first is read."""
-        return self._trade_forms.setdefault(venue_symbol, form) is form
+        if self._trade_forms.setdefault(venue_symbol, form) is not form:
+            return False
+        if form is self.trade_told:
+            self._told_so.setdefault(venue_symbol, self._bound[venue_symbol])
+        return True
 
     def _delta(self, depth: Depth, received_ns: int) -> BookDelta:
         """A message that should be linked to the one before and isn't can't be put in its place."""

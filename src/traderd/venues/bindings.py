@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from traderd.core.errors import BadFrameError
+from traderd.core.hearing import Reader
 from traderd.core.market import Instrument
 
 _SYMBOL = re.compile(r"[^\W_a-z][\w./-]{0,31}").fullmatch
@@ -38,6 +39,9 @@ class Bindings(dict[str, Instrument]):
 
 class Bound:
     """The part of a Dialect that all venues have alike: which instruments its frames may name."""
+
+    usual: tuple[Reader, ...] = ()
+    """See Dialect."""
 
     def __init__(self, make: Callable[[str, int], Instrument]) -> None:
         """See Bindings."""

@@ -9,6 +9,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 from msgspec import Struct
 
+from traderd.core.hearing import Reader
 from traderd.core.market import BookSnapshot, Instrument, Market, Trade, VenueCandle, VenueEvent
 
 Channel = Literal["quote", "trade", "book"]
@@ -114,6 +115,8 @@ class Dialect(Protocol):
     """How a broken book is made whole: a REST snapshot, or a new subscription."""
     trades_numbered: bool
     """Whether an instrument's trade ids are consecutive, so that a number left out is a trade that got lost."""
+    usual: tuple[Reader, ...]
+    """Of the forms that nearly all frames have, which `decode` reads as well; others after each `bind`."""
 
     @property
     def market(self) -> Market:

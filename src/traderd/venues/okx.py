@@ -205,6 +205,7 @@ class Okx(Bound, OkxRest):
 
     def _forget(self) -> None:
         self._read_best = reader(BEST, self._bound, Quote)
+        self.usual = (self._read_best,)
         self._book_channels: dict[str, str] = {}
         self._tapes: dict[str, str] = {}
 
