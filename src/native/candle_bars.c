@@ -10,18 +10,18 @@ static Closed *ring_of(Bar *bar)
     return (Closed *)(bar + 1);
 }
 
-static void begin(Bar *bar, const Frame *frame, long long time_ns)
+static void begin(Bar *bar, const Interval *interval, long long time_ns)
 {
-    bar->open_ns = time_ns - time_ns % frame->length_ns;
-    bar->end_ns = bar->open_ns + frame->length_ns;
+    bar->open_ns = time_ns - time_ns % interval->length_ns;
+    bar->end_ns = bar->open_ns + interval->length_ns;
 }
 
 /* The part of a bar that feeds it, which is over; 0 if it doesn't fit. */
-static int feed(Bar *bar, const Frame *frame, const Sum *part)
+static int feed(Bar *bar, const Interval *interval, const Sum *part)
 {
     if (bar->part.count)
         return sum_merge(&bar->part, part);
-    begin(bar, frame, part->first_ns);
+    begin(bar, interval, part->first_ns);
     bar->part = *part;
     return 1;
 }
@@ -39,17 +39,17 @@ static int try_closing(Candles *self, Py_ssize_t at, long long horizon_ns)
 {
     const Head *head = &self->heads[at];
 
-    for (Py_ssize_t n = 0; n < self->frames; n++)
+    for (Py_ssize_t n = 0; n < self->intervals; n++)
         self->trial[n] = *bar_of(self, at, n);
-    for (Py_ssize_t n = 0; n < self->frames; n++) { /* ascending: what feeds a bar comes before it */
+    for (Py_ssize_t n = 0; n < self->intervals; n++) { /* ascending: what feeds a bar comes before it */
         const Bar *bar = &self->trial[n];
         if (!bar->part.count || bar->end_ns > horizon_ns)
             continue;
         const Closed *oldest = &ring_of(bar_of(self, at, n))[bar->next];
-        if (oldest->sum.count && oldest->open_ns + self->frame[n].length_ns >= kept_from(head))
+        if (oldest->sum.count && oldest->open_ns + self->interval[n].length_ns >= kept_from(head))
             return 0;
-        for (Py_ssize_t larger = n + 1; larger < self->frames; larger++)
-            if (self->frame[larger].source == n && !feed(&self->trial[larger], &self->frame[larger], &bar->part))
+        for (Py_ssize_t larger = n + 1; larger < self->intervals; larger++)
+            if (self->interval[larger].source == n && !feed(&self->trial[larger], &self->interval[larger], &bar->part))
                 return 0;
     }
     return 1;
@@ -59,13 +59,12 @@ static int try_closing(Candles *self, Py_ssize_t at, long long horizon_ns)
 static int read_quote(PyObject *quote, PyObject **told)
 {
     static const int PLACES[] = {0, 2, 1, 3};
-    PyObject *text = quote == Py_None ? NULL : slot(quote, &QUOTE_TEXT);
 
-    if (quote == Py_None) {
-        for (int n = 0; n < 4; n++)
-            told[n] = Py_NewRef(Py_None);
+    for (int n = 0; quote == Py_None && n < 4; n++)
+        told[n] = Py_NewRef(Py_None);
+    if (quote == Py_None)
         return 1;
-    }
+    PyObject *text = slot(quote, &QUOTE_TEXT);
     if (text == NULL)
         return 0;
     if (!PyUnicode_Check(text) || !PyUnicode_IS_COMPACT_ASCII(text)) {
@@ -93,11 +92,12 @@ static int tell(Candles *self, Py_ssize_t at, Py_ssize_t n, const Bar *bar, PyOb
     const Sum *sum = &bar->part;
     int places = sum->price_places, quantity_places = sum->quantity_places, made = 0;
     PyObject *argument[15] = {
-        Py_NewRef(self->names[at].exchange), Py_NewRef(self->names[at].symbol), Py_NewRef(self->frame[n].name),
+        Py_NewRef(self->names[at].exchange), Py_NewRef(self->names[at].symbol), Py_NewRef(self->interval[n].name),
         PyLong_FromLongLong(bar->open_ns), text_of(sum->open, places), text_of(sum->high, places),
         text_of(sum->low, places), text_of(sum->close, places), text_of(sum->volume, quantity_places),
         text_of(sum->quote_volume, places + quantity_places), PyLong_FromSsize_t(sum->count)};
-    int whole = read_quote(PyList_GET_ITEM(self->quotes, at), argument + 11);
+    PyObject *quote = at < PyList_GET_SIZE(self->quotes) ? PyList_GET_ITEM(self->quotes, at) : Py_None;
+    int whole = read_quote(quote, argument + 11);
 
     for (int i = 0; i < 15; i++)
         whole = whole && argument[i] != NULL;
@@ -125,10 +125,10 @@ int close_until(Candles *self, Py_ssize_t at, long long horizon_ns, PyObject *to
 
     if (!try_closing(self, at, horizon_ns))
         return 0;
-    for (Py_ssize_t n = 0; n < self->frames; n++)
+    for (Py_ssize_t n = 0; n < self->intervals; n++)
         if (self->trial[n].part.count && self->trial[n].end_ns <= horizon_ns && !tell(self, at, n, &self->trial[n], told))
             return -1;
-    for (Py_ssize_t n = 0; n < self->frames; n++) {
+    for (Py_ssize_t n = 0; n < self->intervals; n++) {
         Bar *bar = bar_of(self, at, n);
         *bar = self->trial[n];
         if (bar->part.count && bar->end_ns <= horizon_ns) {
@@ -147,22 +147,22 @@ int fold(Candles *self, Py_ssize_t at, const Sum *single)
 {
     Head *head = &self->heads[at];
 
-    for (Py_ssize_t n = 0; n < self->frames; n++) {
-        if (self->frame[n].source >= 0)
+    for (Py_ssize_t n = 0; n < self->intervals; n++) {
+        if (self->interval[n].source >= 0)
             continue;
         self->trial[n].part = bar_of(self, at, n)->part;
         if (self->trial[n].part.count && !sum_merge(&self->trial[n].part, single))
             return 0;
     }
-    for (Py_ssize_t n = 0; n < self->frames; n++) {
+    for (Py_ssize_t n = 0; n < self->intervals; n++) {
         Bar *bar = bar_of(self, at, n);
-        if (self->frame[n].source >= 0)
+        if (self->interval[n].source >= 0)
             continue;
         if (bar->part.count) {
             bar->part = self->trial[n].part;
             continue;
         }
-        begin(bar, &self->frame[n], single->first_ns);
+        begin(bar, &self->interval[n], single->first_ns);
         bar->part = *single;
         if (bar->open_ns > head->floor_ns)
             head->floor_ns = bar->open_ns;

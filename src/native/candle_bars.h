@@ -32,23 +32,23 @@ typedef struct {
     long long length_ns;
     Py_ssize_t source; /* the timeframe that feeds it; -1: trades */
     PyObject *name;
-} Frame;
+} Interval;
 
 typedef struct {
     PyObject_HEAD
-    Py_ssize_t instruments, frames, kept;
+    Py_ssize_t instruments, intervals, kept;
     size_t bar_size;
     Head *heads;
     Names *names;
     char *bars, *lent; /* lent: nothing is done to it until it comes back */
-    Frame *frame;
+    Interval *interval;
     Bar *trial; /* one for each timeframe: what comes of closing, before it is done */
     PyObject *quotes, *make;
 } Candles;
 
 static inline Bar *bar_of(const Candles *self, Py_ssize_t at, Py_ssize_t n)
 {
-    return (Bar *)(self->bars + (at * self->frames + n) * self->bar_size);
+    return (Bar *)(self->bars + (at * self->intervals + n) * self->bar_size);
 }
 
 /* What is over by then is told: 1, 0 if it is for the twin, and then nothing was done, -1 with an exception set. */

@@ -17,27 +17,28 @@ static void candles_dealloc(Candles *self)
         Py_XDECREF(self->names[at].exchange);
         Py_XDECREF(self->names[at].symbol);
     }
-    for (Py_ssize_t n = 0; self->frame != NULL && n < self->frames; n++)
-        Py_XDECREF(self->frame[n].name);
+    for (Py_ssize_t n = 0; self->interval != NULL && n < self->intervals; n++)
+        Py_XDECREF(self->interval[n].name);
     PyMem_Free(self->heads);
     PyMem_Free(self->names);
     PyMem_Free(self->bars);
     PyMem_Free(self->lent);
-    PyMem_Free(self->frame);
+    PyMem_Free(self->interval);
     PyMem_Free(self->trial);
     Py_XDECREF(self->quotes);
     Py_XDECREF(self->make);
     Py_TYPE(self)->tp_free((PyObject *)self);
 }
 
-static int read_frames(Candles *self, PyObject *frames)
+static int read_intervals(Candles *self, PyObject *intervals)
 {
-    for (Py_ssize_t n = 0; n < self->frames; n++) {
-        Frame *frame = &self->frame[n];
-        if (!PyArg_ParseTuple(PyTuple_GET_ITEM(frames, n), "ULn", &frame->name, &frame->length_ns, &frame->source))
+    for (Py_ssize_t n = 0; n < self->intervals; n++) {
+        Interval *interval = &self->interval[n];
+        PyObject *name;
+        if (!PyArg_ParseTuple(PyTuple_GET_ITEM(intervals, n), "ULn", &name, &interval->length_ns, &interval->source))
             return 0;
-        Py_INCREF(frame->name);
-        if (frame->length_ns <= 0 || frame->source < -1 || frame->source >= n) {
+        interval->name = Py_NewRef(name);
+        if (interval->length_ns <= 0 || interval->source < -1 || interval->source >= n) {
             PyErr_SetString(PyExc_ValueError, "a timeframe without a length, or fed by a later one");
             return 0;
         }
@@ -60,14 +61,14 @@ static int read_names(Candles *self, PyObject *instruments, long long grace_ns)
 
 static PyObject *candles_new(PyTypeObject *type, PyObject *args, PyObject *named)
 {
-    PyObject *instruments, *frames, *quotes, *make;
+    PyObject *instruments, *intervals, *quotes, *make;
     long long grace_ns;
     Py_ssize_t kept;
 
-    if (!PyArg_ParseTuple(args, "O!O!LnO!O", &PyList_Type, &instruments, &PyTuple_Type, &frames, &grace_ns, &kept,
+    if (!PyArg_ParseTuple(args, "O!O!LnO!O", &PyList_Type, &instruments, &PyTuple_Type, &intervals, &grace_ns, &kept,
                           &PyList_Type, &quotes, &make))
         return NULL;
-    Py_ssize_t count = PyList_GET_SIZE(instruments), timeframes = PyTuple_GET_SIZE(frames);
+    Py_ssize_t count = PyList_GET_SIZE(instruments), timeframes = PyTuple_GET_SIZE(intervals);
     if (kept < 1 || kept > 1000 || PyList_GET_SIZE(quotes) != count) {
         PyErr_SetString(PyExc_ValueError, "nothing kept, or too much, or no quote for each instrument");
         return NULL;
@@ -76,7 +77,7 @@ static PyObject *candles_new(PyTypeObject *type, PyObject *args, PyObject *named
     if (self == NULL)
         return NULL;
     self->instruments = count;
-    self->frames = timeframes;
+    self->intervals = timeframes;
     self->kept = kept;
     self->bar_size = sizeof(Bar) + kept * sizeof(Closed);
     self->quotes = Py_NewRef(quotes);
@@ -85,12 +86,12 @@ static PyObject *candles_new(PyTypeObject *type, PyObject *args, PyObject *named
     self->names = PyMem_Calloc(count + 1, sizeof(Names));
     self->lent = PyMem_Calloc(count + 1, 1);
     self->bars = PyMem_Calloc(count * timeframes + 1, self->bar_size);
-    self->frame = PyMem_Calloc(timeframes + 1, sizeof(Frame));
+    self->interval = PyMem_Calloc(timeframes + 1, sizeof(Interval));
     self->trial = PyMem_Calloc(timeframes + 1, sizeof(Bar));
-    if (self->heads == NULL || self->names == NULL || self->lent == NULL || self->bars == NULL || self->frame == NULL
+    if (self->heads == NULL || self->names == NULL || self->lent == NULL || self->bars == NULL || self->interval == NULL
         || self->trial == NULL)
         PyErr_NoMemory();
-    else if (read_frames(self, frames) && read_names(self, instruments, grace_ns))
+    else if (read_intervals(self, intervals) && read_names(self, instruments, grace_ns))
         return (PyObject *)self;
     Py_DECREF(self);
     return NULL;
@@ -141,7 +142,7 @@ static int take_one(Candles *self, PyObject *trade, PyObject *told)
 static void prefetch_bars(const Candles *self, Py_ssize_t at)
 {
     __builtin_prefetch(&self->heads[at]);
-    for (Py_ssize_t n = 0; n < self->frames; n++)
+    for (Py_ssize_t n = 0; n < self->intervals; n++)
         for (size_t byte = 0; byte < sizeof(Bar); byte += 64)
             __builtin_prefetch((const char *)bar_of(self, at, n) + byte);
 }
@@ -183,11 +184,10 @@ static PyObject *candles_take(Candles *self, PyObject *args)
 
 static void prefetch_closing(const Candles *self, Py_ssize_t at)
 {
-    PyObject *quote = PyList_GET_ITEM(self->quotes, at);
-
     prefetch_bars(self, at);
     __builtin_prefetch(&self->names[at]);
-    __builtin_prefetch(quote);
+    if (at < PyList_GET_SIZE(self->quotes))
+        __builtin_prefetch(PyList_GET_ITEM(self->quotes, at));
 }
 
 static int is_due(const Candles *self, Py_ssize_t at, long long now_ns)
@@ -246,7 +246,7 @@ static PyObject *candles_set_grace(Candles *self, PyObject *args)
 /* One instrument's head and bars as they lie in memory. */
 static PyObject *candles_lend(Candles *self, PyObject *index)
 {
-    Py_ssize_t at = PyLong_AsSsize_t(index), size = self->frames * self->bar_size;
+    Py_ssize_t at = PyLong_AsSsize_t(index), size = self->intervals * self->bar_size;
 
     if (PyErr_Occurred() || !has_place(self, at))
         return NULL;
@@ -271,7 +271,7 @@ static int fits(const Candles *self, const char *bars)
     Bar bar;
     Closed closed;
 
-    for (Py_ssize_t n = 0; n < self->frames; n++, bars += self->bar_size) {
+    for (Py_ssize_t n = 0; n < self->intervals; n++, bars += self->bar_size) {
         memcpy(&bar, bars, sizeof bar);
         if (!is_sound(&bar.part) || bar.next < 0 || bar.next >= self->kept)
             return 0;
@@ -291,7 +291,7 @@ static PyObject *candles_take_back(Candles *self, PyObject *args)
 
     if (!PyArg_ParseTuple(args, "ny#", &at, &state, &given) || !has_place(self, at))
         return NULL;
-    size_t size = self->frames * self->bar_size;
+    size_t size = self->intervals * self->bar_size;
     if ((size_t)given != sizeof(Head) + size) {
         PyErr_SetString(PyExc_ValueError, "not the state of an instrument");
         return NULL;

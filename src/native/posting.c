@@ -146,8 +146,6 @@ static PyObject *posting_post_trade(Posting *self, PyObject *trade)
 
     if (at < 0)
         return NULL;
-    if (!PyBytes_AS_STRING(self->waits)[at])
-        Py_RETURN_FALSE;
     Bounds *gate = (Bounds *)PyList_GET_ITEM(self->trade_gates, at);
     fetch(gate, PyList_GET_ITEM(self->trades, at));
     PyObject *told[5]; /* id, price, text, both times */
@@ -162,12 +160,13 @@ static PyObject *posting_post_trade(Posting *self, PyObject *trade)
         return NULL;
     }
     if (!bounds_admit(gate, told[0], paid, paid, venue_ns, now_ns))
-        Py_RETURN_FALSE;
-    if (PyList_Append(self->waiting, trade) < 0)
+        Py_RETURN_NONE;
+    int waits = PyBytes_AS_STRING(self->waits)[at];
+    if (waits && PyList_Append(self->waiting, trade) < 0)
         return NULL;
     put(self->trades, at, trade);
     put(self->trade_texts, at, told[2]);
-    Py_RETURN_TRUE;
+    return PyBool_FromLong(waits);
 }
 
 static PyMethodDef METHODS[] = {

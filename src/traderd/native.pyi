@@ -55,14 +55,14 @@ class Candles:
     def __new__(
         cls,
         instruments: list[Instrument],
-        frames: tuple[tuple[str, int, int], ...],
+        intervals: tuple[tuple[str, int, int], ...],
         grace_ns: int,
         kept: int,
         quotes: list[Quote | None],
         make: type[Candle],
         /,
     ) -> Candles:
-        """`frames`: name, length in ns, and the place of the one that feeds it, or -1; `kept`: closed bars of each."""
+        """`intervals`: name, length in ns, and the place of what feeds it, or -1; `kept`: closed bars of each."""
 
     def take(self, trades: list[Trade], at: int, told: list[tuple[int, Candle]], /) -> int:
         """Those from that place on; the place of the first that is for the twin, or how many there are."""

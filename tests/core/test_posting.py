@@ -86,7 +86,7 @@ def test_a_usual_trade_is_the_newest_and_waits_if_it_may(kind: type[PostingSlowl
     first, second, other = traded("100", START + MS), traded("101", START + 2 * MS), traded("100", START + MS, ETH)
     assert [board.posting.post_trade(each) for each in (first, second, other)] == [True, True, False]
     assert board.waiting == [first, second]
-    assert board.trades == [second, None] and board.texts == ["101,2", "7.5,1"]
+    assert board.trades == [second, other] and board.texts == ["101,2", "100,2"]
     assert board.post(quote("100", "102", START + MS)) == "101,2"
 
 
@@ -96,13 +96,12 @@ def test_a_usual_trade_is_the_newest_and_waits_if_it_may(kind: type[PostingSlowl
     [
         traded("100", START),
         replace(traded("100", START + MS), time_venue_ns=START + 10_000 * MS),
-        traded("100", START + MS, ETH),
     ],
 )
-def test_any_other_trade_is_for_the_engine_and_nothing_is_changed(kind: type[PostingSlowly], odd: Trade) -> None:
+def test_any_other_trade_is_left_to_the_judge_and_nothing_is_changed(kind: type[PostingSlowly], odd: Trade) -> None:
     board = Board(kind)
     before = board.state
-    assert not board.posting.post_trade(odd)
+    assert board.posting.post_trade(odd) is None
     assert board.state == before
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from traderd.core.candles import Bar, CandleBuilder, LateTrades, frames_of
+from traderd.core.candles import Bar, CandleBuilder, LateTrades, intervals_of
 from traderd.core.facts import Candle
 from traderd.core.market import Instrument, Quote, Trade
 from traderd.core.traded import Figures, Traded, TradedSlowly
@@ -82,10 +82,10 @@ class _CandleBuilders:
         self._timeframes = timeframes
         self._grace_ns = grace_ns
         self._quotes = quotes
-        frames = frames_of(timeframes)
-        shortest_ns = min((frame.length_ns for frame in frames), default=1)
+        intervals = intervals_of(timeframes)
+        shortest_ns = min((each.length_ns for each in intervals), default=1)
         self._kept = min(2 + max(grace_ns, 0) // shortest_ns, _KEPT_MAX)
-        self._native = native.Candles(self._instruments, frames, grace_ns, self._kept, quotes, Candle)
+        self._native = native.Candles(self._instruments, intervals, grace_ns, self._kept, quotes, Candle)
         self._lent: dict[int, CandleBuilder] = {}
 
     def on_trades(self, trades: list[Trade]) -> Told:

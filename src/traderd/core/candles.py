@@ -4,7 +4,7 @@ Bars are aligned to the epoch (a day is a UTC day) and a trade belongs to the ba
 open and close are those of the earliest and the latest trade. A bar closes when a trade of a later bar arrives, or when
 a Beat is past its end by the grace. A bucket without a trade produces no candle. Until the grace is over a trade that
 comes late amends the closed bar: its candle comes once more, with more trades.
-Refuses a trade for which that is too late for any timeframe (`late_trades`): all timeframes are made of the same ones.
+Refuses a trade for which that is too late for any timeframe (`late`): all timeframes are made of the same ones.
 """
 
 import re
@@ -32,7 +32,7 @@ def timeframe_ns(text: str) -> int:
     return int(match[1]) * _UNIT_NS[match[2]]
 
 
-class Frame(NamedTuple):
+class Interval(NamedTuple):
     """A timeframe among others."""
 
     name: str
@@ -41,12 +41,12 @@ class Frame(NamedTuple):
     """The place of that which feeds it: the largest smaller one that divides it. -1: trades do."""
 
 
-def frames_of(timeframes: Iterable[str]) -> tuple[Frame, ...]:
+def intervals_of(timeframes: Iterable[str]) -> tuple[Interval, ...]:
     """Each once, the smallest first."""
     names = sorted(set(timeframes), key=timeframe_ns)
     lengths = [timeframe_ns(name) for name in names]
     return tuple(
-        Frame(name, length, max((at for at in range(place) if length % lengths[at] == 0), default=-1))
+        Interval(name, length, max((at for at in range(place) if length % lengths[at] == 0), default=-1))
         for place, (name, length) in enumerate(zip(names, lengths, strict=True))
     )
 
@@ -76,11 +76,11 @@ class CandleBuilder:
     ) -> None:
         """`quotes` by the instruments' index: a candle says what the newest was. Several may count into one `late`."""
         self.late = LateTrades() if late is None else late
-        frames = frames_of(timeframes)
-        self.bars = tuple(Bar(instrument, each.name, quotes) for each in frames)
-        for bar, frame in zip(self.bars, frames, strict=True):
-            if frame.source >= 0:
-                bar.feed_from(self.bars[frame.source])
+        intervals = intervals_of(timeframes)
+        self.bars = tuple(Bar(instrument, each.name, quotes) for each in intervals)
+        for bar, interval in zip(self.bars, intervals, strict=True):
+            if interval.source >= 0:
+                bar.feed_from(self.bars[interval.source])
         self.deadline_ns = NEVER_NS
         """The earliest end of a bar in progress: before it and the grace a Beat changes nothing."""
         self.floor_ns = 0

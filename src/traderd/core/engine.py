@@ -106,15 +106,8 @@ class Engine:
         grace_ns = settings.candle_grace_ms * 1_000_000
         self._slots = listening(settings.strategies, settings.timeframes, settings.bars, instruments)
         self._heeded = {index for index, _ in self._slots}
-        self._intake = Intake(
-            self.board,
-            instruments,
-            settings.timeframes,
-            grace_ns,
-            settings.bars,
-            settings.quality,
-            heeded=self._heeded,
-        )
+        bars = settings.timeframes, grace_ns, settings.bars
+        self._intake = Intake(self.board, instruments, *bars, settings.quality, heeded=self._heeded)
         self.counts = Counts(flagged=self._intake.flagged)
         self.late_by_timeframe = self._intake.late.by_timeframe
         """Late trades by the timeframes for which they were too late."""
@@ -158,10 +151,13 @@ class Engine:
     def on_trade(self, trade: Trade) -> Sequence[Effect]:
         """The board and the candles, if the trade is to be believed; a candle that it closes wakes the strategies.
 
-        Of an instrument that no strategy listens to trades wait for `on_beat` or `closed`: `post_trade` takes most.
+        Of an instrument that no strategy listens to they wait for `on_beat` or `closed`.
         """
-        told = self._intake.on_trade(trade)
-        return self._on_candles(told, trade.time_received_ns) if told else _NOTHING
+        return self._on_candles(self._intake.on_trade(trade), trade.time_received_ns)
+
+    def on_posted(self, trade: Trade) -> Sequence[Effect]:
+        """The candles alone, of one that `post_trade` has put onto the board and that doesn't wait."""
+        return self._on_candles(self._intake.built([trade]), trade.time_received_ns)
 
     def closed(self) -> Sequence[Effect]:
         """The candles that waited."""
@@ -175,9 +171,7 @@ class Engine:
     def on_beat(self, beat: Beat) -> Sequence[Effect]:
         """Bars end, equity and breaker are looked at, and an Equity is recorded when it is due."""
         now_ns = self._now_ns = beat.time_ns
-        effects: list[Effect] = [*self.closed()]
-        if self._recovered:
-            effects += self._watch.on_beat(now_ns)
+        effects = [*self.closed(), *(self._watch.on_beat(now_ns) if self._recovered else ())]
         effects += self._on_candles(self._intake.on_beat(now_ns), now_ns)
         effects += self.candle_check.on_beat(now_ns, self.gaps)
         effects += self._snapshots.on_beat(now_ns)
@@ -259,7 +253,9 @@ class Engine:
         """An operator accepts the drawdown: the peak starts anew from the next fresh equity."""
         return self._watch.reset(self._now_ns)
 
-    def _on_candles(self, told: Told, now_ns: int) -> list[Effect]:
+    def _on_candles(self, told: Told, now_ns: int) -> Sequence[Effect]:
+        if not told:
+            return _NOTHING
         self._now_ns = now_ns
         effects: list[Effect] = []
         for index, closed in told:

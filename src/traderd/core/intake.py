@@ -77,20 +77,21 @@ class Intake:
 
     def on_trade(self, trade: Trade) -> Told:
         """The board and the candles, if the trade is to be believed; the candles and bars that it closes, if heeded."""
-        if self.post_trade(trade):
-            return []
-        index, price = trade.instrument.index, trade.price
-        gate = self._trade_gates[index]
-        if index in self._heeded and gate.admits(
-            trade.trade_id, price, price, trade.time_venue_ns, trade.time_received_ns
-        ):
-            told = self._built([trade])
-        else:
-            told = self._on_judged(index, trade, gate)
-            if trade.flags & (JUMP | REPEATED):
-                return told
-        self._board.trades[index] = trade
-        self._board.trade_texts[index] = trade.text
+        waits = self.post_trade(trade)
+        if waits is None:
+            return self._on_judged(trade)
+        return [] if waits else self.built([trade])
+
+    def built(self, trades: list[Trade]) -> Told:
+        """The candles and bars that these close, which are on the board."""
+        told = self._builders.on_trades(trades)
+        if self._bars:
+            told += [
+                (trade.instrument.index, bar)
+                for trade in trades
+                for builder in self._bars.get(trade.instrument.index, ())
+                if (bar := builder.on_trade(trade))
+            ]
         return told
 
     def closed(self) -> Told:
@@ -125,8 +126,10 @@ class Intake:
                 each.clock_set_back()
         return self._builders.clock_set_back(now_ns)
 
-    def _on_judged(self, index: int, trade: Trade, gate: TradeGate) -> Told:
-        """A trade that the gate must look at, and those that it confirms, into the candles."""
+    def _on_judged(self, trade: Trade) -> Told:
+        """A trade that the gate must look at, and those that it confirms, onto the board and into the candles."""
+        index = trade.instrument.index
+        gate = self._trade_gates[index]
         if flags := gate.judge(trade):
             self._doubt(trade, flags)
             if flags & CLOCK:
@@ -134,7 +137,9 @@ class Intake:
             if flags & (JUMP | REPEATED):
                 return []
         self._settle()
-        told = self._built([*gate.confirmed(), trade])
+        told = self.built([*gate.confirmed(), trade])
+        self._board.trades[index] = trade
+        self._board.trade_texts[index] = trade.text
         if index in self._heeded:
             return told
         self._closed += told
@@ -145,19 +150,7 @@ class Intake:
         if self._waiting:
             waiting = self._waiting.copy()
             self._waiting.clear()
-            self._closed += self._built(waiting)
-
-    def _built(self, trades: list[Trade]) -> Told:
-        """The candles and bars that they close."""
-        told = self._builders.on_trades(trades)
-        if self._bars:
-            told += [
-                (trade.instrument.index, bar)
-                for trade in trades
-                for builder in self._bars.get(trade.instrument.index, ())
-                if (bar := builder.on_trade(trade))
-            ]
-        return told
+            self._closed += self.built(waiting)
 
     def _doubt(self, tick: Quote | Trade, flags: int) -> None:
         tick.flags = flags

@@ -43,18 +43,17 @@ class PostingSlowly:
             return self._trade_texts[index]
         return None
 
-    def post_trade(self, trade: Trade) -> bool:
-        """Put it onto the board, and with those that wait; False for one that mustn't wait, or must be judged first."""
+    def post_trade(self, trade: Trade) -> bool | None:
+        """Put it onto the board; whether it is among those that wait then, or None where it must be judged first."""
         index, price = trade.instrument.index, trade.price
-        if not self._waits[index]:
-            return False
         gate = self._trade_gates[index]
         if not gate.admits(trade.trade_id, price, price, trade.time_venue_ns, trade.time_received_ns):
-            return False
-        self._waiting.append(trade)
+            return None
+        if waits := bool(self._waits[index]):
+            self._waiting.append(trade)
         self._trades[index] = trade
         self._trade_texts[index] = trade.text
-        return True
+        return waits
 
 
 if TYPE_CHECKING:

@@ -76,8 +76,10 @@ class Stream:
                     matching.on_quote(event)  # of a doubtful one, which is stored, nobody hears
             elif type(event) is Trade:
                 self.trades.append(event)
-                if not post_trade(event) and (effects := engine.on_trade(event)):
-                    pipeline.carry_out(effects)
+                if not (waits := post_trade(event)):
+                    effects = engine.on_trade(event) if waits is None else engine.on_posted(event)
+                    if effects:
+                        pipeline.carry_out(effects)
             elif isinstance(event, DerivativeEvent):
                 pipeline.on_derivative(event)
             elif type(event) is VenueCandle:
@@ -149,9 +151,7 @@ class Pipeline:
             pass
 
     def beat(self) -> Iterator[None]:
-        """The same in steps between which ticks may come: encoding a full table's rows takes a good part of a
-        millisecond.
-        """
+        """The same in steps between which ticks may come: encoding a full table takes a good part of a millisecond."""
         now = self._clock.time_ns()
         self.carry_out(self.engine.on_beat(Beat(now)))
         self.matching.on_beat(now)
