@@ -3,6 +3,7 @@
 import gc
 import random
 import sys
+import time
 from collections.abc import Sequence
 
 import pytest
@@ -184,16 +185,40 @@ def test_whatever_happens_both_tell_the_same(life: tuple[tuple[str, ...], int, l
 
 
 @compiled
-def test_what_is_late_is_lent_only_for_that() -> None:
-    """Else one late trade would make all that come after it slow."""
+def test_what_is_late_is_lent_until_a_beat_after_which_nothing_was() -> None:
+    """Else one late trade would make all that come after it slow, or each of many be lent for itself."""
     desk = Desk(CandleBuilders)
+    lent = desk.builders._lent  # type: ignore[attr-defined]  # the compiled one's
     desk.trades(at(900), at(1_000), at(800, late_ms=300), at(1_100))
-    assert not desk.builders._lent  # type: ignore[attr-defined]  # the compiled one's
+    desk.builders.on_beat(ALIGNED + 1_100 * MS)
+    assert list(lent) == [0]
+    desk.builders.on_beat(ALIGNED + 1_200 * MS)
+    assert not lent
     desk.trades(at(1_200, "9" * 32, quantity="9" * 32))
-    assert list(desk.builders._lent) == [0]  # type: ignore[attr-defined]
+    assert list(lent) == [0]
     desk.trades(at(70_000), at(70_100))
-    desk.told += desk.builders.on_beat(ALIGNED + 200_000 * MS)
-    assert not desk.builders._lent  # type: ignore[attr-defined]
+    desk.builders.on_beat(ALIGNED + 200_000 * MS)
+    assert not lent
+
+
+@compiled
+def test_a_late_trade_costs_about_what_it_costs_the_builder() -> None:
+    """A venue that is far behind makes each of its trades late, and to lend for each would cost twenty times that."""
+    made = [at(1_000 + number, late_ms=90_000) for number in range(3_000)]
+    spent = {kind: min(_spent(kind, made) for _ in range(5)) for kind in KINDS}
+    assert spent[CandleBuilders] < 3 * spent[CandleBuildersSlowly]
+
+
+def _spent(kind: Kind, late: list[Trade]) -> float:
+    desk = Desk(kind)
+    desk.trades(at(2_000))
+    desk.builders.on_beat(ALIGNED + 91_000 * MS)
+    began = time.process_time()
+    for from_ in range(0, len(late), 300):
+        desk.trades(*late[from_ : from_ + 300])
+        desk.builders.on_beat(ALIGNED + (91_000 + from_) * MS)
+    assert desk.builders.late.trades == len(late)
+    return time.process_time() - began
 
 
 @compiled

@@ -94,7 +94,6 @@ class _CandleBuilders:
         while at < len(trades):  # it has stopped at one that isn't for it
             index = trades[at].instrument.index
             told += _with(index, self._borrow(index).on_trade(trades[at]))
-            self._give_back(index)
             at = self._native.take(trades, at + 1, told)
         return told
 
@@ -114,7 +113,6 @@ class _CandleBuilders:
         told: Told = []
         for index in range(len(self._instruments)):
             told += _with(index, self._borrow(index).clock_set_back(now_ns))
-            self._give_back(index)
         return told
 
     def _borrow(self, index: int) -> CandleBuilder:
@@ -125,9 +123,16 @@ class _CandleBuilders:
         return self._lent[index]
 
     def _give_back(self, index: int) -> None:
-        """Unless it still has what is none of C's."""
+        """With a beat after which nothing was late; unless the builder still has what is none of C's.
+
+        To lend costs as much as some late trades: where they keep coming, as of a venue that is slow, they have it.
+        """
+        builder = self._lent[index]
+        if builder.late_ones:
+            builder.late_ones = 0
+            return
         with suppress(OverflowError):
-            self._native.take_back(index, _pack(self._lent[index], self._kept))
+            self._native.take_back(index, _pack(builder, self._kept))
             del self._lent[index]
 
 

@@ -87,6 +87,8 @@ class CandleBuilder:
         """A trade before this is late."""
         self.now_ns = 0
         """The newest time that anybody told."""
+        self.late_ones = 0
+        """Trades that weren't in order, whether they were too late or not; for who counts them to set back."""
         self.kept_from_ns = 0
         """A bar that was over before can't be amended: it may be forgotten, even if the grace grew since."""
         self.grace_ns = grace_ns
@@ -126,8 +128,8 @@ class CandleBuilder:
 
     def _amended(self, trade: Trade) -> Sequence[Candle]:
         """A late trade into every bar that it belongs to, unless it is too late for one of them."""
-        single = traded([trade])
-        time_ns = single.first_ns
+        time_ns = trade.time_venue_ns or trade.time_received_ns
+        self.late_ones += 1
         self.now_ns = max(self.now_ns, trade.time_received_ns)
         kept_from_ns = self._forget()
         too_late = [bar for bar in self.bars if bar.is_closed(time_ns) and bar.end_of(time_ns) < kept_from_ns]
@@ -137,7 +139,7 @@ class CandleBuilder:
                 counts = self.late.by_timeframe
                 counts[bar.timeframe] = counts.get(bar.timeframe, 0) + 1
             return _NONE
-        amended: list[Candle] = []
+        single, amended = traded([trade]), list[Candle]()
         coming: set[Bar] = set()  # these hold the trade and will hand it on when they close
         for bar in self.bars:
             if bar.source in coming:
