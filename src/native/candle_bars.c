@@ -26,12 +26,15 @@ static int feed(Bar *bar, const Interval *interval, const Sum *part)
     return 1;
 }
 
+static long long larger(long long one, long long other)
+{
+    return one > other ? one : other;
+}
+
 /* What was over before can't be amended any more. */
 static long long kept_from(const Head *head)
 {
-    long long newest_ns = head->now_ns - head->grace_ns;
-
-    return newest_ns > head->kept_from_ns ? newest_ns : head->kept_from_ns;
+    return larger(head->kept_from_ns, head->now_ns - head->grace_ns);
 }
 
 /* What closing comes to, on trial; 0 if it is for the twin. */
@@ -132,8 +135,7 @@ int close_until(Candles *self, Py_ssize_t at, long long horizon_ns, PyObject *to
         Bar *bar = bar_of(self, at, n);
         *bar = self->trial[n];
         if (bar->part.count && bar->end_ns <= horizon_ns) {
-            if (bar->end_ns > head->floor_ns)
-                head->floor_ns = bar->end_ns;
+            head->floor_ns = larger(head->floor_ns, bar->end_ns);
             keep(self, bar);
         } else if (bar->part.count && bar->end_ns < deadline_ns)
             deadline_ns = bar->end_ns;
@@ -164,10 +166,31 @@ int fold(Candles *self, Py_ssize_t at, const Sum *single)
         }
         begin(bar, &self->interval[n], single->first_ns);
         bar->part = *single;
-        if (bar->open_ns > head->floor_ns)
-            head->floor_ns = bar->open_ns;
+        head->floor_ns = larger(head->floor_ns, bar->open_ns);
         if (bar->end_ns < head->deadline_ns)
             head->deadline_ns = bar->end_ns;
     }
     return 1;
+}
+
+int is_too_late(Candles *self, Py_ssize_t at, long long time_ns, long long received_ns)
+{
+    Head head = self->heads[at];
+    int found = 0;
+
+    head.now_ns = larger(head.now_ns, received_ns);
+    head.kept_from_ns = kept_from(&head);
+    for (Py_ssize_t n = 0; time_ns >= 0 && n < self->intervals; n++) {
+        const Bar *bar = bar_of(self, at, n);
+        Interval *interval = &self->interval[n];
+        int is_closed = time_ns < bar->closed_to_ns || (bar->part.count && time_ns < bar->open_ns);
+        if (is_closed && time_ns - time_ns % interval->length_ns + interval->length_ns < head.kept_from_ns) {
+            interval->late++;
+            found = 1;
+        }
+    }
+    if (found)
+        self->heads[at] = head;
+    self->late += found;
+    return found;
 }

@@ -32,6 +32,7 @@ typedef struct {
     long long length_ns;
     Py_ssize_t source; /* the timeframe that feeds it; -1: trades */
     PyObject *name;
+    long long late; /* trades that were too late for it, since somebody asked */
 } Interval;
 
 typedef struct {
@@ -44,6 +45,7 @@ typedef struct {
     Interval *interval;
     Bar *trial; /* one for each timeframe: what comes of closing, before it is done */
     PyObject *quotes, *make;
+    long long late; /* trades that were too late, since somebody asked */
 } Candles;
 
 static inline Bar *bar_of(const Candles *self, Py_ssize_t at, Py_ssize_t n)
@@ -56,5 +58,8 @@ int close_until(Candles *self, Py_ssize_t at, long long horizon_ns, PyObject *to
 
 /* A trade into the bars that trades are fed to: 1, or 0 if it is for the twin, and then nothing was done. */
 int fold(Candles *self, Py_ssize_t at, const Sum *single);
+
+/* Whether a trade that is before its floor is too late for any bar: it is counted then. */
+int is_too_late(Candles *self, Py_ssize_t at, long long time_ns, long long received_ns);
 
 #endif

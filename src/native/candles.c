@@ -125,8 +125,10 @@ static int take_one(Candles *self, PyObject *trade, PyObject *told)
     if (!sum_of(said[0], venue_ns ? venue_ns : received_ns, &single))
         return 0;
     Head *head = &self->heads[at];
-    if (self->lent[at] || single.first_ns < head->floor_ns || single.first_ns > NEVER_NS / 2)
+    if (self->lent[at] || single.first_ns > NEVER_NS / 2)
         return 0;
+    if (single.first_ns < head->floor_ns)
+        return is_too_late(self, at, single.first_ns, received_ns);
     if (single.first_ns >= head->deadline_ns) {
         int closed = close_until(self, at, single.first_ns, told);
         if (closed < 1)
@@ -306,9 +308,31 @@ static PyObject *candles_take_back(Candles *self, PyObject *args)
     Py_RETURN_NONE;
 }
 
+/* Trades that were too late since it was asked last, and of each timeframe. */
+static PyObject *candles_late(Candles *self, PyObject *unused)
+{
+    PyObject *counts = PyTuple_New(self->intervals);
+
+    for (Py_ssize_t n = 0; counts != NULL && n < self->intervals; n++) {
+        PyObject *count = PyLong_FromLongLong(self->interval[n].late);
+        if (count == NULL)
+            Py_CLEAR(counts);
+        else
+            PyTuple_SET_ITEM(counts, n, count);
+    }
+    PyObject *late = counts == NULL ? NULL : Py_BuildValue("LN", self->late, counts);
+    if (late != NULL) {
+        self->late = 0;
+        for (Py_ssize_t n = 0; n < self->intervals; n++)
+            self->interval[n].late = 0;
+    }
+    return late;
+}
+
 static PyMethodDef METHODS[] = {
     {"take", (PyCFunction)candles_take, METH_VARARGS, NULL},
     {"beat", (PyCFunction)candles_beat, METH_VARARGS, NULL},
+    {"late", (PyCFunction)candles_late, METH_NOARGS, NULL},
     {"set_grace", (PyCFunction)candles_set_grace, METH_VARARGS, NULL},
     {"lend", (PyCFunction)candles_lend, METH_O, NULL},
     {"take_back", (PyCFunction)candles_take_back, METH_VARARGS, NULL},

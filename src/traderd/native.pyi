@@ -70,6 +70,9 @@ class Candles:
     def beat(self, now_ns: int, told: list[tuple[int, Candle]], /) -> list[int]:
         """Close what is due; the instruments whose bars are for the twin to close."""
 
+    def late(self) -> tuple[int, tuple[int, ...]]:
+        """Trades that were too late since it was asked last, and how many of them for each interval."""
+
     def set_grace(self, index: int, grace_ns: int, /) -> None: ...
     def lend(self, index: int, /) -> bytes:
         """One instrument's state, which isn't touched until it comes back."""

@@ -203,22 +203,22 @@ def test_what_is_late_is_lent_until_a_beat_after_which_nothing_was() -> None:
 
 @compiled
 def test_a_late_trade_costs_about_what_it_costs_the_builder() -> None:
-    """A venue that is far behind makes each of its trades late, and to lend for each would cost twenty times that."""
-    made = [at(1_000 + number, late_ms=90_000) for number in range(3_000)]
+    """Where each of a venue's trades amends a bar, to lend for each would cost ten times that."""
+    made = [at(1_000 + number // 10, late_ms=2_000) for number in range(3_000)]
     spent = {kind: min(_spent(kind, made) for _ in range(5)) for kind in KINDS}
     assert spent[CandleBuilders] < 3 * spent[CandleBuildersSlowly]
 
 
 def _spent(kind: Kind, late: list[Trade]) -> float:
-    desk = Desk(kind)
-    desk.trades(at(2_000))
-    desk.builders.on_beat(ALIGNED + 91_000 * MS)
+    desk = Desk(kind, ["1s"], grace_ns=5 * SECOND)
+    desk.trades(at(1_000), at(2_000))
     began = time.process_time()
     for from_ in range(0, len(late), 300):
         desk.trades(*late[from_ : from_ + 300])
-        desk.builders.on_beat(ALIGNED + (91_000 + from_) * MS)
-    assert desk.builders.late.trades == len(late)
-    return time.process_time() - began
+        desk.builders.on_beat(ALIGNED + 3_000 * MS + from_)
+    took = time.process_time() - began
+    assert len(desk.told) == 1 + len(late)
+    return took
 
 
 @compiled

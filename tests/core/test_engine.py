@@ -554,7 +554,7 @@ def test_late_and_early_trades_are_counted() -> None:
     market = told().steps("100", "101")
     market.engine.on_trade(trade("100", "1", market.now_ns - 10 * SECOND, received_ns=market.now_ns))
     market.engine.on_trade(trade("100", "1", market.now_ns + 100 * SECOND, received_ns=market.now_ns))
-    assert market.engine.late_trades == 1
+    assert market.engine.late.trades == 1
     assert market.engine.counts.flagged == {("binance", "trade", "clock"): 1}
 
 
@@ -715,7 +715,7 @@ def test_bars_end_by_the_venues_clock(ahead_ns: int) -> None:
             if isinstance(effect, Candle):
                 closed.setdefault(effect.exchange, step * 100 * MS)
     assert closed == {"binance": 500 * MS, "kraken": 500 * MS - ahead_ns}
-    assert engine.late_trades == 0
+    assert engine.late.trades == 0
 
 
 class ReadingBooks(Scripted):

@@ -228,7 +228,7 @@ class Telemetry:
         engine = pipeline.engine
         self._grow(self._metrics.candles, self._candles)
         self._grow(self._metrics.flagged_ticks, engine.counts.flagged)
-        late = {(timeframe,): count for timeframe, count in engine.late_by_timeframe.items()}
+        late = {(timeframe,): count for timeframe, count in engine.late.by_timeframe.items()}
         self._grow(self._metrics.late_trades, late)
         if engine.candle_check.compared > self._candles_compared:
             self._candles_compared = engine.candle_check.compared

@@ -83,8 +83,8 @@ def status_of(
             "orders": counts.orders,
             "fills": counts.fills,
             "refused": counts.refused,
-            "late_trades": engine.late_trades,
-            "late_by_timeframe": engine.late_by_timeframe,
+            "late_trades": engine.late.trades,
+            "late_by_timeframe": engine.late.by_timeframe,
             "flagged": {" ".join(key): count for key, count in sorted(counts.flagged.items())},
         },
         "venue_candles": {

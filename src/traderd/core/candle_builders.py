@@ -41,9 +41,14 @@ class CandleBuildersSlowly:
         quotes: list[Quote | None],
     ) -> None:
         """`quotes` are the newest, by the instruments' index, and somebody else's."""
-        self.late = LateTrades(by_timeframe=dict.fromkeys(timeframes, 0))
+        self._late = LateTrades(by_timeframe=dict.fromkeys(timeframes, 0))
         self._grace_ns = grace_ns
-        self._builders = [CandleBuilder(each, timeframes, grace_ns, quotes, self.late) for each in instruments]
+        self._builders = [CandleBuilder(each, timeframes, grace_ns, quotes, self._late) for each in instruments]
+
+    @property
+    def late(self) -> LateTrades:
+        """Those that were too late."""
+        return self._late
 
     def on_trades(self, trades: list[Trade]) -> Told:
         """Take them in; the candles that their times close or that they amend."""
@@ -77,16 +82,25 @@ class _CandleBuilders:
         grace_ns: int,
         quotes: list[Quote | None],
     ) -> None:
-        self.late = LateTrades(by_timeframe=dict.fromkeys(timeframes, 0))
+        self._late = LateTrades(by_timeframe=dict.fromkeys(timeframes, 0))
         self._instruments = list(instruments)
         self._timeframes = timeframes
         self._grace_ns = grace_ns
         self._quotes = quotes
         intervals = intervals_of(timeframes)
+        self._names = [each.name for each in intervals]
         shortest_ns = min((each.length_ns for each in intervals), default=1)
         self._kept = min(2 + max(grace_ns, 0) // shortest_ns, _KEPT_MAX)
         self._native = native.Candles(self._instruments, intervals, grace_ns, self._kept, quotes, Candle)
         self._lent: dict[int, CandleBuilder] = {}
+
+    @property
+    def late(self) -> LateTrades:
+        trades, counts = self._native.late()
+        self._late.trades += trades
+        for name, count in zip(self._names, counts, strict=True):
+            self._late.by_timeframe[name] += count
+        return self._late
 
     def on_trades(self, trades: list[Trade]) -> Told:
         told: Told = []
@@ -118,7 +132,7 @@ class _CandleBuilders:
     def _borrow(self, index: int) -> CandleBuilder:
         if index not in self._lent:
             at = self._instruments[index]
-            self._lent[index] = CandleBuilder(at, self._timeframes, self._grace_ns, self._quotes, self.late)
+            self._lent[index] = CandleBuilder(at, self._timeframes, self._grace_ns, self._quotes, self._late)
             _unpack(self._lent[index], self._native.lend(index), self._kept)
         return self._lent[index]
 

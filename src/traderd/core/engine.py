@@ -18,7 +18,7 @@ from traderd.core.book import Book
 from traderd.core.book_top import Snapshots, show_top
 from traderd.core.candle_builders import Told
 from traderd.core.candle_check import CandleCheck
-from traderd.core.candles import timeframe_ns
+from traderd.core.candles import LateTrades, timeframe_ns
 from traderd.core.engine_settings import EngineSettings
 from traderd.core.facts import BreakerEvent, Candle, Fact, Order, Position, Severity, Signal
 from traderd.core.gaps import GapLedger
@@ -109,8 +109,6 @@ class Engine:
         bars = settings.timeframes, grace_ns, settings.bars
         self._intake = Intake(self.board, instruments, *bars, settings.quality, heeded=self._heeded)
         self.counts = Counts(flagged=self._intake.flagged)
-        self.late_by_timeframe = self._intake.late.by_timeframe
-        """Late trades by the timeframes for which they were too late."""
         self.on_quote = self._intake.on_quote
         """The board alone, if the quote is to be believed. Bound, not wrapped, as what every tick goes through is."""
         self.post_quote, self.post_trade = self._intake.post, self._intake.post_trade
@@ -137,9 +135,9 @@ class Engine:
         )
 
     @property
-    def late_trades(self) -> int:
+    def late(self) -> LateTrades:
         """Trades that came after their bar's grace."""
-        return self._intake.late.trades
+        return self._intake.late
 
     def describe(self, instrument: Instrument) -> None:
         """The venue told steps and limits of an instrument given at the start, known by its index."""

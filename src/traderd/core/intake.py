@@ -10,6 +10,7 @@ from collections.abc import Container, Sequence
 
 from traderd.core.bars import BarSettings, builders_of
 from traderd.core.candle_builders import CandleBuilders, Told
+from traderd.core.candles import LateTrades
 from traderd.core.market import Instrument, Quote, Trade
 from traderd.core.posting import Posting
 from traderd.core.quality import CLOCK, JUMP, REPEATED, QualitySettings, QuoteGate, TradeGate, names_of
@@ -38,7 +39,6 @@ class Intake:
         self._board = board
         self._exchanges = [instrument.exchange for instrument in instruments]
         self._builders = CandleBuilders(instruments, timeframes, grace_ns, board.quotes)
-        self.late = self._builders.late
         self._bars = {at: made for at, each in enumerate(instruments) if (made := builders_of(bars, each))}
         self._quote_gates = [QuoteGate(quality) for _ in instruments]
         self._trade_gates = [TradeGate(quality) for _ in instruments]
@@ -57,6 +57,11 @@ class Intake:
         """See there. Bound, not wrapped: it is the hottest path there is."""
         self._closed: Told = []
         self._now_ns = 0
+
+    @property
+    def late(self) -> LateTrades:
+        """Trades that came after their bar's grace."""
+        return self._builders.late
 
     def on_quote(self, quote: Quote) -> None:
         """The board alone, if the quote is to be believed."""
