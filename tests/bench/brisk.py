@@ -15,7 +15,7 @@ import threading
 import time
 from array import array
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType, MappingProxyType
 from typing import Any
@@ -56,9 +56,16 @@ class BriskEngine(Engine):
 
     def on_trade(self, trade: Trade) -> Sequence[Effect]:
         """As ever, and an opinion if it is time."""
+        return self._with_opinion(trade, super().on_trade)
+
+    def on_posted(self, trade: Trade) -> Sequence[Effect]:
+        """The same of nearly all."""
+        return self._with_opinion(trade, super().on_posted)
+
+    def _with_opinion(self, trade: Trade, take: Callable[[Trade], Sequence[Effect]]) -> Sequence[Effect]:
         index = trade.instrument.index
         trades.extend((index, int(trade.trade_id), time.time_ns()))
-        effects = super().on_trade(trade)
+        effects = take(trade)
         self._seen += 1
         if self._seen % EVERY or self.board.quotes[index] is None:
             return effects
