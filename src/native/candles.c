@@ -7,7 +7,7 @@
 
 #define AHEAD 6 /* so many trades, or instruments, ahead of that which is looked at */
 
-static Slot INSTRUMENT = {"instrument"}, INDEX = {"index"}, TEXT = {"text"}, VENUE_NS = {"time_venue_ns"},
+static Slot INSTRUMENT = {"instrument"}, TEXT = {"text"}, VENUE_NS = {"time_venue_ns"},
             RECEIVED_NS = {"time_received_ns"}, EXCHANGE = {"exchange"}, SYMBOL = {"symbol"};
 static Slot *const OF_TRADE[] = {&TEXT, &VENUE_NS, &RECEIVED_NS};
 
@@ -97,23 +97,10 @@ static PyObject *candles_new(PyTypeObject *type, PyObject *args, PyObject *named
     return NULL;
 }
 
-/* The trade's instrument's place; -1 with an exception set. */
-static Py_ssize_t place_of(const Candles *self, PyObject *trade)
-{
-    PyObject *instrument = slot(trade, &INSTRUMENT), *index = instrument == NULL ? NULL : slot(instrument, &INDEX);
-    Py_ssize_t at = index == NULL ? -1 : PyLong_AsSsize_t(index);
-
-    if (at >= 0 && at < self->instruments)
-        return at;
-    if (!PyErr_Occurred())
-        PyErr_SetString(PyExc_IndexError, "an instrument without a place");
-    return -1;
-}
-
 /* 1, 0 if it is for the twin, -1 with an exception set. */
 static int take_one(Candles *self, PyObject *trade, PyObject *told)
 {
-    Py_ssize_t at = place_of(self, trade);
+    Py_ssize_t at = place_of(trade, &INSTRUMENT, self->instruments);
     PyObject *said[3];
     Sum single;
 
@@ -152,14 +139,9 @@ static void prefetch_bars(const Candles *self, Py_ssize_t at)
 /* What the next but few will need, if it is what it seems to be. */
 static void prefetch_trade(const Candles *self, PyObject *trade)
 {
-    if (Py_TYPE(trade) != INSTRUMENT.type || INSTRUMENT.offset < 0)
-        return;
-    PyObject *instrument = *(PyObject **)((char *)trade + INSTRUMENT.offset);
-    if (instrument == NULL || Py_TYPE(instrument) != INDEX.type || INDEX.offset < 0)
-        return;
-    PyObject *index = *(PyObject **)((char *)instrument + INDEX.offset);
-    Py_ssize_t at = index == NULL || !PyLong_CheckExact(index) ? -1 : PyLong_AsSsize_t(index);
-    if (at >= 0 && at < self->instruments)
+    Py_ssize_t at = likely_place_of(trade, &INSTRUMENT, self->instruments);
+
+    if (at >= 0)
         prefetch_bars(self, at);
     if (Py_TYPE(trade) == TEXT.type && TEXT.offset >= 0)
         __builtin_prefetch(*(void **)((char *)trade + TEXT.offset));

@@ -9,7 +9,7 @@ typedef struct {
     PyObject *behind, *quote, *trade; /* a dict, if there is `last`; the two types */
 } Hearing;
 
-static Slot INDEX = {"index"}, OF_QUOTE = {"instrument"}, OF_TRADE = {"instrument"}, TRADE_ID = {"trade_id"};
+static Slot OF_QUOTE = {"instrument"}, OF_TRADE = {"instrument"}, TRADE_ID = {"trade_id"};
 
 static int view(PyObject *array, Py_buffer *buffer, Py_ssize_t itemsize, int flags)
 {
@@ -86,14 +86,9 @@ static Py_ssize_t length(const Py_buffer *buffer)
 /* The stream's place in `heard_ns`; -1 for what nobody asked for, -2 with an exception set. */
 static Py_ssize_t stream_of(PyObject *event, Slot *of, const Py_buffer *slots)
 {
-    PyObject *instrument = slot(event, of), *index = instrument == NULL ? NULL : slot(instrument, &INDEX);
-    Py_ssize_t at = index == NULL ? -1 : PyLong_AsSsize_t(index);
+    Py_ssize_t at = place_of(event, of, length(slots));
 
-    if (at >= 0 && at < length(slots))
-        return ((const int *)slots->buf)[at];
-    if (!PyErr_Occurred())
-        PyErr_SetString(PyExc_IndexError, "an instrument without a place");
-    return -2;
+    return at < 0 ? -2 : ((const int *)slots->buf)[at];
 }
 
 /* A number of plain digits; -1 for anything else. */

@@ -10,7 +10,7 @@ typedef struct {
     PyObject *waiting, *waits; /* trades, and which instruments' may wait: a byte for each */
 } Posting;
 
-static Slot INDEX = {"index"}, INSTRUMENT = {"instrument"}, BID = {"bid"}, ASK = {"ask"}, TEXT = {"text"},
+static Slot INSTRUMENT = {"instrument"}, BID = {"bid"}, ASK = {"ask"}, TEXT = {"text"},
             VENUE_NS = {"time_venue_ns"}, RECEIVED_NS = {"time_received_ns"};
 static Slot TRADED = {"instrument"}, TRADE_ID = {"trade_id"}, PRICE = {"price"}, TRADE_TEXT = {"text"},
             TRADE_VENUE_NS = {"time_venue_ns"}, TRADE_RECEIVED_NS = {"time_received_ns"};
@@ -68,19 +68,16 @@ static void posting_dealloc(Posting *self)
     Py_TYPE(self)->tp_free((PyObject *)self);
 }
 
-/* The place in all lists; -1 with an exception set. */
-static Py_ssize_t place_of(Posting *self, PyObject *tick, Slot *of)
+/* How many instruments have a place in each list. */
+static Py_ssize_t places(const Posting *self)
 {
-    PyObject *instrument = slot(tick, of), *index = instrument == NULL ? NULL : slot(instrument, &INDEX);
-    Py_ssize_t at = index == NULL ? -1 : PyLong_AsSsize_t(index);
+    PyObject *lists[] = {self->gates, self->quotes, self->trade_gates, self->trades, self->trade_texts};
+    Py_ssize_t least = PyBytes_GET_SIZE(self->waits);
 
-    if (at >= 0 && at < PyList_GET_SIZE(self->gates) && at < PyList_GET_SIZE(self->quotes)
-        && at < PyList_GET_SIZE(self->trade_gates) && at < PyList_GET_SIZE(self->trades)
-        && at < PyList_GET_SIZE(self->trade_texts) && at < PyBytes_GET_SIZE(self->waits))
-        return at;
-    if (!PyErr_Occurred())
-        PyErr_SetString(PyExc_IndexError, "an instrument without a place");
-    return -1;
+    for (size_t n = 0; n < sizeof lists / sizeof lists[0]; n++)
+        if (PyList_GET_SIZE(lists[n]) < least)
+            least = PyList_GET_SIZE(lists[n]);
+    return least;
 }
 
 /* What will be looked at, or freed, in a moment. */
@@ -114,7 +111,7 @@ static void put(PyObject *list, Py_ssize_t at, PyObject *what)
 
 static PyObject *posting_post(Posting *self, PyObject *quote)
 {
-    Py_ssize_t at = place_of(self, quote, &INSTRUMENT);
+    Py_ssize_t at = place_of(quote, &INSTRUMENT, places(self));
 
     if (at < 0)
         return NULL;
@@ -142,7 +139,7 @@ static PyObject *posting_post(Posting *self, PyObject *quote)
 
 static PyObject *posting_post_trade(Posting *self, PyObject *trade)
 {
-    Py_ssize_t at = place_of(self, trade, &TRADED);
+    Py_ssize_t at = place_of(trade, &TRADED, places(self));
 
     if (at < 0)
         return NULL;

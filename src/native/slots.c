@@ -48,3 +48,31 @@ int slots(PyObject *object, Slot *const *of, int count, PyObject **values)
             return 0;
     return 1;
 }
+
+static Slot INDEX = {"index"};
+
+Py_ssize_t place_of(PyObject *event, Slot *of, Py_ssize_t count)
+{
+    PyObject *instrument = slot(event, of), *index = instrument == NULL ? NULL : slot(instrument, &INDEX);
+    Py_ssize_t at = index == NULL ? -1 : PyLong_AsSsize_t(index);
+
+    if (at >= 0 && at < count)
+        return at;
+    if (!PyErr_Occurred())
+        PyErr_SetString(PyExc_IndexError, "an instrument without a place");
+    return -1;
+}
+
+static PyObject *likely(PyObject *object, const Slot *of)
+{
+    return object == NULL || Py_TYPE(object) != of->type || of->offset < 0 ? NULL
+                                                                          : *(PyObject **)((char *)object + of->offset);
+}
+
+Py_ssize_t likely_place_of(PyObject *event, const Slot *of, Py_ssize_t count)
+{
+    PyObject *index = likely(likely(event, of), &INDEX);
+    Py_ssize_t at = index != NULL && PyLong_CheckExact(index) && Py_ABS(Py_SIZE(index)) <= 1 ? PyLong_AsSsize_t(index) : -1;
+
+    return at < count ? at : -1;
+}

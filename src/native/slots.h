@@ -21,4 +21,10 @@ PyObject *slot(PyObject *object, Slot *of);
 /* Several at once; 0 with an exception set where there isn't each of them. */
 int slots(PyObject *object, Slot *const *of, int count, PyObject **values);
 
+/* The index of an event's instrument, if it is below `count`; -1 with an exception set. `of` names the instrument. */
+Py_ssize_t place_of(PyObject *event, Slot *of, Py_ssize_t count);
+
+/* The same ahead of time: -1 without an exception for what isn't of the types that were met last. */
+Py_ssize_t likely_place_of(PyObject *event, const Slot *of, Py_ssize_t count);
+
 #endif
