@@ -20,7 +20,7 @@ from traderd.cli import main
 EVERY_S = 0.001
 STEPS = {
     "adapters/websocket": "websocket",
-    "runtime/connection": "websocket",
+    "runtime/connection": "decode",
     "venues/": "decode",
     "runtime/session": "fan-out",
     "runtime/pipeline": "fan-out",
