@@ -121,6 +121,21 @@ def test_after_the_clock_was_set_back_no_trade_is_late(kind: Kind) -> None:
     assert not desk.builders.late.trades
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_time_at_the_end_of_all_times_ends_nothing_else(kind: Kind) -> None:
+    """Where 64 bits end: a bar of it has no end there."""
+    desk = Desk(kind, ["1s"])
+    end_ns = 2**63 - 1
+    desk.trades(at(0), replace(at(0, "11"), time_venue_ns=end_ns), at(0, "20", ETH), at(1_000, "21", ETH))
+    assert desk.newest == [("BTC/USDT", "1s", "10", 1), ("ETH/USDT", "1s", "20", 1)]
+    desk.told += desk.builders.on_beat(ALIGNED + 2_500 * MS)
+    assert desk.newest == [("ETH/USDT", "1s", "21", 1)]
+    desk.trades(at(500, "12"))
+    assert desk.builders.late.trades == 1
+    desk.told += desk.builders.clock_set_back(ALIGNED)
+    assert ("BTC/USDT", "1s", "11", 1) in desk.newest
+
+
 @st.composite
 def lives(draw: st.DrawFn) -> tuple[tuple[str, ...], int, list[object]]:
     """Timeframes, grace, and what happens: trades in batches, beats, quotes, offsets, and clocks that are set back."""

@@ -6,27 +6,20 @@ plain (a late trade, a clock that was set back, more digits than 128 bits hold) 
 instrument's state for it.
 """
 
-import struct
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from traderd.core.candles import Bar, CandleBuilder, LateTrades, intervals_of
+from traderd.core.candle_state import pack, unpack
+from traderd.core.candles import CandleBuilder, LateTrades, intervals_of
 from traderd.core.facts import Candle
 from traderd.core.market import Instrument, Quote, Trade
-from traderd.core.traded import Figures, Traded, TradedSlowly
 
 if TYPE_CHECKING:
     from traderd import native
 
 Told = list[tuple[int, Candle]]
 """Candles with their instruments' index."""
-
-_HEAD = struct.Struct("<5q")  # deadline, floor, now, grace, kept from
-_SUM = struct.Struct("<16s16s16s16s16s16s3q2i")  # prices, volumes, first, last, count, places of either
-_BAR = struct.Struct("<4q")  # opened, ends, closed to, place of the next that is kept
-_CLOSED = struct.Struct("<2q")  # opened, nothing
-_NOTHING = bytes(_SUM.size)
 _KEPT_MAX = 16
 
 
@@ -133,7 +126,7 @@ class _CandleBuilders:
         if index not in self._lent:
             at = self._instruments[index]
             self._lent[index] = CandleBuilder(at, self._timeframes, self._grace_ns, self._quotes, self._late)
-            _unpack(self._lent[index], self._native.lend(index), self._kept)
+            unpack(self._lent[index], self._native.lend(index), self._kept)
         return self._lent[index]
 
     def _give_back(self, index: int) -> None:
@@ -146,60 +139,12 @@ class _CandleBuilders:
             builder.late_ones = 0
             return
         with suppress(OverflowError):
-            self._native.take_back(index, _pack(builder, self._kept))
+            self._native.take_back(index, pack(builder, self._kept))
             del self._lent[index]
 
 
 def _with(index: int, candles: Iterable[Candle]) -> Told:
     return [(index, candle) for candle in candles]
-
-
-def _unpack(builder: CandleBuilder, state: bytes, kept: int) -> None:
-    """As src/native/candles.c lays out one instrument's Head and, for each timeframe, Bar and ring of Closed."""
-    builder.deadline_ns, builder.floor_ns, builder.now_ns, builder.grace_ns, builder.kept_from_ns = _HEAD.unpack_from(
-        state
-    )
-    at = _HEAD.size
-    for bar in builder.bars:
-        bar.part = _sum_at(state, at)
-        bar.open_time_ns, bar.end_ns, bar.closed_to_ns, _ = _BAR.unpack_from(state, at + _SUM.size)
-        at += _SUM.size + _BAR.size
-        for _ in range(kept):
-            opened_ns, _ = _CLOSED.unpack_from(state, at + _SUM.size)
-            if part := _sum_at(state, at):
-                bar.closed[opened_ns] = part
-            at += _SUM.size + _CLOSED.size
-
-
-def _pack(builder: CandleBuilder, kept: int) -> bytes:
-    """The inverse. Raises OverflowError where there is more than C keeps."""
-    head = builder.deadline_ns, builder.floor_ns, builder.now_ns, builder.grace_ns, builder.kept_from_ns
-    return _HEAD.pack(*head) + b"".join(_packed(bar, builder.kept_from_ns, kept) for bar in builder.bars)
-
-
-def _packed(bar: Bar, keep_from_ns: int, kept: int) -> bytes:
-    bar.keep_from(keep_from_ns)
-    if len(bar.closed) > kept:
-        raise OverflowError("more bars that may be amended than are kept in C")
-    ring = [_summed(part) + _CLOSED.pack(opened_ns, 0) for opened_ns, part in sorted(bar.closed.items())]
-    times = bar.open_time_ns, bar.end_ns, bar.closed_to_ns, len(ring) % kept
-    free = bytes(_SUM.size + _CLOSED.size) * (kept - len(ring))
-    return _summed(bar.part) + _BAR.pack(*times) + b"".join(ring) + free
-
-
-def _sum_at(state: bytes, at: int) -> Traded | None:
-    *figures, first_ns, last_ns, count, price_places, quantity_places = _SUM.unpack_from(state, at)
-    digits = [int.from_bytes(figure, "little") for figure in figures]
-    known: Figures = (first_ns, last_ns, *digits, price_places, quantity_places, count)
-    return TradedSlowly(*known) if count else None
-
-
-def _summed(part: Traded | None) -> bytes:
-    if part is None:
-        return _NOTHING
-    first_ns, last_ns, *digits, price_places, quantity_places, count = part.figures()
-    figures = (digit.to_bytes(16, "little") for digit in digits)
-    return _SUM.pack(*figures, first_ns, last_ns, count, price_places, quantity_places)
 
 
 if TYPE_CHECKING:
