@@ -120,7 +120,7 @@ class CandleBuilder:
 
         What was closed by a clock that ran ahead would else make a late one of each trade until that time has come.
         """
-        closed = self._close_until(NEVER_NS)
+        closed = self._close_until(2 * NEVER_NS)  # also what ends where 64 bits do
         self.floor_ns, self.now_ns, self.kept_from_ns = 0, now_ns, 0
         for bar in self.bars:
             bar.forget()
