@@ -133,7 +133,7 @@ async def test_a_connection_is_cut_at_its_age(exchange: SimulatedExchange) -> No
         with pytest.raises(ConnectionClosed):
             while True:
                 await websocket.recv()
-    assert 0.35 < time.monotonic() - began < 0.9
+    assert 0.35 < time.monotonic() - began < 5.0
 
 
 async def test_lies_are_told_so_many_times(exchange: SimulatedExchange) -> None:
