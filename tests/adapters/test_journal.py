@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from traderd.adapters.journal import Damage, FileJournal
+from traderd.adapters.journal import RECORDS_MAX, Damage, FileJournal
 from traderd.adapters.journal_survey import survey
 from traderd.core.errors import ForeignJournalError, JournalError
 
@@ -96,6 +96,13 @@ def test_segments_leave_only_when_all_their_records_are_passed(tmp_path: Path) -
     journal.release(40)
     journal.detached_sync()()
     assert len(segments(tmp_path)) == 2
+
+
+def test_a_segment_ends_after_so_many_records_however_small_they_are(tmp_path: Path) -> None:
+    """Facts are few: a segment of theirs would take a day to fill, and what is noted of each record 20 MiB by then."""
+    journal = filled(tmp_path, [b""] * (3 * RECORDS_MAX + 1))
+    assert [int(path.stem) for path in segments(tmp_path)] == [n * RECORDS_MAX + 1 for n in range(4)]
+    assert [position for position, _ in read_all(journal, 0, MIB)] == list(range(1, 3 * RECORDS_MAX + 2))
 
 
 def test_released_files_do_not_gather_where_nobody_tidies(tmp_path: Path) -> None:

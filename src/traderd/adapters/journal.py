@@ -42,6 +42,8 @@ _STRIDE = 2**20
 _SPREAD = 2**40
 """Openings of two copies of one journal meet in their numbers once in so many times."""
 _PASSED_SEGMENTS_MAX = 4
+RECORDS_MAX = 4_096
+"""Of one segment: what is noted of each in memory would else grow for hours where they are small and few."""
 _MEND_AGAIN_S = 1.0
 
 
@@ -118,7 +120,8 @@ class FileJournal:
         parts = encode(self.position + 1, label, rows, payload, first_ns, last_ns)
         size = len(parts[0]) + len(payload)
         self._make_room(size)
-        if self._active.size and self._active.size + size > self._segment_bytes_max:
+        is_full = len(self._active.notes.rows) >= RECORDS_MAX or self._active.size + size > self._segment_bytes_max
+        if self._active.size and is_full:
             self._rotate()
         active = self._active
         self._write(parts, size)
