@@ -13,18 +13,19 @@ from msgspec.structs import replace
 from conftest import Database
 from traderd.adapters.fact_store import PostgresFactStore
 from traderd.cli import ExitCode, execute
-from traderd.core.facts import Gap, Unfetched
+from traderd.core.facts import Gap, Span
 from traderd.core.gaps import healed
 
 S = 1_000_000_000
 T0 = int(datetime(2026, 3, 1, 12, tzinfo=UTC).timestamp()) * S
 CLOSED = Gap("r-g1", "binance", "BTC/USDT", "trade", "sequence", T0, T0 + 2 * S, status="closed")
-LACKING = (Unfetched("BTC/USDT", T0 + 60 * S, T0 + 70 * S), Unfetched("ETH/USDT", T0 + 60 * S, T0 + 90 * S + 7))
+LACKING = (Span("BTC/USDT", T0 + 60 * S, T0 + 70 * S), Span("ETH/USDT", T0 + 60 * S, T0 + 90 * S + 7))
 OVER = Gap("r-g2", "bybit", "", "", "restart", T0 + 60 * S, T0 + 90 * S)
 HURT = replace(
     healed(OVER, 0, T0, why_not="only the last 1000", unfetched=LACKING),
     candles="2 of 1m",
     candles_due_ns=T0 + 3_600 * S,
+    hurt_bars=LACKING[1:],
 )
 GAPS = [
     healed(CLOSED, 1234, T0 + 9 * S, "17", "1252"),

@@ -187,7 +187,7 @@ async def test_every_kind_of_fact_finds_its_table_and_every_field_its_column(
     }.items()  # fmt: skip
     assert await _row(sight, "SELECT * FROM data_gaps") >= {
         "gap_key": "g1", "symbol": None, "channel": "quote", "reason": "disconnect", "time_to": None, "rows_lost": 0,
-        "unfetched": "[]", "candles": "", "candles_due": None,
+        "unfetched": "[]", "candles": "", "candles_due": None, "hurt_bars": "[]",
     }.items()  # fmt: skip
     fills = "SELECT t.*, e.execution_key, e.client_order_id FROM trades t JOIN executions e USING (id)"
     assert await _row(sight, fills) >= {

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from conftest import Database
 from traderd.core.errors import VenueRefusalError
-from traderd.core.facts import Candle, Gap, Unfetched
+from traderd.core.facts import Candle, Gap, Span
 from traderd.runtime.healing import Healing
 from traderd.runtime.wards import Patience
 
@@ -78,7 +78,7 @@ async def test_bars_over_trades_that_cannot_be_had_become_the_venues_candles(
         gap = await only_gap(database)
         assert (gap.status, gap.rows_healed) == ("unhealable", 20)
         assert gap.why_not == "the venue serves only the last 60 trades"
-        missing = Unfetched("BTC/USDT", trades[19].time_venue_ns, trades[270].time_venue_ns)
+        missing = Span("BTC/USDT", trades[19].time_venue_ns, trades[270].time_venue_ns)
         assert gap.unfetched == (missing,)
         assert (gap.candles, gap.candles_due_ns) == ("0 of 1s (the venue serves none of this length), 5 of 1m", 0)
         made = await bars(database)
@@ -310,7 +310,7 @@ async def test_only_symbols_whose_trades_cannot_be_had_get_candles(plain_databas
         await home.stored()
         gap = await only_gap(plain_database)
         assert (gap.status, gap.rows_healed) == ("unhealable", 99 + 150)
-        assert gap.unfetched == (Unfetched("BTC/USDT", btc[98].time_venue_ns, btc[150].time_venue_ns),)
+        assert gap.unfetched == (Span("BTC/USDT", btc[98].time_venue_ns, btc[150].time_venue_ns),)
         assert (gap.why_not, gap.candles) == (f"BTC/USDT: {LEFT_OUT}", "2 of 1m")
         (asked,) = candle_questions(venue)
         assert "symbol=BTCUSDT" in asked

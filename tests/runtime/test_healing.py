@@ -9,7 +9,7 @@ from house import BTC, ETH, NOW, T0, S, Venue, fetched, house, ids, ledger, now_
 
 from conftest import Database
 from traderd.core.errors import VenueRefusalError
-from traderd.core.facts import Candle
+from traderd.core.facts import Candle, Gap
 from traderd.runtime.wards import Patience
 
 
@@ -217,3 +217,47 @@ async def test_a_trade_that_comes_by_the_stream_and_by_rest_is_stored_once(datab
         assert await ids(database) == list(range(1, 10))
         assert home.ticks.duplicates == 1 + 6 + 3
         assert await fetched(database, "SELECT FROM quarantine") == []
+
+
+async def test_bars_that_a_run_did_not_live_to_make_anew_are_made_anew_by_the_next(
+    plain_database: Database, tmp_path: Path
+) -> None:
+    """Until then the ledger says whose they are, though the gap itself is healed."""
+    venue = Venue(page=1_000)
+    trades = venue.trades(BTC, 240)
+    async with house(plain_database, tmp_path, venue) as home:
+        home.clock.by_ns = T0 + 170 * S - now_ns()  # ten seconds before the bar ends
+        home.hear([*trades[:130], *trades[150:]])
+        home.gap(trades[129].time_received_ns, trades[150].time_received_ns)
+        await home.stored()
+        await home.healing.look()
+        home.pipeline.record(Candle("binance", "BTC/USDT", "1m", T0 + 120 * S, *["1"] * 6, 40, has_gap=True))
+        await home.stored()
+        (gap,) = await ledger(plain_database)
+        assert (gap.status, gap.rows_healed) == ("healed", 20)
+        assert [span.symbol for span in gap.hurt_bars] == ["BTC/USDT"]
+    async with house(plain_database, tmp_path, venue, run="s") as home:
+        await home.healing.look()
+        (bar,) = await fetched(plain_database, "SELECT * FROM ohlcv")
+        assert (bar["trades_count"], bar["volume"], bar["has_gap"]) == (60, 120, False)
+        (gap,) = await ledger(plain_database)
+        assert gap.hurt_bars == (), "the run after the next makes them anew again"
+
+
+async def test_of_trades_at_one_moment_the_lowest_id_opens_a_bar_and_the_highest_closes_it(
+    database: Database, tmp_path: Path
+) -> None:
+    """By number, as venues count: 9 comes before 10."""
+    venue = Venue()
+    trades = [*venue.trades(BTC, 12, every_ns=0), *venue.trades(BTC, 1, every_ns=2 * S)]
+    async with house(database, tmp_path, venue, timeframes=["1s"]) as home:
+        home.hear(trades[8:])
+        await home.stored()
+        gap = Gap("r-g9", "binance", "BTC/USDT", "trade", "stale", T0, T0 + S, status="healed")
+        await home.records.derive(gap, "BTC/USDT", "1s", T0, T0 + 60 * S)
+        bars = await fetched(database, "SELECT open, close, trades_count FROM ohlcv ORDER BY time")
+        lone = Decimal(trades[12].price_text)
+        assert [tuple(bar) for bar in bars] == [
+            (Decimal(trades[8].price_text), Decimal(trades[11].price_text), 4),
+            (lone, lone, 1),
+        ]

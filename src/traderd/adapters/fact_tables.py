@@ -345,7 +345,7 @@ _GAP = (
     "id uuid, gap_key text, exchange text, symbol text, channel text, reason text, time_from timestamptz, "
     "time_to timestamptz, rows_lost bigint, detail text, status text, healed_at timestamptz, healed_by text, "
     "rows_healed bigint, why_not text, after_id text, before_id text, unfetched jsonb, candles text, "
-    "candles_due timestamptz"
+    "candles_due timestamptz, hurt_bars jsonb"
 )
 GAPS = Table(
     insert_into("data_gaps", _GAP, "ON CONFLICT (id) DO UPDATE SET " + _replacing(_GAP, "id, gap_key")),
@@ -354,7 +354,7 @@ GAPS = Table(
         time_of(g.from_ns) or _EPOCH, time_of(g.to_ns), g.rows_lost, g.detail,
         "closed" if g.to_ns and g.status == "open" else g.status,  # as an older release journalled it
         time_of(g.healed_ns), g.healed_by or None, g.rows_healed, g.why_not, g.after_id or None, g.before_id or None,
-        _json(g.unfetched), g.candles, time_of(g.candles_due_ns),
+        _json(g.unfetched), g.candles, time_of(g.candles_due_ns), _json(g.hurt_bars),
     ),
     lambda g: g.gap_id,
 )  # fmt: skip

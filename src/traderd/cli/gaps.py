@@ -58,7 +58,8 @@ async def _listed(config_path: Path | None, open_only: bool, since: datetime | N
 
 
 def _told(gap: "Gap") -> dict[str, Any]:
-    return structs.asdict(gap) | {"unfetched": [structs.asdict(each) for each in gap.unfetched]}
+    spans = {name: [structs.asdict(each) for each in getattr(gap, name)] for name in ("unfetched", "hurt_bars")}
+    return structs.asdict(gap) | spans
 
 
 def _moment(at_ns: int) -> str:

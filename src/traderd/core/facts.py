@@ -230,8 +230,8 @@ class BookLevels(Struct, frozen=True, tag="book_levels"):
     spread: Decimal
 
 
-class Unfetched(Struct, frozen=True):
-    """The part of a hole in one symbol's trades that can't be had. The trades on both sides of it are stored."""
+class Span(Struct, frozen=True):
+    """A stretch of one symbol's time."""
 
     symbol: str
     from_ns: int
@@ -269,12 +269,14 @@ class Gap(Struct, frozen=True, tag="gap"):
     """The newest trade before the hole, where one symbol is concerned and it is known."""
     before_id: str = ""
     """The oldest trade after it."""
-    unfetched: tuple[Unfetched, ...] = ()
-    """Whose trades are still missing."""
+    unfetched: tuple[Span, ...] = ()
+    """Whose trades can't be had. Those on both sides are stored."""
     candles: str = ""
     """Which of the bars over them are the venue's candles now."""
     candles_due_ns: int = 0
     """When the next of those bars have ended, so that the venue can be asked for them; 0: none are awaited."""
+    hurt_bars: tuple[Span, ...] = ()
+    """Whose bars of when aren't made of all the trades that are stored now. The ledger forgets it when they are."""
 
 
 class FundingRate(Struct, frozen=True, tag="funding"):

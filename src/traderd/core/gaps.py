@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from msgspec.structs import replace
 
-from traderd.core.facts import Gap, Unfetched
+from traderd.core.facts import Gap, Span
 
 _INTERRUPTIONS = ("disconnect", "restart")
 _DELISTED = "the venue trades it no more"
@@ -183,7 +183,7 @@ def healed(
     after_id: str = "",
     before_id: str = "",
     why_not: str = "",
-    unfetched: tuple[Unfetched, ...] = (),
+    unfetched: tuple[Span, ...] = (),
 ) -> Gap:
     """What became of it: healed, or unhealable if something can't be had; `rows` were fetched and stored."""
     return replace(

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from traderd.core.candles import timeframe_ns
 from traderd.core.errors import BadFrameError, VenueRefusalError
-from traderd.core.facts import Candle, Gap, Unfetched
+from traderd.core.facts import Candle, Gap, Span
 from traderd.core.market import VenueCandle
 from traderd.runtime.pipeline import Pipeline
 from traderd.runtime.ports import Clock, GapRecords
@@ -27,7 +27,7 @@ _SETTLE_NS = 15 * _S
 _PAGE = 200
 """Candles of one question. No venue gives fewer: Binance's inverse contracts 200 days, OKX 300, Coinbase 350."""
 _ROUNDED = Context(prec=28)
-_Part = tuple[str, Unfetched]
+_Part = tuple[str, Span]
 """What is asked for at a time: the candles of one timeframe over one symbol's hole."""
 
 
@@ -71,7 +71,7 @@ class CandleHealing:
         self._began_ns = clock.time_ns()
         self._courses: dict[str, _Course] = {}
 
-    def due_ns(self, unfetched: Iterable[Unfetched], after_ns: int = 0) -> int:
+    def due_ns(self, unfetched: Iterable[Span], after_ns: int = 0) -> int:
         """When, after that, the next timeframe's bars over these have ended for certain; 0 when there is none."""
         parts = list(unfetched)
         ends = (_due_ns(parts, timeframe) for timeframe in self._timeframes) if parts else ()
@@ -115,7 +115,7 @@ class CandleHealing:
             else:
                 self._observer.healing_delayed(self._exchange, f"candles of {part[1].symbol}: {fault}", 0.0)
 
-    async def _fetch(self, timeframe: str, hole: Unfetched) -> tuple[int, str]:
+    async def _fetch(self, timeframe: str, hole: Span) -> tuple[int, str]:
         """How many bars are the venue's now, and why no more of them, page by page, the newest first."""
         ward = self._wards.get(hole.symbol)
         if ward is None:
@@ -149,12 +149,12 @@ class CandleHealing:
         await self._stored()
 
 
-def _span(hole: Unfetched, length_ns: int) -> tuple[int, int]:
+def _span(hole: Span, length_ns: int) -> tuple[int, int]:
     """The bars that it touches."""
     return hole.from_ns - hole.from_ns % length_ns, hole.to_ns - hole.to_ns % length_ns + length_ns
 
 
-def _due_ns(holes: Iterable[Unfetched], timeframe: str) -> int:
+def _due_ns(holes: Iterable[Span], timeframe: str) -> int:
     return max(_span(hole, timeframe_ns(timeframe))[1] for hole in holes) + _SETTLE_NS
 
 

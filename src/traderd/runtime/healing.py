@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from traderd.core.backoff import Backoff
 from traderd.core.budget import Budget
 from traderd.core.errors import BadFrameError, JournalError, StoreUnavailableError, VenueRefusalError
-from traderd.core.facts import Gap, Unfetched
+from traderd.core.facts import Gap, Span
 from traderd.core.gaps import healed
 from traderd.runtime.candle_healing import CandleHealing
 from traderd.runtime.hurt_bars import HurtBars
@@ -53,7 +53,7 @@ class _Wound(Struct):
     holes: dict[str, Hole] = {}
     """By symbol: what was fetched, as far as the venue served it."""
     failures: list[str] = []
-    unfetched: list[Unfetched] = []
+    unfetched: list[Span] = []
 
 
 class Healing:
@@ -88,7 +88,7 @@ class Healing:
         self._budget = Budget(patience.asks_per_s, patience.asks_burst)
         self._wounds: dict[str, _Wound] = {}
         self._over: set[str] = set()  # done, though the database may show them as closed a moment longer
-        self._bars = HurtBars(timeframes, records, clock)
+        self._bars = HurtBars(exchange, timeframes, records, clock)
         self._candles = CandleHealing(
             exchange, self._timeframes, pipeline, records, self._wards, self._ask, clock, stored, observer, patience
         )
@@ -157,7 +157,7 @@ class Healing:
                 continue
             wound.holes[symbol] = hole
             if paging.why_not:
-                wound.unfetched.append(Unfetched(symbol, paging.left.from_ns, paging.left.to_ns))
+                wound.unfetched.append(Span(symbol, paging.left.from_ns, paging.left.to_ns))
                 wound.failures.append(paging.why_not if gap.symbol else f"{symbol}: {paging.why_not}")
             wound.waiting.remove(ward)
         if wound.waiting:
@@ -231,12 +231,14 @@ class Healing:
         why_not = in_brief(wound.failures) if wound.holes else "none of its symbols is listened to any more"
         unfetched = tuple(wound.unfetched)
         ended = healed(gap, rows, self._clock.time_ns(), sides.after_id, sides.before_id, why_not, unfetched)
-        ended = replace(ended, candles_due_ns=self._candles.due_ns(unfetched))
+        hurt = [
+            Span(symbol, min(hole.from_ns, gap.from_ns - _TRANSIT_NS), max(hole.to_ns, gap.to_ns))
+            for symbol, hole in wound.holes.items()
+        ]
+        ended = replace(ended, candles_due_ns=self._candles.due_ns(unfetched), hurt_bars=tuple(hurt))
         self._pipeline.record(ended)
         self._over.add(gap.gap_id)
         del self._wounds[gap.gap_id]
-        for symbol, hole in wound.holes.items():
-            from_ns, to_ns = min(hole.from_ns, gap.from_ns - _TRANSIT_NS), max(hole.to_ns, gap.to_ns)
-            self._bars.add(ended, symbol, from_ns, to_ns)
+        self._bars.add(ended)
         if unfetched:
             await self._stored()  # where its candles are looked for

@@ -1,5 +1,6 @@
 """The stored bars that were made over a hole: made anew from the stored trades, once they have ended.
 
+The database says whose they are, so that a restart goes on where the run before it was; repeating it changes nothing.
 Refuses to forget one before the database has made it anew.
 """
 
@@ -8,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from msgspec import Struct
 
 from traderd.core.candles import timeframe_ns
-from traderd.core.facts import Gap
+from traderd.core.facts import Gap, Span
 from traderd.runtime.ports import Clock, GapRecords
 
 _S = 1_000_000_000
@@ -21,7 +22,6 @@ _AT_ONCE_NS = 3_600 * _S
 class _Bars(Struct, frozen=True):
     """Of one timeframe, those that open in [from_ns, to_ns)."""
 
-    gap: Gap
     symbol: str
     timeframe: str
     from_ns: int
@@ -31,30 +31,47 @@ class _Bars(Struct, frozen=True):
 class HurtBars:
     """One venue's."""
 
-    def __init__(self, timeframes: Iterable[str], records: GapRecords, clock: Clock) -> None:
+    def __init__(self, exchange: str, timeframes: Iterable[str], records: GapRecords, clock: Clock) -> None:
+        self._exchange = exchange
         self._timeframes = tuple(timeframes)
         self._records = records
         self._clock = clock
-        self._waiting: set[_Bars] = set()
+        self._gaps: dict[str, Gap] = {}
+        self._waiting: dict[str, set[_Bars]] = {}
+        """By gap."""
+        self._inherited = False
 
-    def add(self, gap: Gap, symbol: str, first_ns: int, last_ns: int) -> None:
-        """Trades of this time have been stored since; `gap` is what became of the hole."""
-        for timeframe in self._timeframes:
-            length = timeframe_ns(timeframe)
-            step = -(-_AT_ONCE_NS // length) * length
-            end = last_ns - last_ns % length + length
-            for start in range(first_ns - first_ns % length, end, step):
-                self._waiting.add(_Bars(gap, symbol, timeframe, start, min(start + step, end)))
+    def add(self, gap: Gap) -> None:
+        """Trades of its time have been stored since; `gap` is what became of the hole, and is recorded so."""
+        touched = {bars for span in gap.hurt_bars for each in self._timeframes for bars in _touched(span, each)}
+        if touched:
+            self._gaps[gap.gap_id], self._waiting[gap.gap_id] = gap, touched
 
     async def derive(self, stored: Callable[[], Awaitable[None]]) -> None:
         """Make those anew that have ended by now, the newest first. Raises StoreUnavailableError.
 
         `stored` waits until the database has all ticks and facts that are journalled now.
         """
+        if not self._inherited:
+            for gap in await self._records.hurt(self._exchange):
+                self.add(gap)
+            self._inherited = True
         ended_ns = self._clock.time_ns() - _GRACE_NS
-        due = sorted((bars for bars in self._waiting if bars.to_ns <= ended_ns), key=lambda bars: -bars.to_ns)
+        due = [(bars, name) for name, waiting in self._waiting.items() for bars in waiting if bars.to_ns <= ended_ns]
         if due:
             await stored()
-        for bars in due:
-            await self._records.derive(bars.gap, bars.symbol, bars.timeframe, bars.from_ns, bars.to_ns)
-            self._waiting.discard(bars)
+        for bars, name in sorted(due, key=lambda each: -each[0].to_ns):
+            await self._records.derive(self._gaps[name], bars.symbol, bars.timeframe, bars.from_ns, bars.to_ns)
+            self._waiting[name].discard(bars)
+        for name in [name for name, waiting in self._waiting.items() if not waiting]:
+            await self._records.mended(self._gaps[name])
+            del self._gaps[name], self._waiting[name]
+
+
+def _touched(span: Span, timeframe: str) -> Iterable[_Bars]:
+    """The bars that it touches, an hour's at a time."""
+    length = timeframe_ns(timeframe)
+    step = -(-_AT_ONCE_NS // length) * length
+    end = span.to_ns - span.to_ns % length + length
+    for start in range(span.from_ns - span.from_ns % length, end, step):
+        yield _Bars(span.symbol, timeframe, start, min(start + step, end))

@@ -192,6 +192,14 @@ class GapRecords(Protocol):
         """Make the bars that open in [from_ns, to_ns) anew from the stored trades; a venue's candle stays."""
         ...
 
+    async def hurt(self, exchange: str) -> list[Gap]:
+        """The gaps of which some bars aren't made anew yet."""
+        ...
+
+    async def mended(self, gap: Gap) -> None:
+        """All of its bars are made anew."""
+        ...
+
     async def without_candles(self, exchange: str, now_ns: int) -> list[Gap]:
         """The gaps for whose bars the venue's candles are due by now, the newest first."""
         ...

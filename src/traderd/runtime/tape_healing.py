@@ -9,9 +9,11 @@ and was lost by us: the tape knows such trades.
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
+from msgspec.structs import replace
+
 from traderd.core.backoff import Backoff
 from traderd.core.errors import StoreUnavailableError
-from traderd.core.facts import Gap, Unfetched
+from traderd.core.facts import Gap, Span
 from traderd.core.gaps import healed
 from traderd.core.tape import Tape
 from traderd.runtime.hurt_bars import HurtBars
@@ -48,7 +50,7 @@ class TapeHealing:
         self._clock = clock
         self._stored = stored
         self._observer = observer
-        self._bars = HurtBars(timeframes, records, clock)
+        self._bars = HurtBars(exchange, timeframes, records, clock)
         self._began_ns = clock.time_ns()
         self._over: set[str] = set()  # done, though the database may show them as closed a moment longer
 
@@ -84,14 +86,14 @@ class TapeHealing:
         for symbol in judged:
             rows += await self._records.backfilled(self._exchange, symbol, gap.from_ns - _TRANSIT_NS, gap.to_ns)
         failed = {symbol: why for symbol, why in judged.items() if why}
-        unfetched = tuple(Unfetched(symbol, gap.from_ns - _TRANSIT_NS, gap.to_ns) for symbol in failed)
+        unfetched = tuple(Span(symbol, gap.from_ns - _TRANSIT_NS, gap.to_ns) for symbol in failed)
         told = [why if gap.symbol else f"{symbol}: {why}" for symbol, why in failed.items()]
         why_not = in_brief(told) if judged else "none of its symbols is listened to any more"
         ended = healed(gap, rows, self._clock.time_ns(), why_not=why_not, unfetched=unfetched)
+        ended = replace(ended, hurt_bars=tuple(Span(symbol, gap.from_ns - _TRANSIT_NS, gap.to_ns) for symbol in judged))
         self._pipeline.record(ended)
         self._over.add(gap.gap_id)
-        for symbol in judged:
-            self._bars.add(ended, symbol, gap.from_ns - _TRANSIT_NS, gap.to_ns)
+        self._bars.add(ended)
 
     @property
     def _forsaken(self) -> bool:

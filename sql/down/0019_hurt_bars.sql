@@ -1,0 +1,1 @@
+ALTER TABLE data_gaps DROP COLUMN hurt_bars;
