@@ -15,18 +15,35 @@ BEGIN
 END
 $$;
 
--- TimescaleDB 2.22 and newer makes Bloom filters of the ids that stand in an index: two bytes for each trade, as many as its
--- time takes. Whoever looks for a trade knows when it was.
+-- TimescaleDB 2.22 and newer makes Bloom filters of the ids that stand in an index, unless it is told what to note of a batch:
+-- two bytes for each trade, as many as its time takes, and whoever looks for a trade knows when it was. It is told to note the
+-- times of reception. To note nothing at all is what 2.26 to 2.29 don't survive: the next question for a symbol of a venue
+-- ends the server (a Bitmapset that is NULL is freed), and so chunks that were compressed like that are compressed anew.
 CREATE OR REPLACE FUNCTION leave_out_bloom_filters(relation regclass) RETURNS text[] LANGUAGE plpgsql AS $$
+DECLARE
+    noted   jsonb := '[{"type": "minmax", "column": "time_received", "source": "config"}]';
+    changes text[] := '{}';
+    chunk   regclass;
 BEGIN
     IF to_regclass('timescaledb_information.hypertable_columnstore_settings') IS NULL
        OR NOT EXISTS (SELECT FROM timescaledb_information.hypertable_columnstore_settings s  -- older ones have no "index"
-                      WHERE hypertable = relation AND to_jsonb(s) ? 'index'
-                        AND NOT coalesce(to_jsonb(s) -> 'index' @> '[{"source": "config"}]', false)) THEN
-        RETURN '{}';
+                      WHERE hypertable = relation AND to_jsonb(s) ? 'index') THEN
+        RETURN changes;
     END IF;
-    EXECUTE format('ALTER TABLE %s SET (timescaledb.sparse_index = '''')', relation);
-    RETURN ARRAY[format('%s: compressed without Bloom filters', relation)];
+    IF NOT EXISTS (SELECT FROM timescaledb_information.hypertable_columnstore_settings s
+                   WHERE hypertable = relation AND to_jsonb(s) -> 'index' @> noted) THEN
+        EXECUTE format('ALTER TABLE %s SET (timescaledb.sparse_index = ''minmax(time_received)'')', relation);
+        changes := changes || format('%s: compressed without Bloom filters', relation);
+    END IF;
+    FOR chunk IN
+        SELECT relid FROM show_chunks(relation) each JOIN _timescaledb_catalog.compression_settings s ON relid = each
+        WHERE compress_relid IS NOT NULL
+          AND jsonb_path_exists(to_jsonb(s), '$.index[*] ? (@.source == "config" && !exists (@.column))')
+    LOOP
+        PERFORM compress_chunk(chunk, recompress => true);
+        changes := changes || format('%s: compressed anew', chunk);
+    END LOOP;
+    RETURN changes;
 END
 $$;
 

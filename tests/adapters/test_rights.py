@@ -37,7 +37,8 @@ FORBIDDEN = [
     "SELECT grant_rights()",
     "SELECT after_migrate()",
 ]
-NOON = datetime(2025, 3, 4, 12, tzinfo=UTC)
+NOON = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0)
+"""Today's: what is older than retention may be dropped at any moment."""
 OWNERS = """
     SELECT pg_get_userbyid(relowner) FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
     WHERE nspname NOT LIKE 'pg\\_%' AND nspname <> 'information_schema' AND relkind <> 't'

@@ -11,6 +11,7 @@ import pytest
 from msgspec import structs
 
 from conftest import Database
+from traderd.adapters.gap_store import GapStore
 from traderd.adapters.maintenance import (
     apply_settings,
     hold_retention,
@@ -23,9 +24,15 @@ from traderd.adapters.postgres import APP_ROLE, connect
 from traderd.config import Storage
 from traderd.config.storage import Chunked, Listed, Tables
 from traderd.core.errors import MigrationError, StoreRefusedError
+from traderd.core.facts import Gap
 
 DAY = timedelta(days=1)
 NOW = datetime.now(UTC)
+COMPRESSED = (
+    "FROM _timescaledb_catalog.compression_settings s JOIN show_chunks('public_trades') each ON relid = each"
+    " WHERE compress_relid IS NOT NULL"
+)
+TEN_DAYS_AGO = (NOW - 10 * DAY).replace(hour=0, minute=0, second=0, microsecond=0)
 TICK = "INSERT INTO tick_data (time, symbol, exchange, sequence) VALUES ($1, 'BTC/USDT', 'binance', 0)"
 CANDLE = """
     INSERT INTO ohlcv (time, symbol, exchange, timeframe, open, high, low, close, volume, quote_volume, trades_count)
@@ -417,20 +424,11 @@ async def test_trades_are_compressed_four_thousand_at_a_time_and_without_bloom_f
     )
     expected = [("timescaledb.compression_batch_size_limit", "4000")] if most >= 4_000 else []
     assert [tuple(row) for row in settings] == expected
-    await connection.execute(
-        "INSERT INTO public_trades (time, symbol, exchange, trade_id, side, price, quantity, time_received)"
-        " SELECT at, 'BTC/USDT', 'binance', n::text, 'buy', 1, 1, at FROM generate_series(1, 5000) n,"
-        " LATERAL (SELECT $1::timestamptz + n * interval '1 second' AS at) moment",
-        (NOW - 10 * DAY).replace(hour=0, minute=0),
-    )
+    await trade(connection, 5_000)
     for setting in settings:
         await connection.execute("SELECT set_config($1, $2, false)", *setting)
     await run_jobs(connection, "policy_compression", "public_trades")
-    ((compressed,),) = await connection.fetch(
-        "SELECT format('%I.%I', p.schema_name, p.table_name) FROM _timescaledb_catalog.chunk c"
-        " JOIN _timescaledb_catalog.hypertable h ON h.id = c.hypertable_id"
-        " JOIN _timescaledb_catalog.chunk p ON p.id = c.compressed_chunk_id WHERE h.table_name = 'public_trades'"
-    )
+    compressed = await connection.fetchval(f"SELECT compress_relid::text {COMPRESSED}")
     batches = await connection.fetch(f"SELECT _ts_meta_count AS rows FROM {compressed} ORDER BY 1")
     assert [row["rows"] for row in batches] == ([1_000, 4_000] if most >= 4_000 else [1_000] * 5)
     columns = await connection.fetch(
@@ -438,6 +436,52 @@ async def test_trades_are_compressed_four_thousand_at_a_time_and_without_bloom_f
     )
     assert columns == []
     assert await connection.fetchval("SELECT count(*) FROM public_trades WHERE trade_id = '17'") == 1
+
+
+async def trade(connection: asyncpg.Connection, count: int) -> None:
+    """So many, one a second, ten days ago."""
+    await connection.execute(
+        "INSERT INTO public_trades (time, symbol, exchange, trade_id, side, price, quantity, time_received)"
+        " SELECT at, 'BTC/USDT', 'binance', n::text, 'buy', n, 1, at FROM generate_series(1, $2::integer) n,"
+        " LATERAL (SELECT $1::timestamptz + n * interval '1 second' AS at) moment",
+        TEN_DAYS_AGO,
+        count,
+    )
+
+
+@pytest.mark.parametrize("backend", [pytest.param("timescaledb-community", marks=pytest.mark.community)], indirect=True)
+@pytest.mark.parametrize("unfortunate", [False, True])
+async def test_compressed_trades_are_read_and_amended_as_others_are(
+    unfortunate: bool, connection: asyncpg.Connection, database: Database
+) -> None:
+    """By whoever heals a hole in them, and by a late one that is stored: of one symbol and venue.
+
+    Also those that were compressed with nothing noted of a batch, with which versions since 2.26 crash.
+    """
+    await trade(connection, 100)
+    if unfortunate:
+        await connection.execute("ALTER TABLE public_trades SET (timescaledb.sparse_index = '')")
+    await run_jobs(connection, "policy_compression", "public_trades")
+    assert await connection.fetchval(f"SELECT count(*) {COMPRESSED}") == 1
+    changes = await apply_settings(connection, Storage())
+    assert any("compressed anew" in change for change in changes) == unfortunate
+    assert await apply_settings(connection, Storage()) == ()
+    at = int(TEN_DAYS_AGO.timestamp()) * 10**9
+    gap = Gap("r-g1", "binance", "BTC/USDT", "trade", "stale", at + 50 * 10**9, at + 60 * 10**9, status="healed")
+    records = GapStore(database.dsn, 10)
+    before, after = await records.sides(gap, "BTC/USDT")
+    assert before and after and (before.trade_id, after.trade_id) == ("50", "60")
+    names = [("17", at + 17 * 10**9), ("x", at + 18 * 10**9)]
+    assert await records.stored("binance", "BTC/USDT", names) == {"17"}
+    await connection.execute(
+        "INSERT INTO public_trades (time, symbol, exchange, trade_id, side, price, quantity, time_received, backfilled)"
+        " SELECT time, symbol, exchange, late, side, 7, 1, time_received, true FROM public_trades,"
+        " unnest('{55, 55a}'::text[]) late WHERE trade_id = '55' ON CONFLICT DO NOTHING"
+    )
+    await records.derive(gap, "BTC/USDT", "1m", at, at + 120 * 10**9)
+    await records.close()
+    bars = await connection.fetch("SELECT open, high, low, close, trades_count FROM ohlcv ORDER BY time")
+    assert [tuple(bar) for bar in bars] == [(1, 59, 1, 59, 60), (60, 100, 60, 100, 41)]
 
 
 async def ticks(connection: asyncpg.Connection, days: object) -> None:
