@@ -34,8 +34,6 @@ settings.load_profile("unhurried")
 
 _numbers = itertools.count(1)
 _TEMPLATE = f"template_{os.getpid()}"
-_TOMORROW = "SELECT alter_job(job_id, next_start => now() + interval '1 day') FROM timescaledb_information.jobs"
-"""No policy of the server's runs unasked: it would drop what a test writes of days long gone."""
 
 EVERY_BACKEND = [
     "postgresql",
@@ -127,7 +125,7 @@ async def empty_database(servers: Servers, backend: str) -> AsyncIterator[Databa
 async def database(servers: Servers, backend: str) -> AsyncIterator[Database]:
     """A fresh database with the schema, on each back end."""
     server = await servers.get(backend)
-    async for database in _database(server, backend, await _template(server, backend)):
+    async for database in _database(server, backend, await _template(server)):
         yield database
 
 
@@ -135,7 +133,7 @@ async def database(servers: Servers, backend: str) -> AsyncIterator[Database]:
 async def plain_database(servers: Servers) -> AsyncIterator[Database]:
     """A fresh database with the schema, on plain PostgreSQL."""
     server = await servers.get("postgresql")
-    async for database in _database(server, "postgresql", await _template(server, "postgresql")):
+    async for database in _database(server, "postgresql", await _template(server)):
         yield database
 
 
@@ -156,7 +154,7 @@ async def _database(server: AnyServer, backend: str, template: str) -> AsyncIter
     await _execute(server.dsn, f"DROP DATABASE {name} WITH (FORCE)")
 
 
-async def _template(server: AnyServer, backend: str) -> str:
+async def _template(server: AnyServer) -> str:
     """A migrated database to copy from: a copy takes a tenth of a migration.
 
     Nobody may connect to it, or TimescaleDB's scheduler would do so, and what is in use can't be copied.
@@ -166,8 +164,6 @@ async def _template(server: AnyServer, backend: str) -> str:
         if not await connection.fetchval("SELECT count(*) FROM pg_database WHERE datname = $1", _TEMPLATE):
             await connection.execute(f"CREATE DATABASE {_TEMPLATE}")
             await migrate(with_database(server.dsn, _TEMPLATE))
-            if backend == "timescaledb-community":
-                await _execute(with_database(server.dsn, _TEMPLATE), _TOMORROW)
             await connection.execute(f"ALTER DATABASE {_TEMPLATE} ALLOW_CONNECTIONS false")
             await connection.execute(
                 "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1", _TEMPLATE

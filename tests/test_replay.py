@@ -122,6 +122,8 @@ async def test_the_stored_rows_agree_with_the_report_and_a_second_replay_changes
     """Counts, exact sums, OHLC and the newest quote, per symbol; then every table is the same, row by row."""
     files = [CAPTURES / name for name in NAMES]
     first = await asyncio.to_thread(played, tmp_path, *files, "--json", dsn=database.dsn)
+    assert first.err.count("the recording is older than its rows are kept") == len(files)
+    assert "tick_data 7d, public_trades 30d, technical_indicators 90d" in first.err
     for report in first.report.values():
         for symbol, trades in report["trades"].items():
             await _agree_on_trades(database, symbol, trades)

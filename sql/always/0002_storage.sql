@@ -108,8 +108,10 @@ $$;
 CREATE OR REPLACE FUNCTION set_policy(relation text, policy text, key text, wanted interval) RETURNS text[]
 LANGUAGE plpgsql AS $$
 DECLARE
+    target  regclass := format('public.%I', relation);
     present text;
     is_ours boolean;
+    job     integer;
 BEGIN
     SELECT config ->> key, owner::text = owner_of(relation) INTO present, is_ours FROM timescaledb_information.jobs
     WHERE proc_name = policy AND (hypertable_schema, hypertable_name) = ('public', relation);
@@ -117,15 +119,19 @@ BEGIN
         RETURN '{}';
     END IF;
     IF policy = 'policy_compression' THEN
-        PERFORM remove_compression_policy(format('public.%I', relation)::regclass, if_exists => true);
+        PERFORM remove_compression_policy(target, if_exists => true);
         IF wanted IS NOT NULL THEN
-            PERFORM add_compression_policy(format('public.%I', relation)::regclass, compress_after => wanted);
+            job := add_compression_policy(target, compress_after => wanted);
         END IF;
     ELSE
-        PERFORM remove_retention_policy(format('public.%I', relation)::regclass, if_exists => true);
+        PERFORM remove_retention_policy(target, if_exists => true);
         IF wanted IS NOT NULL THEN
-            PERFORM add_retention_policy(format('public.%I', relation)::regclass, drop_after => wanted);
+            job := add_retention_policy(target, drop_after => wanted);
         END IF;
+    END IF;
+    IF present IS NULL AND job IS NOT NULL THEN
+        -- Its first run can wait: what a replay now brings of long ago is there for a day.
+        PERFORM alter_job(job, next_start => now() + interval '1 day');
     END IF;
     RETURN ARRAY[format('%s: %s %s', relation, replace(key, '_', ' '), coalesce(wanted::text, 'never'))];
 END
@@ -143,8 +149,10 @@ BEGIN
         RETURN '{}';
     END IF;
     PERFORM remove_continuous_aggregate_policy(format('public.%I', rollup)::regclass, if_exists => true);
-    PERFORM add_continuous_aggregate_policy(format('public.%I', rollup)::regclass, start_offset => NULL,
-                                            end_offset => settled_after, schedule_interval => every);
+    PERFORM alter_job(
+        add_continuous_aggregate_policy(format('public.%I', rollup)::regclass, start_offset => NULL,
+                                        end_offset => settled_after, schedule_interval => every),
+        next_start => now() + every);
     RETURN ARRAY[format('%s: refreshed every %s', rollup, every)];
 END
 $$;
@@ -342,7 +350,8 @@ BEGIN
                       string_agg(j.hypertable_name, ', ' ORDER BY j.hypertable_name)),
                'see timescaledb_information.job_errors; a job that fails to start wants a larger max_worker_processes'
         FROM timescaledb_information.jobs j JOIN timescaledb_information.job_stats s USING (job_id)
-        WHERE owner = current_user::regrole AND last_run_status = 'Failed'
+        WHERE owner = current_user::regrole AND last_run_status = 'Failed'  -- which it is called while it runs, too
+          AND (job_status <> 'Running' OR last_run_started_at < at - 2 * schedule_interval)
           AND greatest(made, last_successful_finish) < at - 2 * schedule_interval
         GROUP BY proc_name;
         RETURN QUERY

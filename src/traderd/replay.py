@@ -40,6 +40,7 @@ from traderd.adapters.tick_rows import TickRows
 from traderd.adapters.tick_store import CopyTickStore
 from traderd.config import Config, resolved, state_path
 from traderd.config.engine import engine_settings, paper_settings
+from traderd.config.storage import Tables, hours
 from traderd.core.backoff import Backoff
 from traderd.core.book import Book
 from traderd.core.engine import Engine
@@ -59,6 +60,8 @@ _UNSPOKEN = "unspoken"
 _BEGINNING = 1_000
 """So many records are looked at for what their market is."""
 _BACKLOG_BYTES_MAX = 32 * 1024 * 1024
+_WRITTEN = ("tick_data", "public_trades", "technical_indicators", "ohlcv")
+"""What most of the rows go to."""
 
 
 def replay(
@@ -68,6 +71,13 @@ def replay(
     configure_logs(config.log.level, config.log.format, stream=sys.stderr)
     surveys = {file: _survey(file) for file in files}
     for file, survey in surveys.items():
+        if store and (terms := _outlived(survey.first_ns, config.storage.tables)):
+            logger("replay").warning(
+                "the recording is older than its rows are kept: they go at the database's next clean-up",
+                file=str(file),
+                terms=terms,
+                setting="storage.tables.*.keep",
+            )
         kept = uvloop.run(_store(file, survey, config, config_path, speed)) if store else None
         if not as_json:
             _print(file, survey, kept)
@@ -75,6 +85,13 @@ def replay(
         reports = {str(file): survey.report() for file, survey in surveys.items()}
         sys.stdout.write(orjson.dumps(reports, option=orjson.OPT_INDENT_2).decode() + "\n")
     return 0
+
+
+def _outlived(at_ns: int, tables: Tables) -> str:
+    """Which tables keep nothing of that time, and what they keep."""
+    age_h = (SystemClock().time_ns() - at_ns) / 3.6e12
+    terms = {name: getattr(tables, name).keep for name in _WRITTEN}
+    return ", ".join(f"{name} {keep}" for name, keep in terms.items() if keep != "forever" and hours(keep) < age_h)
 
 
 class Survey(Struct):

@@ -386,6 +386,19 @@ async def test_what_a_person_should_know_is_told(database: Database, connection:
 
 
 @pytest.mark.parametrize("backend", [pytest.param("timescaledb-community", marks=pytest.mark.community)], indirect=True)
+async def test_a_new_databases_policies_wait_for_a_day_and_changed_terms_do_not(connection: asyncpg.Connection) -> None:
+    """So that what a replay brings of years ago can be looked at, and a disk that is full is relieved."""
+    waits = (
+        "SELECT proc_name, coalesce(next_start > now() + interval '23 hours', false) FROM timescaledb_information.jobs"
+        " WHERE hypertable_name = 'tick_data' ORDER BY 1"
+    )
+    policies = ("policy_compression", "policy_retention")
+    assert [tuple(row) for row in await connection.fetch(waits)] == [(name, True) for name in policies]
+    await apply_settings(connection, storage(tick_data=Chunked("1d", "3d", "5d")))
+    assert [tuple(row) for row in await connection.fetch(waits)] == [(name, False) for name in policies]
+
+
+@pytest.mark.parametrize("backend", [pytest.param("timescaledb-community", marks=pytest.mark.community)], indirect=True)
 async def test_what_is_compressed_is_read_and_written_as_before(connection: asyncpg.Connection) -> None:
     """The policy compresses what is older than its term; a late candle and an amended one still get in."""
     for day in (40, 39, 1):
