@@ -106,11 +106,11 @@ _AROUND = """
     SELECT ensure_partitions('technical_indicators', now() - interval '7 days', now());
     INSERT INTO technical_indicators (time, symbol, exchange, timeframe, indicator_name, value)
     SELECT now() - i * interval '1 minute', symbol, '{exchange}', '1m', 'EMA_20', 100
-    FROM unnest({symbols}::text[]) AS symbol, generate_series(1, 5000) i;
+    FROM unnest({symbols}::text[]) AS symbol, generate_series(1, {many}) i;
     SELECT ensure_partitions('tick_data', now() - interval '1 day', now());
     INSERT INTO tick_data (time, symbol, exchange, bid, ask, bid_size, ask_size, last_price, last_volume, sequence)
     SELECT now() - i * interval '1 second', symbol, '{exchange}', 100, 101, 1, 1, 100, 1, i
-    FROM unnest({symbols}::text[]) AS symbol, generate_series(1, 5000) i;
+    FROM unnest({symbols}::text[]) AS symbol, generate_series(1, {many}) i;
     SELECT ensure_partitions('onchain_metrics', now() - interval '60 days', now());
     INSERT INTO onchain_metrics (time, symbol, metric_name, value)
     SELECT now() - i * interval '5 minutes', symbol, 'active_addresses', i
@@ -159,8 +159,11 @@ _AROUND = """
 """
 
 
-async def load(dsn: str, candles: int, symbols: int, progress: Callable[[int], None]) -> list[str]:
-    """Fill a fresh, migrated database and analyse it; tells how many candles there are so far. Returns the symbols."""
+async def load(dsn: str, candles: int, symbols: int, progress: Callable[[int], None], many: int = 5_000) -> list[str]:
+    """Fill a fresh, migrated database and analyse it; tells how many candles there are so far. Returns the symbols.
+
+    `many` ticks and indicators of each symbol.
+    """
     names = [listing.symbol for listing in listings(symbols)]
     connections = [await asyncpg.connect(dsn, server_settings={"timezone": "UTC"}) for _ in range(2)]
     try:
@@ -179,7 +182,7 @@ async def load(dsn: str, candles: int, symbols: int, progress: Callable[[int], N
                 progress((minutes - left) * symbols)
 
         await asyncio.gather(*map(fill, connections))
-        around = _AROUND.format(exchange=EXCHANGE, symbols="'{" + ",".join(names) + "}'")
+        around = _AROUND.format(exchange=EXCHANGE, many=many, symbols="'{" + ",".join(names) + "}'")
         await connections[0].execute(around)
         await connections[0].execute("VACUUM (ANALYZE)")
     finally:

@@ -17,7 +17,7 @@ from queries import look, reader
 from conftest import Database
 from traderd.adapters.catalogue import index_uses
 
-CANDLES = 10_000_000 if os.environ.get("TRADERD_TEST_LONG") else 300_000
+CANDLES, TICKS = (10_000_000, 5_000) if os.environ.get("TRADERD_TEST_LONG") else (100_000, 1_000)
 SERVES_OTHERS = {
     "orders_open": "what must be asked about at start",
     "orders_signal": "which signals an order refers to, before they are deleted",
@@ -47,7 +47,7 @@ SERVES_OTHERS = {
 @pytest.mark.timeout(1800)
 async def test_the_example_queries_use_indexes_and_the_indexes_serve_them(database: Database) -> None:
     """EXPLAIN (ANALYZE, BUFFERS): no large table is read from end to end. TRADERD_TEST_LONG=1: 10 million candles."""
-    symbols = await load(database.dsn, CANDLES, 100, lambda done: None)
+    symbols = await load(database.dsn, CANDLES, 100, lambda done: None, TICKS)
     connection = await asyncpg.connect(database.dsn)
     await connection.execute("SELECT pg_stat_reset()")
     await connection.close()

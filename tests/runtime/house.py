@@ -35,6 +35,7 @@ from traderd.core.risk import RiskSettings
 from traderd.runtime.drain import Drain
 from traderd.runtime.facts import FactRecords
 from traderd.runtime.healing import Healing
+from traderd.runtime.hurt_bars import HurtBars
 from traderd.runtime.pipeline import Pipeline, Stream
 from traderd.runtime.ports import JournalRecord
 from traderd.runtime.wards import Patience, Ward
@@ -242,11 +243,14 @@ class House:
         ]
         self.records = GapStore(database.dsn, 10)
         self.healing = Healing(
-            self.exchange, timeframes, self.pipeline, self.records, venue, Open(), self.clock, self.stored,
-            self.observer, QUICK,
+            self.exchange, timeframes, self.bars(timeframes), self.pipeline, self.records, venue, Open(), self.clock,
+            self.stored, self.observer, QUICK,
         )  # fmt: skip
         endpoint = Endpoint("", "http://venue")
         self.healing.admit(Ward(each, venue.dialect, endpoint, self.stream) for each in instruments)
+
+    def bars(self, timeframes: Sequence[str], grace_ms: int = 500) -> HurtBars:
+        return HurtBars(self.exchange, timeframes, grace_ms, self.records, self.clock)
 
     def wake(self) -> None:
         for drain in self.drains:

@@ -9,7 +9,7 @@ from house import BTC, ETH, NOW, T0, S, Venue, fetched, house, ids, ledger, now_
 
 from conftest import Database
 from traderd.core.errors import VenueRefusalError
-from traderd.core.facts import Candle, Gap
+from traderd.core.facts import Candle, Gap, Span
 from traderd.runtime.wards import Patience
 
 
@@ -261,3 +261,21 @@ async def test_of_trades_at_one_moment_the_lowest_id_opens_a_bar_and_the_highest
             (Decimal(trades[8].price_text), Decimal(trades[11].price_text), 4),
             (lone, lone, 1),
         ]
+
+
+async def test_a_bar_is_made_anew_when_the_engine_has_said_its_last_word_on_it(
+    plain_database: Database, tmp_path: Path
+) -> None:
+    """Which would otherwise come afterwards, with the mark and without what was fetched."""
+    venue = Venue()
+    async with house(plain_database, tmp_path, venue) as home:
+        home.hear(venue.trades(BTC, 30))
+        await home.stored()
+        bars = home.bars(["1m"], grace_ms=20_000)
+        bars.add(
+            Gap("r-g9", "binance", "BTC/USDT", "trade", "stale", T0, T0 + S, hurt_bars=(Span("BTC/USDT", T0, T0 + S),))
+        )
+        for after_s, made in ((60 + 20, 0), (60 + 23, 1)):
+            home.clock.by_ns = T0 + after_s * S - now_ns()
+            await bars.derive(home.stored)
+            assert len(await fetched(plain_database, "SELECT FROM ohlcv")) == made

@@ -30,7 +30,7 @@ def bar(number: int, count: int, marked: bool, symbol: str = "BTC/USDT") -> Cand
 
 def healing_of(home: Any, tapes: dict[str, Tape]) -> TapeHealing:
     common = (home.pipeline, home.records, home.clock, home.stored, home.observer)
-    return TapeHealing("binance", ["1m"], lambda: tapes, *common)
+    return TapeHealing("binance", lambda: tapes, home.bars(["1m"]), *common)
 
 
 async def test_bars_over_what_a_tape_lacked_are_made_anew_once_it_is_stored(database: Database, tmp_path: Path) -> None:

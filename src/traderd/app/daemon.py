@@ -243,8 +243,8 @@ class Daemon:
         drains = (self._tick_drain, self._fact_drain)
         self._upkeep = Upkeep(self._servers.dsn, timeout_s, config.storage, drains, self._log)
         healers = Healers(
-            self._servers.dsn, timeout_s, config.instance, config.engine.timeframes, self._pipeline, self._rest,
-            self._clock, self._telemetry, drains, self._migrated,
+            self._servers.dsn, timeout_s, config.instance, config.engine.timeframes, config.engine.candle_grace_ms,
+            self._pipeline, self._rest, self._clock, self._telemetry, drains, self._migrated,
             lambda work: self._deciding.append(group.create_task(work, name="healing")),
         )  # fmt: skip
         self._closing.push_async_callback(healers.close)

@@ -13,6 +13,7 @@ from traderd.core.tape import Tape
 from traderd.runtime.admission import Admission
 from traderd.runtime.drain import Drain
 from traderd.runtime.healing import Healing
+from traderd.runtime.hurt_bars import HurtBars
 from traderd.runtime.pipeline import Pipeline, Stream
 from traderd.runtime.tape_healing import TapeHealing
 from traderd.runtime.wards import Patience, Ward
@@ -28,6 +29,7 @@ class Healers:
         timeout_s: float,
         instance: str,
         timeframes: Sequence[str],
+        grace_ms: int,
         pipeline: Pipeline,
         rest: HttpRest,
         clock: SystemClock,
@@ -36,9 +38,13 @@ class Healers:
         migrated: asyncio.Event,
         spawn: Callable[[Coroutine[Any, Any, None]], None],
     ) -> None:
-        """`migrated` is set once the database has its tables; `spawn` begins a task that lives as the sessions do."""
+        """`migrated` is set once the database has its tables; `spawn` begins a task that lives as the sessions do.
+
+        `grace_ms` is how long after its end the engine may amend a bar.
+        """
         self._records = GapStore(dsn, timeout_s, instance)
         self._timeframes = timeframes
+        self._grace_ms = grace_ms
         self._pipeline = pipeline
         self._rest = rest
         self._clock = clock
@@ -68,8 +74,8 @@ class Healers:
         """Say what became of the holes of a venue whose tapes are held against REST."""
         healing = TapeHealing(
             exchange,
-            self._timeframes,
             tapes,
+            self._bars(exchange),
             self._pipeline,
             self._records,
             self._clock,
@@ -91,6 +97,7 @@ class Healers:
         return Healing(
             exchange,
             self._timeframes,
+            self._bars(exchange),
             self._pipeline,
             self._records,
             self._rest,
@@ -100,6 +107,9 @@ class Healers:
             self._telemetry,
             Patience(),
         )
+
+    def _bars(self, exchange: str) -> HurtBars:
+        return HurtBars(exchange, self._timeframes, self._grace_ms, self._records, self._clock)
 
     async def _run(self, healing: Healing | TapeHealing) -> None:
         """Sessions are up before the schema is: until then there is no ledger to ask."""

@@ -63,6 +63,7 @@ class Healing:
         self,
         exchange: str,
         timeframes: Iterable[str],
+        bars: HurtBars,
         pipeline: Pipeline,
         records: GapRecords,
         rest: Rest,
@@ -74,7 +75,6 @@ class Healing:
     ) -> None:
         """`stored` waits until the database has all ticks and facts that are journalled now."""
         self._exchange = exchange
-        self._timeframes = tuple(timeframes)
         self._wards: dict[str, Ward] = {}
         self._began_ns = clock.time_ns()
         self._pipeline = pipeline
@@ -88,9 +88,9 @@ class Healing:
         self._budget = Budget(patience.asks_per_s, patience.asks_burst)
         self._wounds: dict[str, _Wound] = {}
         self._over: set[str] = set()  # done, though the database may show them as closed a moment longer
-        self._bars = HurtBars(exchange, timeframes, records, clock)
+        self._bars = bars
         self._candles = CandleHealing(
-            exchange, self._timeframes, pipeline, records, self._wards, self._ask, clock, stored, observer, patience
+            exchange, timeframes, pipeline, records, self._wards, self._ask, clock, stored, observer, patience
         )
 
     def admit(self, wards: Iterable[Ward]) -> None:

@@ -13,8 +13,8 @@ from traderd.core.facts import Gap, Span
 from traderd.runtime.ports import Clock, GapRecords
 
 _S = 1_000_000_000
-_GRACE_NS = 3 * _S
-"""So long after its end the engine has written a bar."""
+_SETTLE_NS = 2_500_000_000
+"""So long after a bar's grace the engine's last word on it is in the journal: beats, and how far a clock may be off."""
 _AT_ONCE_NS = 3_600 * _S
 """How much of a long hole's time one statement makes anew."""
 
@@ -31,9 +31,13 @@ class _Bars(Struct, frozen=True):
 class HurtBars:
     """One venue's."""
 
-    def __init__(self, exchange: str, timeframes: Iterable[str], records: GapRecords, clock: Clock) -> None:
+    def __init__(
+        self, exchange: str, timeframes: Iterable[str], grace_ms: int, records: GapRecords, clock: Clock
+    ) -> None:
+        """So long after its end the engine may still amend a bar: until then its word would be taken for the better."""
         self._exchange = exchange
         self._timeframes = tuple(timeframes)
+        self._settled_ns = grace_ms * 1_000_000 + _SETTLE_NS
         self._records = records
         self._clock = clock
         self._gaps: dict[str, Gap] = {}
@@ -56,7 +60,7 @@ class HurtBars:
             for gap in await self._records.hurt(self._exchange):
                 self.add(gap)
             self._inherited = True
-        ended_ns = self._clock.time_ns() - _GRACE_NS
+        ended_ns = self._clock.time_ns() - self._settled_ns
         due = [(bars, name) for name, waiting in self._waiting.items() for bars in waiting if bars.to_ns <= ended_ns]
         if due:
             await stored()

@@ -7,7 +7,7 @@ and was lost by us: the tape knows such trades.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from msgspec.structs import replace
 
@@ -34,8 +34,8 @@ class TapeHealing:
     def __init__(
         self,
         exchange: str,
-        timeframes: Iterable[str],
         tapes: Callable[[], Mapping[str, Tape]],
+        bars: HurtBars,
         pipeline: Pipeline,
         records: GapRecords,
         clock: Clock,
@@ -50,7 +50,7 @@ class TapeHealing:
         self._clock = clock
         self._stored = stored
         self._observer = observer
-        self._bars = HurtBars(exchange, timeframes, records, clock)
+        self._bars = bars
         self._began_ns = clock.time_ns()
         self._over: set[str] = set()  # done, though the database may show them as closed a moment longer
 
