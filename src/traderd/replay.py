@@ -71,13 +71,6 @@ def replay(
     configure_logs(config.log.level, config.log.format, stream=sys.stderr)
     surveys = {file: _survey(file) for file in files}
     for file, survey in surveys.items():
-        if store and (terms := _outlived(survey.first_ns, config.storage.tables)):
-            logger("replay").warning(
-                "the recording is older than its rows are kept: they go at the database's next clean-up",
-                file=str(file),
-                terms=terms,
-                setting="storage.tables.*.keep",
-            )
         kept = uvloop.run(_store(file, survey, config, config_path, speed)) if store else None
         if not as_json:
             _print(file, survey, kept)
@@ -203,6 +196,13 @@ async def _store(file: Path, survey: Survey, config: Config, config_path: Path, 
     async with AsyncExitStack() as stack:
         dsn = resolved(config.database) if config.database != "embedded" else await _embedded(stack, state_dir)
         await migrate(dsn)
+        if terms := _outlived(survey.first_ns, config.storage.tables):
+            logger("replay").warning(
+                "the recording is older than its rows are kept: they go at the database's next clean-up",
+                file=str(file),
+                terms=terms,
+                setting="storage.tables.*.keep",
+            )
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="traderd-replay-")))
         run = _Run(config, dsn, folder, survey)
         try:

@@ -1,5 +1,6 @@
 """The local order book: exact, continuous, and whole or empty."""
 
+import tracemalloc
 import zlib
 from decimal import Decimal
 
@@ -414,3 +415,17 @@ def test_okx_sums_bids_and_asks_in_turn_and_lets_the_longer_side_go_on() -> None
 def crc32_signed(text: str) -> int:
     """As Java has it."""
     return int.from_bytes(zlib.crc32(text.encode()).to_bytes(4, "big"), "big", signed=True)
+
+
+def test_a_price_that_wanders_for_months_leaves_nothing_behind_in_memory() -> None:
+    """Of thirty thousand prices only those near the book's are remembered."""
+    book = Book()
+    book.snapshot(snapshot())
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    for step in range(1, 30_000):
+        old, new = (f"{20_000 + at}.5" for at in (step - 1, step))
+        assert book.delta(delta(100 + step, 100 + step, asks=[(old, "0"), (new, "1")])) is Verdict.APPLIED
+    grown = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert grown < 100_000

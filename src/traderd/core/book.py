@@ -37,8 +37,8 @@ EXACT = Context(prec=100_000)
 """Sums and products of venue numbers (at most 64 digits each) never round in it."""
 _PENDING_MAX = 1000
 """Deltas kept for a snapshot that hasn't come: a minute and a half at ten a second. The oldest go first."""
-_KNOWN_MAX = 20_000
-"""Prices whose keys are remembered, of each side."""
+_KNOWN_PER_LEVEL, _KNOWN_MORE = 4, 128
+"""Prices whose keys are remembered, of each side: those near the book's. Years of prices would be a book's memory."""
 _SUMMED_LEVELS = {"kraken": 10, "okx": 25}
 
 
@@ -320,7 +320,7 @@ class _Half:
             self.keys[:] = [key * finer for key in self.keys]
             self._places, missing = len(fraction), 0
             self._known.clear()
-        elif len(self._known) > _KNOWN_MAX:
+        elif len(self._known) > _KNOWN_PER_LEVEL * len(self.keys) + _KNOWN_MORE:
             self._known.clear()
         self._known[price] = key = int(whole + fraction + "0" * missing)
         return key
