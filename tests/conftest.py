@@ -64,7 +64,7 @@ class Servers:
         """The running server. Skips the test where there can't be one; fails it where CI demands one."""
         if backend not in self.started and backend not in self.impossible:
             try:
-                server = make_server(backend)
+                server = make_server(backend, hurry=True)
             except NotPossibleHereError as reason:
                 self.impossible[backend] = str(reason)
             else:

@@ -34,6 +34,8 @@ _ROOM = 4 * 1024**3
 _UNSAFE = ("fsync", "full_page_writes")
 """They guard against a power cut. No test has one, and a hundred databases a minute wait for the disk by them."""
 
+# A server in a `hurry` has none of these and lies in memory, where that can be. Benches measure one that isn't.
+
 
 class NotPossibleHereError(Exception):
     """Why this machine can't run a server of this kind, in one line."""
@@ -77,8 +79,9 @@ class _OwnServer:
 class PlainServer(_OwnServer):
     """PostgreSQL without extensions."""
 
-    def __init__(self) -> None:
-        memory = _has_room() and _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _ROOM
+    def __init__(self, hurry: bool = False) -> None:
+        self._hurry = hurry
+        memory = hurry and _has_room() and _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _ROOM
         self._folder = Path(tempfile.mkdtemp(prefix="traderd-test-", dir=_MEMORY if memory else None))
         self._postgres = EmbeddedPostgres(self._folder)
         self.dsn = ""
@@ -89,6 +92,8 @@ class PlainServer(_OwnServer):
 
     async def start(self) -> None:
         self.dsn = await self._postgres.start()
+        if not self._hurry:
+            return
         connection = await asyncpg.connect(self.dsn)
         for name in _UNSAFE:
             await connection.execute(f"ALTER SYSTEM SET {name} = off")
@@ -105,11 +110,14 @@ class PlainServer(_OwnServer):
 class TimescaleServer(_OwnServer):
     """TimescaleDB from Debian's package, in a private root, on a free port of the loopback with a password."""
 
-    def __init__(self) -> None:
+    def __init__(self, hurry: bool = False) -> None:
+        self._hurry = hurry
         self._root = timescale_root()
         self._password = secrets.token_hex(16)
         self._folder = Path(tempfile.mkdtemp(prefix="traderd-test-", dir=self._root / "var/tmp"))
-        self._mounted = _has_room() and _done("mount", "-t", "tmpfs", "-o", f"size={_ROOM}", "tmpfs", self._folder)
+        self._mounted = (
+            hurry and _has_room() and _done("mount", "-t", "tmpfs", "-o", f"size={_ROOM}", "tmpfs", self._folder)
+        )
         self._inside = "/" + str(self._folder.relative_to(self._root))
         self._process: subprocess.Popen[bytes] | None = None
         self._port = _free_port()
@@ -131,7 +139,7 @@ class TimescaleServer(_OwnServer):
             "dynamic_shared_memory_type": "mmap",  # the root has no /dev/shm of its own
             "shared_buffers": "128MB",
             "max_wal_size": "1GB",
-            **dict.fromkeys(_UNSAFE, "off"),
+            **dict.fromkeys(_UNSAFE if self._hurry else (), "off"),
         }
         words = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         log = self._folder / "postgres.log"
@@ -223,13 +231,13 @@ class ForeignServer:
 AnyServer = PlainServer | TimescaleServer | ForeignServer
 
 
-def make_server(kind: str) -> AnyServer:
+def make_server(kind: str, hurry: bool = False) -> AnyServer:
     """A server of this kind, not started yet. Raises NotPossibleHereError."""
     if kind == "postgresql":
-        return PlainServer()
+        return PlainServer(hurry)
     if kind == "timescaledb-apache":
         dsn = os.environ.get("TRADERD_TEST_TIMESCALE_DSN")
-        return ForeignServer(dsn) if dsn else TimescaleServer()
+        return ForeignServer(dsn) if dsn else TimescaleServer(hurry)
     dsn = os.environ.get("TRADERD_TEST_COMMUNITY_DSN")
     if not dsn:
         raise NotPossibleHereError("TimescaleDB's community edition: set TRADERD_TEST_COMMUNITY_DSN")
